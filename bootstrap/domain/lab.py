@@ -1,0 +1,183 @@
+"""The lab as frozen values: gateway, secrets, backends, models, clients.
+
+`bootstrap.domain.labfile` makes one from `lab.toml`; nothing else constructs it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from bootstrap.domain.secret_spec import SecretSpec
+
+LITELLM_VERSION = "1.106.2"
+ECHO_ALIAS = "lab-echo"
+ECHO_ANSWER = "the gateway works"
+CLIENTS = ("droid", "claude", "openwebui")
+SERVICE_KINDS = ("auto", "systemd", "supervisor")
+
+
+@dataclass(frozen=True)
+class BackendKind:
+    """What is common to all backends of a kind.
+
+    Attributes:
+        prefix: LiteLLM's provider prefix, without the slash.
+        default_url: Where it listens unless the lab says otherwise; None where it must say.
+        needs_key: Whether it is of no use without a provider key.
+    """
+
+    prefix: str
+    default_url: str | None
+    needs_key: bool
+
+
+# `prefix` is the LiteLLM provider that serves droid and Claude Code alike: `openai/` would send
+# /v1/messages to an endpoint that most compatible servers do not have.
+BACKEND_KINDS: Mapping[str, BackendKind] = {
+    "echo": BackendKind("openai", None, needs_key=False),
+    "ollama": BackendKind("ollama_chat", "http://127.0.0.1:11434", needs_key=False),
+    "ollama-cloud": BackendKind("ollama_chat", "https://ollama.com", needs_key=True),
+    "llama.cpp": BackendKind("hosted_vllm", "http://127.0.0.1:8080/v1", needs_key=False),
+    "vllm": BackendKind("hosted_vllm", "http://127.0.0.1:8000/v1", needs_key=False),
+    "openai-compatible": BackendKind("hosted_vllm", None, needs_key=False),
+    "openai": BackendKind("openai", "https://api.openai.com/v1", needs_key=True),
+    "anthropic": BackendKind("anthropic", "https://api.anthropic.com", needs_key=True),
+}
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The LiteLLM proxy.
+
+    Attributes:
+        host: The address it binds; loopback unless the lab says otherwise.
+        port: 1 to 65535.
+        service: One of SERVICE_KINDS.
+        version: The LiteLLM version to install.
+        command: An existing `litellm` to use instead of installing one, or None.
+        literal_keys: Write keys into config.yaml itself instead of `os.environ/NAME`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 4000
+    service: str = "auto"
+    version: str = LITELLM_VERSION
+    command: str | None = None
+    literal_keys: bool = False
+
+    @property
+    def url(self) -> str:
+        """The base URL that clients on this machine use, without a path."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A place that runs models.
+
+    Attributes:
+        name: As models refer to it.
+        kind: A key of BACKEND_KINDS.
+        url: Its API base; None for `echo`.
+        key: The name of the secret that opens it, or None.
+    """
+
+    name: str
+    kind: str
+    url: str | None
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as clients see it.
+
+    Attributes:
+        alias: The name clients ask for.
+        backend: Which backend runs it.
+        upstream: The name it has there.
+        display_name: What people see in a client's list.
+        output_tokens: The most tokens of one answer; a real cap, not a default.
+        context_tokens: The size of its context, or None if unknown.
+        stream_only: The backend refuses requests that do not stream.
+        images: Whether it takes images.
+        clients: Which clients list it.
+        fallbacks: Aliases to try in turn when it fails.
+    """
+
+    alias: str
+    backend: str
+    upstream: str
+    display_name: str
+    output_tokens: int = 16384
+    context_tokens: int | None = None
+    stream_only: bool = False
+    images: bool = False
+    clients: tuple[str, ...] = CLIENTS
+    fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Redis:
+    """The cache that LiteLLM uses, where the lab has one.
+
+    Attributes:
+        host: Its address.
+        port: 1 to 65535.
+        password: The name of the secret that opens it, or None.
+    """
+
+    host: str
+    port: int
+    password: str | None
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Which optional targets the lab wants (`[targets]`)."""
+
+    droid_settings: bool = True
+    droid_overlay: bool = True
+    droid_legacy: bool = True
+    droid_key_helper: bool = False
+    envrc: bool = True
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A whole lab.
+
+    Attributes:
+        root: The folder of `lab.toml`.
+        gateway: The proxy.
+        secrets: By name.
+        backends: By name.
+        models: Those of the active profile, in the file's order.
+        redis: The cache, or None.
+        switches: Which targets to render.
+        profile: The active profile's name, or None for all models.
+        exec_names: Secrets that `keyturn exec` passes by default.
+    """
+
+    root: PurePath
+    gateway: Gateway
+    secrets: Mapping[str, SecretSpec]
+    backends: Mapping[str, Backend]
+    models: tuple[Model, ...]
+    redis: Redis | None
+    switches: Switches
+    profile: str | None
+    exec_names: tuple[str, ...]
+
+    @property
+    def file(self) -> PurePath:
+        """The lab file itself."""
+        return self.root / "lab.toml"
+
+    def provider_keys(self) -> tuple[str, ...]:
+        """Names of the secrets that the active models' backends and the cache need."""
+        names = [self.backends[model.backend].key for model in self.models]
+        if self.redis is not None:
+            names.append(self.redis.password)
+        return tuple(dict.fromkeys(name for name in names if name))

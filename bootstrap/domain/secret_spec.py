@@ -1,0 +1,115 @@
+"""Which sources each secret of a lab has, and in which order they are asked.
+
+Parsed apart from the rest of the lab file so that `keyturn exec` can read it without the
+catalogue, jinja2 or any validation of things it does not use.
+"""
+
+from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.ref import SecretRef, is_variable_name, store_name_problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+STORE = "secrets/global.enc.env"
+KEYRING_SERVICE = "keyturn"
+MASTER_KEY = "LITELLM_MASTER_KEY"
+SALT_KEY = "LITELLM_SALT_KEY"
+
+
+class SecretSpec:
+    """A secret's name and its sources.
+
+    Attributes:
+        name: As the environment variable that carries it.
+        sources: References in the order they are asked; the first that holds it wins.
+        optional: Whether the lab works without it.
+    """
+
+    __slots__ = ("name", "optional", "sources")
+
+    def __init__(self, name: str, sources: "tuple[SecretRef, ...]", optional: bool = False) -> None:
+        self.name = name
+        self.sources = sources
+        self.optional = optional
+
+    def __repr__(self) -> str:
+        return f"SecretSpec({self.name}, {[str(s) for s in self.sources]})"
+
+
+def default_sources(name: str) -> "tuple[SecretRef, ...]":
+    """Return the store, the keyring, then the environment: a stale variable never wins."""
+    return (
+        SecretRef("sops", STORE, name),
+        SecretRef("keyring", KEYRING_SERVICE, name),
+        SecretRef("env", name),
+    )
+
+
+def parse_secret_specs(document: "Mapping[str, Any]", file: str) -> "dict[str, SecretSpec]":
+    """Return the secrets of a parsed lab file by name.
+
+    The master and the salt key are there even where the file does not mention them.
+
+    Raises:
+        ConfigError: The [secrets] table is malformed; names the key path.
+    """
+    given = document.get("secrets", {})
+    if not isinstance(given, dict):
+        raise ConfigError(f"{file}: secrets", why="it is not a table", fix="write [secrets.NAME]")
+    specs = {name: SecretSpec(name, default_sources(name)) for name in (MASTER_KEY, SALT_KEY)}
+    for name, table in given.items():
+        specs[name] = _spec(name, table, file)
+    return specs
+
+
+def exec_names(document: "Mapping[str, Any]", file: str) -> "tuple[str, ...]":
+    """Return the names under [exec] that a program gets by default.
+
+    Raises:
+        ConfigError: The table is malformed.
+    """
+    table = document.get("exec", {})
+    names = table.get("secrets", [MASTER_KEY]) if isinstance(table, dict) else None
+    if not isinstance(names, list) or not all(
+        isinstance(n, str) and is_variable_name(n) for n in names
+    ):
+        raise ConfigError(
+            f"{file}: exec.secrets",
+            why="it is not a list of secret names",
+            fix=f'write secrets = ["{MASTER_KEY}"] under [exec]',
+        )
+    return tuple(names)
+
+
+def _spec(name: str, table: "Any", file: str) -> SecretSpec:
+    where = f"{file}: secrets.{name}"
+    problem = store_name_problem(name)
+    if problem:
+        raise ConfigError(where, why=problem, fix="rename it, for example OPENAI_API_KEY")
+    if not isinstance(table, dict):
+        raise ConfigError(
+            where, why="it is not a table", fix=f"write [secrets.{name}] above sources"
+        )
+    for key in table:
+        if key not in ("sources", "optional"):
+            raise ConfigError(
+                f"{where}.{key}", why="there is no such key", fix="use sources, optional"
+            )
+    optional = table.get("optional", False)
+    sources = table.get("sources")
+    if not isinstance(optional, bool):
+        raise ConfigError(
+            f"{where}.optional", why="it is not true or false", fix="write optional = true"
+        )
+    if sources is None:
+        return SecretSpec(name, default_sources(name), optional)
+    if not isinstance(sources, list) or not sources or not all(isinstance(s, str) for s in sources):
+        raise ConfigError(
+            f"{where}.sources", why="it is not a list of references", fix=f'write ["env:{name}"]'
+        )
+    try:
+        return SecretSpec(name, tuple(SecretRef.parse(s) for s in sources), optional)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.sources: {error.what}", why=error.why, fix=error.fix) from None

@@ -1,0 +1,234 @@
+"""What the workflows need from outside, as protocols.
+
+Adapters implement them, `bootstrap.wiring` picks which, tests give small doubles.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Protocol, runtime_checkable
+
+from bootstrap.domain.content import Content, FileState
+from bootstrap.domain.probes import Answer
+from bootstrap.domain.ref import SecretRef
+from bootstrap.domain.secret import Secret
+
+
+class Provider(Protocol):
+    """A place that secrets are read from. One instance serves one command.
+
+    Third parties register one under the entry-point group `keyturn.providers`, named after its
+    scheme, as a callable that takes the lab's root folder (`PurePath`) and returns the provider.
+    `bootstrap.contract.ProviderContract` is the test suite that it must pass.
+    """
+
+    scheme: str
+
+    def unavailable(self, ref: SecretRef) -> str | None:
+        """Return why `ref` cannot be read here (one clause), or None when it can be tried."""
+
+    def read(self, ref: SecretRef) -> Secret:
+        """Return the secret at `ref`.
+
+        Raises:
+            SecretNotFoundError: The place works but holds no such name, or an empty value.
+            ProviderUnavailableError: The place cannot be used; says how to make it usable.
+            StoreDamagedError: The place is there but not sound.
+        """
+
+
+@runtime_checkable
+class WritableProvider(Provider, Protocol):
+    """A provider that can also store."""
+
+    def write(self, ref: SecretRef, secret: Secret) -> None:
+        """Store `secret` at `ref`, replacing what was there, all or nothing, and read it back.
+
+        Raises:
+            SecretError: It was not stored; what was there before still is.
+        """
+
+
+class Files(Protocol):
+    """The file system, as far as targets go."""
+
+    def observe(self, path: PurePath) -> FileState | None:
+        """Return what stands at `path`, following a symlink that the user owns; None if nothing.
+
+        Raises:
+            TargetError: It cannot be read, is no regular file, or belongs to somebody else.
+        """
+
+    def replace_all(self, writes: Sequence["Write"]) -> None:
+        """Put every write in force as one unit; a failure in the middle puts every file back.
+
+        Raises:
+            ConflictError: A file no longer is what `Write.expected` says; nothing was changed.
+            TargetError: Something could not be written; everything is as before.
+        """
+
+    def back_up(self, path: PurePath) -> PurePath:
+        """Copy the file to a 0600 sibling that nothing reads, and return its path."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """One file to put in force.
+
+    Attributes:
+        path: Where.
+        content: What; None removes the file.
+        mode: Permission bits from the first byte on.
+        expected: The digest found when the plan was made; None if there was no file.
+    """
+
+    path: PurePath
+    content: Content | None
+    mode: int
+    expected: str | None
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """What the service manager says.
+
+    Attributes:
+        running: Whether the gateway's process is there (it may not answer yet).
+        pid: Its process id, or None.
+        detail: One clause for people, for example `failed: start-limit-hit`.
+        installed: Whether the manager knows the service.
+    """
+
+    running: bool
+    pid: int | None
+    detail: str
+    installed: bool = True
+
+
+class Service(Protocol):
+    """The gateway's process, kept alive by systemd --user or by our own supervisor."""
+
+    kind: str
+    name: str
+
+    def status(self) -> ServiceStatus:
+        """Return what the manager says now.
+
+        Raises:
+            ServiceError: The manager cannot be asked.
+        """
+
+    def start(self) -> None:
+        """Start it, and have it started again after a reboot where the manager can do that.
+
+        Raises:
+            ServiceError: It does not start; says why and shows where the log is.
+        """
+
+    def restart(self) -> None:
+        """Stop it and start it, with the files as they are now. As often as wanted."""
+
+    def stop(self) -> None:
+        """Stop it; no effect where it does not run."""
+
+    def log_lines(self, most: int) -> list[str]:
+        """Return its last lines, unredacted: the caller must redact before showing."""
+
+    def reset(self) -> None:
+        """Forget past failures, and take notice of changed unit files."""
+
+
+class Gateway(Protocol):
+    """The gateway over HTTP."""
+
+    url: str
+
+    def alive(self) -> Answer:
+        """Return the answer of GET /health/liveliness, which needs no key."""
+
+    def models(self, key: Secret | None) -> Answer:
+        """Return the answer of GET /v1/models asked with `key`, or without one."""
+
+    def complete(self, key: Secret, model: str) -> Answer:
+        """Return the answer to one short chat completion."""
+
+    def cache_ping(self, key: Secret) -> Answer:
+        """Return the answer of GET /cache/ping."""
+
+    def reachable(self, url: str) -> bool:
+        """Tell whether anything answers HTTP at `url`, asked without any key."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who listens on a TCP port of this machine.
+
+    Attributes:
+        pid: The process, or None if it belongs to another user.
+        command: Its program name, or empty.
+    """
+
+    pid: int | None
+    command: str
+
+
+class Ports(Protocol):
+    """The machine's listening sockets."""
+
+    def listener(self, port: int) -> Listener | None:
+        """Return who listens on `port` on a loopback or wildcard address, or None."""
+
+    def is_descendant(self, pid: int, ancestor: int) -> bool:
+        """Tell whether process `pid` is `ancestor` or was started by it, at any depth."""
+
+
+class Progress(Protocol):
+    """How a long command says what it is doing."""
+
+    def step(self, text: str) -> AbstractContextManager[None]:
+        """Show `text` while the block runs."""
+
+    def note(self, text: str) -> None:
+        """Say something that stays."""
+
+
+class Clock(Protocol):
+    """Time, as tests want to hold it."""
+
+    def monotonic(self) -> float:
+        """Return seconds from an arbitrary start."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Installer(Protocol):
+    """Puts the gateway's program on this machine."""
+
+    def installed(self) -> PurePath | None:
+        """Return the path of a complete, right `litellm` program, or None."""
+
+    def install(self, progress: Progress) -> PurePath:
+        """Install it, going on where a broken download stopped, and return its path.
+
+        Raises:
+            ServiceError: It cannot be installed; says what to try.
+        """
+
+
+class State(Protocol):
+    """What keyturn last did to this lab: digests and fingerprints, never a value."""
+
+    def load(self) -> Mapping[str, object]:
+        """Return what was saved; empty where there is nothing or it does not parse."""
+
+    def save(self, values: Mapping[str, object]) -> None:
+        """Replace what was saved, all or nothing."""
+
+
+class Redactor(Protocol):
+    """Takes secrets out of text that foreign programs wrote."""
+
+    def redact(self, lines: Iterable[str]) -> list[str]:
+        """Return the lines with every known secret, and its encoded forms, masked."""

@@ -1,0 +1,1 @@
+"""One story per module: what a command does, told with ports only."""
