@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from bootstrap.domain.content import Content, FileState
+from bootstrap.domain.content import FileState, Write
 from bootstrap.domain.probes import Answer
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
@@ -60,7 +60,7 @@ class Files(Protocol):
             TargetError: It cannot be read, is no regular file, or belongs to somebody else.
         """
 
-    def replace_all(self, writes: Sequence["Write"]) -> None:
+    def replace_all(self, writes: Sequence[Write]) -> None:
         """Put every write in force as one unit; a failure in the middle puts every file back.
 
         Raises:
@@ -70,23 +70,6 @@ class Files(Protocol):
 
     def back_up(self, path: PurePath) -> PurePath:
         """Copy the file to a 0600 sibling that nothing reads, and return its path."""
-
-
-@dataclass(frozen=True)
-class Write:
-    """One file to put in force.
-
-    Attributes:
-        path: Where.
-        content: What; None removes the file.
-        mode: Permission bits from the first byte on.
-        expected: The digest found when the plan was made; None if there was no file.
-    """
-
-    path: PurePath
-    content: Content | None
-    mode: int
-    expected: str | None
 
 
 @dataclass(frozen=True)
@@ -220,10 +203,10 @@ class Installer(Protocol):
 class State(Protocol):
     """What keyturn last did to this lab: digests and fingerprints, never a value."""
 
-    def load(self) -> Mapping[str, object]:
+    def load(self) -> Mapping[str, Any]:
         """Return what was saved; empty where there is nothing or it does not parse."""
 
-    def save(self, values: Mapping[str, object]) -> None:
+    def save(self, values: Mapping[str, Any]) -> None:
         """Replace what was saved, all or nothing."""
 
 

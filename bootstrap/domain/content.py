@@ -1,7 +1,8 @@
-"""Rendered bytes that do not print themselves, and what was found where they belong."""
+"""Bytes that do not print themselves: what a file should hold, and what was found there."""
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import PurePath
 
 
 class Content:
@@ -46,3 +47,20 @@ class FileState:
 def digest_of(data: bytes) -> str:
     """Return the SHA-256 of `data`, hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Write:
+    """One file to put in force.
+
+    Attributes:
+        path: Where.
+        content: What; None removes the file.
+        mode: Permission bits from the first byte on.
+        expected: The digest found when the plan was made; None if there was no file.
+    """
+
+    path: PurePath
+    content: Content | None
+    mode: int
+    expected: str | None

@@ -3,8 +3,8 @@
 `bootstrap.domain.labfile` makes one from `lab.toml`; nothing else constructs it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from bootstrap.domain.secret_spec import SecretSpec
@@ -174,6 +174,20 @@ class Lab:
     def file(self) -> PurePath:
         """The lab file itself."""
         return self.root / "lab.toml"
+
+    def with_secrets(self, present: Collection[str]) -> "Lab":
+        """Return the lab without the models whose provider key is not `present`.
+
+        A model rendered with an unset `os.environ/NAME` would make LiteLLM send another
+        provider's key to its address (seen with 1.106.2), so it is left out instead.
+        """
+        usable = {m.alias for m in self.models if self.backends[m.backend].key in (None, *present)}
+        models = tuple(
+            replace(m, fallbacks=tuple(f for f in m.fallbacks if f in usable))
+            for m in self.models
+            if m.alias in usable
+        )
+        return replace(self, models=models)
 
     def provider_keys(self) -> tuple[str, ...]:
         """Names of the secrets that the active models' backends and the cache need."""

@@ -1,32 +1,30 @@
 """From the text of `lab.toml` to a `Lab`; every complaint names the line or the key path."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
-from urllib.parse import urlsplit
 
+from bootstrap.domain.catalogue import (
+    FILE,
+    known_secret,
+    parse_backends,
+    parse_models,
+    parse_profile,
+    subset,
+)
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import (
-    BACKEND_KINDS,
-    CLIENTS,
-    ECHO_ALIAS,
     LITELLM_VERSION,
     SERVICE_KINDS,
-    Backend,
     Gateway,
     Lab,
-    Model,
     Redis,
     Switches,
 )
 from bootstrap.domain.secret_spec import SecretSpec, exec_names, parse_secret_specs
-from bootstrap.domain.table import Table, suggestion
-
-FILE = "lab.toml"
-_MOST_TOKENS = 100_000_000
-_ECHO = Backend("echo", "echo", None)
-_ALIAS_EXTRA = set("._:/@+-")
+from bootstrap.domain.table import Table
 
 
 def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
@@ -48,10 +46,13 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
     secrets = parse_secret_specs(document, FILE)
     default_names = exec_names(document, FILE)
     exec_table = top.table("exec")
-    exec_table.keys()
+    for name in default_names:
+        known_secret(exec_table, "secrets", name, secrets)
+    exec_table.texts("secrets")
+    exec_table.finish()
     top.table("secrets")
-    backends = _backends(top, secrets)
-    catalogue = _models(top, backends)
+    backends = parse_backends(top, secrets)
+    catalogue = parse_models(top, backends)
     lab = Lab(
         root=root,
         gateway=_gateway(top.table("gateway")),
@@ -63,12 +64,12 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         profile=profile,
         exec_names=default_names,
     )
-    chosen = _profile(top, catalogue, profile)
+    chosen = parse_profile(top, catalogue, profile)
     top.finish()
     if chosen is None:
         return lab
     name, members = chosen
-    return _with_models(lab, name, _subset(catalogue, members))
+    return replace(lab, profile=name, models=subset(catalogue, members))
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -81,34 +82,29 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            f"{FILE} is not valid TOML", why=_position(str(error)), fix=f"edit {FILE} at that place"
+            f"{FILE} is not valid TOML",
+            why=_position(str(error), text),
+            fix=f"edit {FILE} at that place",
         ) from None
 
 
-def _position(message: str) -> str:
-    """Keep the kind and place of a TOML error; anything it quotes could be a pasted key."""
-    place = (
-        message[message.rfind("(at ") :].strip("()") if "(at " in message else "at an unknown place"
-    )
-    kinds = (
-        "Cannot overwrite",
-        "Cannot declare",
-        "Unclosed",
-        "Unterminated",
-        "Invalid",
-        "Expected",
-        "Duplicate",
-        "Illegal",
-        "Unescaped",
-        "Cannot mutate",
-        "Cannot redefine",
-    )
-    kind = next((k for k in kinds if message.startswith(k)), "syntax error")
-    words = {
-        "Cannot overwrite": "a value is given twice",
-        "Cannot declare": "a table stands there twice",
-    }
-    return f"{words.get(kind, kind.lower() + (' syntax' if kind == 'Invalid' else ''))}, {place}"
+# How tomllib's messages begin, and what to say instead: the rest of one may quote a pasted key.
+_TOML_KINDS = (
+    ("Cannot overwrite", "a value is given twice"),
+    ("Cannot declare", "a table stands there twice"),
+    ("Duplicate", "a key is given twice"),
+    ("Expected", "something is missing there"),
+    ("Unterminated", "a text is not closed"),
+    ("Unclosed", "a bracket is not closed"),
+)
+
+
+def _position(message: str, text: str) -> str:
+    """Return the kind and place of a TOML error."""
+    words = next((w for start, w in _TOML_KINDS if message.startswith(start)), "syntax error")
+    _, found, place = message.rpartition("(at ")
+    at_line = place.rstrip(")") if found and place.startswith("line") else ""
+    return f"{words}, {at_line or f'line {max(1, len(text.splitlines()))}, at the end of the file'}"
 
 
 def _gateway(table: Table) -> Gateway:
@@ -128,126 +124,6 @@ def _gateway(table: Table) -> Gateway:
     return gateway
 
 
-def _backends(top: Table, secrets: Mapping[str, SecretSpec]) -> dict[str, Backend]:
-    backends = {"echo": _ECHO}
-    for name, table in top.named_tables("backends"):
-        if name == "echo":
-            raise top.error("backends.echo", "that name is built in", "choose another name")
-        kind = table.choice("kind", tuple(k for k in BACKEND_KINDS if k != "echo"))
-        traits = BACKEND_KINDS[kind]
-        url = table.optional_text("url") or traits.default_url
-        if url is None:
-            raise table.error(
-                "url", f"a backend of kind {kind} has no default", 'write url = "http://…/v1"'
-            )
-        _check_url(table, "url", url)
-        key = table.optional_text("key")
-        if key is None and traits.needs_key:
-            raise table.error(
-                "key", f"a backend of kind {kind} needs one", "name a secret of [secrets]"
-            )
-        if key is not None:
-            _known_secret(table, "key", key, secrets)
-        table.finish()
-        backends[name] = Backend(name, kind, url.rstrip("/"), key)
-    return backends
-
-
-def _known_secret(table: Table, key: str, name: str, secrets: Mapping[str, SecretSpec]) -> None:
-    if name in secrets:
-        return
-    if not (name.isascii() and name.isidentifier()):
-        # Somebody may have pasted the key itself: do not repeat it.
-        raise table.error(
-            key, "it must be the NAME of a secret, not its value", "write [secrets.NAME]"
-        )
-    near = suggestion(name, secrets)
-    fix = f"did you mean {near}?" if near else f"add [secrets.{name}]"
-    raise table.error(key, "there is no such secret under [secrets]", fix)
-
-
-def _check_url(table: Table, key: str, url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        bare = not (parts.username or parts.password or parts.query or parts.fragment)
-    except ValueError:
-        sound, bare = False, True
-    if not sound or any(c.isspace() or ord(c) < 32 for c in url):
-        raise table.error(
-            key, "it is not an http:// or https:// URL", 'write "http://127.0.0.1:8000/v1"'
-        )
-    if not bare:
-        raise table.error(
-            key, "it carries a login, a query or a fragment", "put keys under [secrets]"
-        )
-
-
-def _models(top: Table, backends: Mapping[str, Backend]) -> tuple[Model, ...]:
-    models: dict[str, Model] = {}
-    echo = top.flag("echo", True)
-    if echo:
-        models[ECHO_ALIAS] = Model(ECHO_ALIAS, "echo", ECHO_ALIAS, "Lab echo (keyturn)", 1024)
-    for table in top.table_list("models"):
-        model = _model(table, backends)
-        if model.alias in models:
-            raise table.error("alias", f"two models are called {model.alias}", "rename one of them")
-        models[model.alias] = model
-    known = tuple(models)
-    for number, model in enumerate(m for m in models.values() if m.alias != ECHO_ALIAS or not echo):
-        for fallback in model.fallbacks:
-            where = f"models[{number}].fallbacks"
-            if fallback == model.alias:
-                raise top.error(
-                    where, f"{model.alias} falls back to itself", "remove it from the list"
-                )
-            if fallback not in models:
-                near = suggestion(fallback, known)
-                raise ConfigError(
-                    f"{FILE}: {where}",
-                    why=f"{model.alias} falls back to a model that does not exist",
-                    fix=f"did you mean {near}?" if near else f"use one of: {', '.join(known)}",
-                )
-    return tuple(models.values())
-
-
-def _model(table: Table, backends: Mapping[str, Backend]) -> Model:
-    alias = table.text("alias")
-    if not alias.isascii() or not all(c.isalnum() or c in _ALIAS_EXTRA for c in alias):
-        raise table.error(
-            "alias",
-            "it has characters that some client cannot send",
-            "use letters, digits and . _ : / @ + -",
-        )
-    backend = table.choice("backend", backends)
-    display = table.text("display_name", f"{alias} (keyturn)")
-    if any(ord(c) < 32 for c in display):
-        raise table.error("display_name", "it holds a control character", "remove it")
-    clients = table.texts("clients", CLIENTS)
-    for client in clients:
-        if client not in CLIENTS:
-            near = suggestion(client, CLIENTS)
-            raise table.error(
-                "clients",
-                "there is no such client",
-                f"did you mean {near}?" if near else f"use {', '.join(CLIENTS)}",
-            )
-    model = Model(
-        alias=alias,
-        backend=backend,
-        upstream=table.text("upstream", alias),
-        display_name=display,
-        output_tokens=table.number("output_tokens", 16384, 1, _MOST_TOKENS) or 16384,
-        context_tokens=table.number("context_tokens", None, 1, _MOST_TOKENS),
-        stream_only=table.flag("stream_only", False),
-        images=table.flag("images", False),
-        clients=clients,
-        fallbacks=table.texts("fallbacks"),
-    )
-    table.finish()
-    return model
-
-
 def _redis(top: Table, secrets: Mapping[str, SecretSpec]) -> Redis | None:
     table = top.table("redis")
     if not table.keys():
@@ -258,7 +134,7 @@ def _redis(top: Table, secrets: Mapping[str, SecretSpec]) -> Redis | None:
         table.optional_text("password"),
     )
     if redis.password is not None:
-        _known_secret(table, "password", redis.password, secrets)
+        known_secret(table, "password", redis.password, secrets)
     present = table.keys()
     for key in present:
         if key not in ("host", "port", "password"):
@@ -271,50 +147,3 @@ def _switches(table: Table) -> Switches:
     switches = Switches(**{name: table.flag(name, value) for name, value in vars(default).items()})
     table.finish()
     return switches
-
-
-def _profile(
-    top: Table, models: Sequence[Model], asked: str | None
-) -> tuple[str, tuple[str, ...]] | None:
-    named = top.optional_text("profile")
-    profiles = top.table("profiles")
-    names = profiles.keys()
-    lists = {name: profiles.texts(name) for name in names}
-    known = {model.alias for model in models}
-    for name, members in lists.items():
-        for alias in members:
-            if alias not in known:
-                near = suggestion(alias, known)
-                raise profiles.error(
-                    name,
-                    f"there is no model {alias}",
-                    f"did you mean {near}?" if near else "remove it from the list",
-                )
-    chosen = asked or named
-    if chosen is None:
-        return None
-    if chosen not in lists:
-        near = suggestion(chosen, lists)
-        raise top.error(
-            "profile",
-            f"there is no profile {chosen}",
-            f"did you mean {near}?" if near else "add it under [profiles]",
-        )
-    return chosen, lists[chosen]
-
-
-def _subset(models: Sequence[Model], members: Sequence[str]) -> tuple[Model, ...]:
-    """Keep the members, in the catalogue's order; fallbacks outside the profile fall away."""
-    from dataclasses import replace
-
-    return tuple(
-        replace(m, fallbacks=tuple(f for f in m.fallbacks if f in members))
-        for m in models
-        if m.alias in members
-    )
-
-
-def _with_models(lab: Lab, profile: str, models: tuple[Model, ...]) -> Lab:
-    from dataclasses import replace
-
-    return replace(lab, profile=profile, models=models)

@@ -63,7 +63,7 @@ class Table:
         found = self.text(key, default)
         if found not in options:
             raise self.error(
-                key, f"it is not one of {', '.join(options)}", _did_you_mean(found, options)
+                key, f"it is not one of {', '.join(options)}", did_you_mean(found, options)
             )
         return found
 
@@ -112,7 +112,7 @@ class Table:
         """
         for key in self._values:
             if key not in self._asked:
-                raise self.error(key, "there is no such key", _did_you_mean(key, self._asked))
+                raise self.error(key, "there is no such key", did_you_mean(key, self._asked))
 
     def path_of(self, key: str) -> str:
         """Return the key path of `key` in this table."""
@@ -141,7 +141,8 @@ def suggestion(wrong: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def _did_you_mean(wrong: str, known: Iterable[str]) -> str:
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """Return a fix that names the resembling word, or all of them."""
     options = tuple(known)
     close = suggestion(wrong, options)
     return f"did you mean {close}?" if close else f"use one of: {', '.join(sorted(options))}"

@@ -1,0 +1,20 @@
+"""New keys, from the operating system's randomness."""
+
+import secrets
+
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.strength import weakness
+
+_BYTES = 32
+
+
+def new_key() -> Secret:
+    """Return a new key: `sk-` and 43 of letters, digits, `-` and `_`, carrying 256 bits.
+
+    One that happens to look weak ("xxxx" in it, once in some ten thousand) is drawn again, so
+    that no other command complains about it later.
+    """
+    while True:
+        text = "sk-" + secrets.token_urlsafe(_BYTES)
+        if weakness(text) is None:
+            return Secret(text)

@@ -1,0 +1,252 @@
+"""Observe files, and switch several of them as one unit.
+
+Every file is written beside its place, 0600 from the first byte, flushed to disk, and renamed.
+The files that were there are kept as hard links until all renames are done, so putting them back
+is a rename too: it needs no space on a full disk and no key in memory.
+"""
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePath
+
+from bootstrap.adapters.trust import real_path
+from bootstrap.domain.content import Content, FileState, Write, digest_of
+from bootstrap.domain.errors import ConflictError, LabError, TargetError
+
+_MARK = ".keyturn-"
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+class LocalFiles:
+    """The user's own files. Callers hold the lab's lock while they write."""
+
+    def observe(self, path: PurePath) -> FileState | None:
+        """Return what stands at `path`; see `bootstrap.ports.Files`."""
+        real = real_path(Path(path))
+        try:
+            handle = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _explain(path, "read", error) from None
+        with os.fdopen(handle, "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise TargetError(
+                    f"{path} is not a file",
+                    why="a folder or a device stands there",
+                    fix=f"move it away: mv {path} {path}.old",
+                )
+            if found.st_size > _MOST_BYTES:
+                raise TargetError(
+                    f"{path} is too big",
+                    why=f"it has {found.st_size} bytes, 64 MiB is the limit",
+                    fix=f"look what is in it: head -c 1000 {path}",
+                )
+            try:
+                data = file.read()
+            except OSError as error:
+                raise _explain(path, "read", error) from None
+        return FileState(Content(data), stat.S_IMODE(found.st_mode), str(real))
+
+    def replace_all(self, writes: Sequence[Write]) -> None:
+        """Put every write in force as one unit; see `bootstrap.ports.Files`."""
+        with contextlib.ExitStack() as tidy, contextlib.ExitStack() as undo:
+            staged = [_Staged(write, tidy) for write in writes]
+            for item in staged:
+                item.keep_old(tidy)
+            for item in staged:
+                undo.callback(item.put_back)
+                item.switch()
+            for item in staged:
+                item.sync()
+            undo.pop_all()
+
+    def back_up(self, path: PurePath) -> PurePath:
+        """Copy the file to a 0600 sibling; see `bootstrap.ports.Files`."""
+        found = self.observe(path)
+        if found is None:
+            raise TargetError(f"{path} cannot be backed up", why="it is gone", fix="run it again")
+        stem = f"{path}.keyturn-backup"
+        copies = (Path(f"{stem}-{number}" if number else stem) for number in range(1000))
+        free = next((copy for copy in copies if not os.path.lexists(copy)), None)
+        if free is None:
+            raise TargetError(
+                f"{path} cannot be backed up",
+                why="1000 backups stand beside it",
+                fix=f"remove some: rm {stem}-*",
+            )
+        _stage(free, found.content.data, 0o600).replace(free)
+        return PurePath(free)
+
+
+class _Staged:
+    """One write between its staging and the end of the whole unit."""
+
+    def __init__(self, write: Write, tidy: contextlib.ExitStack) -> None:
+        self._write = write
+        self.real = real_path(Path(write.path))
+        self._old: Path | None = None
+        self._new: Path | None = None
+        self._switched = False
+        with _explained(write.path):
+            _make_folders(self.real.parent)
+            _sweep(self.real)
+            self._check_writable()
+            if write.content is not None:
+                self._new = _stage(self.real, write.content.data, write.mode)
+                tidy.callback(_remove, self._new)
+
+    def keep_old(self, tidy: contextlib.ExitStack) -> None:
+        """Link the file found to a second name, after checking that it is still that file."""
+        with _explained(self._write.path):
+            if _digest(self.real) != self._write.expected:
+                raise ConflictError(
+                    f"{self._write.path} changed while keyturn worked",
+                    why="another program wrote it",
+                    fix="nothing was changed: run it again",
+                )
+            if self._write.expected is None:
+                return
+            old = self.real.with_name(f"{_prefix(self.real)}{secrets.token_hex(6)}.tmp")
+            tidy.callback(_remove, old)
+            try:
+                old.hardlink_to(self.real)
+            except OSError:  # a file system without hard links
+                mode = stat.S_IMODE(self.real.stat().st_mode)
+                _stage(self.real, self.real.read_bytes(), mode).replace(old)
+            self._old = old
+
+    def switch(self) -> None:
+        """Put the new file in force."""
+        with _explained(self._write.path):
+            if _digest(self.real) != self._write.expected:
+                raise ConflictError(
+                    f"{self._write.path} changed while keyturn worked",
+                    why="another program wrote it",
+                    fix="everything was put back: run it again",
+                )
+            self._switched = True
+            if self._new is None:
+                self.real.unlink(missing_ok=True)
+            else:
+                self._new.replace(self.real)
+
+    def sync(self) -> None:
+        """Make the rename last."""
+        with _explained(self._write.path):
+            _sync_folder(self.real.parent)
+
+    def put_back(self) -> None:
+        """Undo `switch`."""
+        if not self._switched:
+            return
+        if self._old is None:
+            self.real.unlink(missing_ok=True)
+        else:
+            self._old.replace(self.real)
+
+    def _check_writable(self) -> None:
+        try:
+            mode = self.real.lstat().st_mode
+        except FileNotFoundError:
+            return
+        if not mode & stat.S_IWUSR:
+            raise TargetError(
+                f"{self._write.path} is read-only",
+                why=f"its mode is {stat.S_IMODE(mode):04o}",
+                fix=f"chmod u+w {self._write.path}",
+            )
+
+
+def _stage(real: Path, data: bytes, mode: int) -> Path:
+    """Write `data` beside `real`, on disk, readable by nobody else at any moment."""
+    temporary = real.with_name(f"{_prefix(real)}{secrets.token_hex(6)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+    except BaseException:
+        _remove(temporary)
+        raise
+    return temporary
+
+
+def _prefix(real: Path) -> str:
+    return f".{real.name[:200]}{_MARK}"
+
+
+def _sweep(real: Path) -> None:
+    """Remove what a killed run left beside `real`; the lab's lock keeps the living out."""
+    for leftover in real.parent.glob(f"{_glob_safe(_prefix(real))}*.tmp"):
+        _remove(leftover)
+
+
+def _glob_safe(text: str) -> str:
+    import glob
+
+    return glob.escape(text)
+
+
+def _make_folders(folder: Path) -> None:
+    missing = [step for step in (folder, *folder.parents) if not step.exists()]
+    for step in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            step.mkdir(mode=0o700)
+        _sync_folder(step.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return digest_of(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _explained(path: PurePath) -> Iterator[None]:
+    try:
+        yield
+    except LabError:
+        raise
+    except OSError as error:
+        raise _explain(path, "written", error) from None
+
+
+_FIXES: dict[str, Callable[[PurePath], str]] = {
+    "ENOSPC": lambda path: f"make room: df -h {path.parent}",
+    "EDQUOT": lambda path: f"make room: quota; df -h {path.parent}",
+    "EACCES": lambda path: f"look at the folder: ls -ld {path.parent}",
+    "EROFS": lambda path: f"the file system is read-only: mount | grep {path.anchor}",
+}
+
+
+def _explain(path: PurePath, verb: str, error: OSError) -> TargetError:
+    import errno
+
+    name = errno.errorcode.get(error.errno or 0, "")
+    fix = _FIXES[name](path) if name in _FIXES else f"ls -la {path.parent}"
+    done = "read" if verb == "read" else "written; every file is as it was"
+    return TargetError(
+        f"{path} cannot be {done}", why=os.strerror(error.errno or 0).lower(), fix=fix
+    )

@@ -1,0 +1,239 @@
+"""`keyring:SERVICE#NAME`: the desktop's own keyring (Secret Service, KWallet, macOS, Windows).
+
+The `keyring` package is never imported here: each operation runs in a child process, which is
+killed when the keyring does not answer (a stopped Secret Service hangs keyring 25.7.0 for ever).
+Only backends that encrypt are used. Asked for the best one available, keyring picks
+`keyrings.alt`, plaintext on disk, without a word where there is no session bus.
+"""
+
+import configparser
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path, PurePath
+from typing import Any
+
+from bootstrap.adapters import keyring_child as child
+from bootstrap.domain.errors import (
+    ProviderUnavailableError,
+    SecretError,
+    SecretNotFoundError,
+    StoreDamagedError,
+)
+from bootstrap.domain.ref import SecretRef
+from bootstrap.domain.secret import Secret
+
+TIMEOUT_S = 4.5
+_HUNG = "hung"
+_WITHHELD = ("SOPS_AGE_", "DIRENV_")
+_ELSEWHERE = "or keep the secret in sops: keyturn init"
+
+# problem -> (why, fix); `{detail}` is a backend's name or an exception's type.
+_EXPLANATIONS = {
+    _HUNG: (
+        "the keyring did not answer in time, so it was given up",
+        "restart it (log out and in, or: systemctl --user restart gnome-keyring-daemon), "
+        + _ELSEWHERE,
+    ),
+    child.NO_LIBRARY: (
+        "the Python package that speaks to it cannot be imported",
+        "reinstall keyturn, or install the packages keyring and SecretStorage beside it",
+    ),
+    child.NO_BUS: (
+        "this session has no D-Bus (DBUS_SESSION_BUS_ADDRESS is not set)",
+        f"run it in your desktop session or as a systemd --user service, {_ELSEWHERE}",
+    ),
+    child.DEAD_BUS: (
+        "nothing answers at DBUS_SESSION_BUS_ADDRESS; the session it names has ended",
+        f"log in again, or unset DBUS_SESSION_BUS_ADDRESS, {_ELSEWHERE}",
+    ),
+    child.NO_SERVICE: (
+        "no Secret Service runs on the session bus",
+        f"install and start gnome-keyring, KWallet or KeePassXC, {_ELSEWHERE}",
+    ),
+    child.NO_COLLECTION: (
+        "the Secret Service has no default collection to store anything in",
+        f"create a default keyring in the desktop's password manager, {_ELSEWHERE}",
+    ),
+    child.LOCKED: (
+        "the keyring is locked",
+        "unlock it in the desktop's password manager, or log out and in with your password",
+    ),
+    child.REFUSED: (
+        "the keyring settings choose the backend {detail}, which keyturn does not trust: "
+        "it may keep plaintext or forget what it is given",
+        "remove it from PYTHON_KEYRING_BACKEND and keyringrc.cfg, " + _ELSEWHERE,
+    ),
+    child.FAILED: (
+        "the keyring failed ({detail})",
+        "run keyturn doctor, " + _ELSEWHERE,
+    ),
+}
+
+
+class KeyringProvider:
+    """Reads and writes `keyring:SERVICE#NAME`. One instance serves one command.
+
+    Args:
+        root: The lab's folder; a keyring has no use for it.
+        timeout_s: Seconds for one operation, its process start included (0.3 s as a rule).
+    """
+
+    scheme = "keyring"
+
+    def __init__(self, root: PurePath, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._hung = False
+
+    def unavailable(self, ref: SecretRef) -> str | None:
+        """Return why no trusted keyring can be used here (one clause), or None."""
+        try:
+            self._ask("probe", ref)
+        except SecretError as error:
+            return error.why
+        return None
+
+    def read(self, ref: SecretRef) -> Secret:
+        """Return the secret at `ref`.
+
+        Raises:
+            SecretNotFoundError: There is no such entry, or its value is empty.
+            ProviderUnavailableError: The keyring is locked, absent, hung or not to be trusted.
+        """
+        value = self._ask("read", ref).get("value")
+        if not isinstance(value, str):
+            raise _not_found(ref, "the keyring has no such entry")
+        if not value:
+            raise _not_found(ref, "the entry is there, but it is empty")
+        return Secret(value)
+
+    def write(self, ref: SecretRef, secret: Secret) -> None:
+        """Store `secret` at `ref`, replacing what was there, and read it back.
+
+        Raises:
+            ProviderUnavailableError: As `read`. After a timeout the value may have been stored.
+            SecretError: The keyring took the value, but returns something else.
+        """
+        if self._ask("write", ref, secret.reveal()).get("stored") is not True:
+            raise SecretError(
+                f"{ref} was not stored",
+                why="the keyring took the new value but returns another one",
+                fix="remove the entry in the desktop's password manager, then try again",
+            )
+
+    def delete(self, ref: SecretRef) -> None:
+        """Remove every entry of that service and name.
+
+        Raises:
+            SecretNotFoundError: There is none.
+            ProviderUnavailableError: As `read`.
+        """
+        if self._ask("delete", ref).get("deleted") is not True:
+            raise _not_found(ref, "the keyring has no such entry")
+
+    def _ask(self, operation: str, ref: SecretRef, text: str | None = None) -> dict[str, Any]:
+        """Return the child's reply.
+
+        Raises:
+            ProviderUnavailableError: It reports a problem, or none of its replies arrives.
+        """
+        request = {
+            "operation": operation,
+            "service": ref.place,
+            "name": ref.name,
+            "text": text,
+            "seconds": self._timeout_s,
+            # The child is isolated (-I); this lets it import what this process would.
+            "path": [folder for folder in sys.path if folder],
+        }
+        reply = {"problem": _HUNG} if self._hung else _run(request, self._timeout_s)
+        if "problem" in reply:
+            # Once is enough: a command asks for several secrets, and each would wait as long.
+            self._hung = reply["problem"] == _HUNG
+            raise _unusable(ref, str(reply["problem"]), str(reply.get("detail", "")))
+        return reply
+
+
+def plaintext_leftovers(service: str) -> tuple[str, ...]:
+    """Return the names under `service` that the plaintext backend of `keyrings.alt` still holds.
+
+    They lie base64-coded in keyring_pass.cfg, and outlive deletion and rotation in a real keyring.
+    Names come in lower case, the only one that the file keeps.
+
+    Raises:
+        StoreDamagedError: The file is there but cannot be read.
+    """
+    path = _data_root() / "keyring_pass.cfg"
+    file = configparser.RawConfigParser(strict=False)
+    try:
+        file.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeError, OSError):  # their texts quote lines of the file
+        raise StoreDamagedError(
+            f"cannot read {path}",
+            why="it is not a readable file in the form that keyrings.alt writes",
+            fix=f"look into it, and delete it if nothing needs it: rm {path}",
+        ) from None
+    section = _escape(service)
+    return tuple(map(_unescape, file.options(section))) if file.has_section(section) else ()
+
+
+def _run(request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    """Start the child, and return its reply or a problem of that form."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", child.__file__],
+            input=json.dumps(request).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a backend's complaint may quote the secret
+            env={k: v for k, v in os.environ.items() if not k.startswith(_WITHHELD)},
+            timeout=timeout_s,
+            check=False,
+            start_new_session=True,  # Ctrl-C is for the parent, which kills the child itself
+        )
+    except subprocess.TimeoutExpired:
+        return {"problem": _HUNG}
+    except OSError as error:
+        return {"problem": child.FAILED, "detail": type(error).__name__}
+    if done.returncode == child.HUNG_STATUS:
+        return {"problem": _HUNG}
+    try:
+        reply = json.loads(done.stdout)
+    except ValueError:
+        reply = None
+    if not isinstance(reply, dict):
+        return {"problem": child.FAILED, "detail": f"exit status {done.returncode}"}
+    return reply
+
+
+def _unusable(ref: SecretRef, problem: str, detail: str) -> ProviderUnavailableError:
+    why, fix = _EXPLANATIONS.get(problem, _EXPLANATIONS[child.FAILED])
+    return ProviderUnavailableError(
+        f"cannot use the keyring for {ref}", why=why.format(detail=detail), fix=fix
+    )
+
+
+def _not_found(ref: SecretRef, why: str) -> SecretNotFoundError:
+    return SecretNotFoundError(f"no secret at {ref}", why=why, fix="store one with: keyturn init")
+
+
+def _data_root() -> Path:
+    """Where keyring keeps its files on this platform (keyring 25.7.0, keyring.util.platform_)."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "."), "Python Keyring")
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data, "python_keyring")
+
+
+def _escape(text: str) -> str:
+    """Spell `text` as keyrings.alt does: `_2D` for a byte that is no ASCII letter or digit."""
+    return "".join(
+        chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else f"_{byte:02X}"
+        for byte in text.encode()
+    )
+
+
+def _unescape(text: str) -> str:
+    from urllib.parse import unquote
+
+    return unquote(text.replace("_", "%"))  # no '%' of its own: that is escaped, too

@@ -1,0 +1,88 @@
+"""Who listens on a TCP port of this machine (Linux: /proc/net/tcp, /proc/PID/fd)."""
+
+import ipaddress
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from bootstrap.adapters.process_identity import Stat, stat_of
+from bootstrap.ports import Listener
+
+_PROC = Path("/proc")
+_LISTEN = "0A"
+
+
+class LocalPorts:
+    """The machine's listening sockets, as far as this network namespace goes."""
+
+    def listener(self, port: int) -> Listener | None:
+        """Return who listens on `port` on a loopback or wildcard address, or None.
+
+        Where several processes share the socket, the one that was started first, whose children
+        the others usually are.
+        """
+        inodes = {inode for name in ("tcp", "tcp6") for inode in _listening(name, port)}
+        if not inodes:
+            return None
+        pids = [pid for pid in _pids() if _holds(pid, inodes)]
+        started = {pid: found.start for pid in pids if (found := stat_of(pid)) is not None}
+        if not started:
+            return Listener(None, "")
+        first = min(started, key=lambda pid: (started[pid], pid))
+        return Listener(first, _name_of(first))
+
+    def is_descendant(self, pid: int, ancestor: int) -> bool:
+        """Tell whether process `pid` is `ancestor` or was started by it, at any depth."""
+        seen: set[int] = set()
+        while pid > 0 and pid not in seen:
+            if pid == ancestor:
+                return True
+            seen.add(pid)
+            found: Stat | None = stat_of(pid)
+            pid = found.parent if found else 0
+        return False
+
+
+def _listening(name: str, port: int) -> Iterator[str]:
+    """Give the inodes of the sockets in /proc/net/NAME that listen on `port`."""
+    try:
+        rows = (_PROC / "net" / name).read_text().splitlines()[1:]
+    except OSError:  # a machine without IPv6 has no tcp6
+        return
+    for row in rows:
+        fields = row.split()
+        address, _, number = fields[1].partition(":")
+        if fields[3] == _LISTEN and int(number, 16) == port and _reachable_here(address):
+            yield fields[9]
+
+
+def _reachable_here(address: str) -> bool:
+    """Tell whether an address, as 32-bit words in the machine's byte order, is ours to ask."""
+    words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+    parsed = ipaddress.ip_address(b"".join(struct.pack("=I", word) for word in words))
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return parsed.is_loopback or parsed.is_unspecified
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+
+
+def _holds(pid: int, inodes: set[str]) -> bool:
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    with suppress(OSError):  # another user's process, or one that ended meanwhile
+        for descriptor in (_PROC / str(pid) / "fd").iterdir():
+            with suppress(OSError):
+                if str(descriptor.readlink()) in wanted:
+                    return True
+    return False
+
+
+def _name_of(pid: int) -> str:
+    """Return the program's short name; not its arguments, which may hold anything."""
+    try:
+        return (_PROC / str(pid) / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return ""

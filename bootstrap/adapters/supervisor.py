@@ -1,0 +1,214 @@
+"""The gateway's process under our own supervisor, for machines without systemd --user.
+
+The supervisor is a detached process of its own (`bootstrap.adapters.supervisor_daemon`); this
+module starts it, asks it through its status file and steers it by signals. It is found again by
+its identity, never by its number alone.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path, PurePath
+
+from bootstrap.adapters.supervisor_daemon import clean_environment
+from bootstrap.adapters.supervisor_log import last_lines, open_log
+from bootstrap.adapters.supervisor_state import (
+    ALREADY_SUPERVISED,
+    BACKOFF,
+    LOG_FILE,
+    RUNNING,
+    STATUS_FILE,
+    STOPPED,
+    STOPPING,
+    Limits,
+    SupervisorState,
+    read_state,
+)
+from bootstrap.domain.errors import ServiceError
+from bootstrap.ports import ServiceStatus
+
+_KILLED_S = 10.0
+_PAUSE_S = 0.05
+
+
+class SupervisorService:
+    """The gateway, kept alive by our own supervisor. It does not come back after a reboot.
+
+    Args:
+        spec: The JSON file that `supervisor/service.json.j2` renders: argv, env_file, environment.
+        state_dir: Its folder for the status file, the lock and the log; made 0700.
+        limits: How patient to be.
+    """
+
+    kind = "supervisor"
+    name = "litellm"
+
+    def __init__(self, spec: PurePath, state_dir: PurePath, limits: Limits | None = None) -> None:
+        self._spec = Path(spec)
+        self._state_dir = Path(state_dir)
+        self._limits = limits or Limits()
+        self._log = self._state_dir / LOG_FILE
+
+    def status(self) -> ServiceStatus:
+        """Return what the supervisor last said, where it still runs."""
+        state = read_state(self._state_dir / STATUS_FILE)
+        installed = self._spec.is_file()
+        if state is None:
+            return ServiceStatus(False, None, "it was never started", installed)
+        child = state.child if state.child and state.child.alive() else None
+        running, pid = child is not None, child.pid if child else None
+        if not state.daemon.alive():
+            died = "its supervisor was killed" if state.phase != STOPPED else "stopped"
+            return ServiceStatus(running, pid, died, installed)
+        detail = f"{state.phase}: {state.detail}" if state.detail else state.phase
+        return ServiceStatus(running and state.phase == RUNNING, pid, detail, installed)
+
+    def start(self) -> None:
+        """Start the supervisor, and with it the gateway; no effect where it runs.
+
+        Raises:
+            ServiceError: The supervisor or the gateway's program cannot be started.
+        """
+        state = self._living()
+        if state is not None and state.phase in (STOPPING, STOPPED):
+            self.stop()
+        elif state is not None:
+            if state.phase == BACKOFF:
+                self.restart()
+            return
+        if not self._spec.is_file():
+            raise ServiceError(
+                f"{self.name} cannot be started",
+                why=f"{self._spec} is not written yet",
+                fix="run: keyturn apply",
+            )
+        self._end_orphan()
+        self._spawn()
+        self._wait(lambda found: found.phase in (RUNNING, BACKOFF), self._limits.start_s, "start")
+        self._require_started("start")
+
+    def restart(self) -> None:
+        """Stop the gateway and start it with the files as they are now.
+
+        Raises:
+            ServiceError: Its program cannot be started, or the supervisor does not react.
+        """
+        state = self._living()
+        if state is None:
+            self.start()
+            return
+        state.daemon.send(signal.SIGHUP)
+        self._wait(
+            lambda found: (
+                found.daemon != state.daemon
+                or (found.restarts_done > state.restarts_done and found.phase in (RUNNING, BACKOFF))
+            ),
+            self._limits.stop_s + self._limits.start_s,
+            "restart",
+        )
+        self._require_started("restart")
+
+    def stop(self) -> None:
+        """Stop the gateway, letting running answers finish, and the supervisor.
+
+        Raises:
+            ServiceError: It survives being killed.
+        """
+        state = self._living()
+        if state is not None:
+            for number, patience_s in (
+                (signal.SIGTERM, self._limits.stop_s),
+                (signal.SIGTERM, _KILLED_S),  # the second one cuts its waiting short
+                (signal.SIGKILL, _KILLED_S),
+            ):
+                state.daemon.send(number)
+                if _until(lambda: not state.daemon.alive(), patience_s):
+                    break
+            else:
+                raise ServiceError(
+                    f"{self.name} cannot be stopped",
+                    why=f"process {state.daemon.pid} survives being killed",
+                    fix="look for a file system that hangs, or restart the machine",
+                )
+        self._end_orphan()
+
+    def log_lines(self, most: int) -> list[str]:
+        """Return the last lines of the log, unredacted: the caller must redact before showing."""
+        return last_lines(self._log, most)
+
+    def reset(self) -> None:
+        """Do nothing: files are read at each start, and `restart` does not count failures."""
+
+    def _living(self) -> SupervisorState | None:
+        state = read_state(self._state_dir / STATUS_FILE)
+        return state if state is not None and state.daemon.alive() else None
+
+    def _end_orphan(self) -> None:
+        """End a gateway whose supervisor was killed; the kernel usually did that already."""
+        state = read_state(self._state_dir / STATUS_FILE)
+        if state is None or state.child is None or state.daemon.alive():
+            return
+        orphan = state.child
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            orphan.send(number)
+            if _until(lambda: not orphan.alive(), min(self._limits.stop_s, _KILLED_S)):
+                return
+
+    def _spawn(self) -> None:
+        try:
+            self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            log = open_log(self._log)
+        except OSError as error:
+            raise ServiceError(
+                f"{self.name} cannot be started",
+                why=f"{self._log}: {os.strerror(error.errno or 0)}",
+                fix=f"make {self._state_dir} a folder that you may write to",
+            ) from None
+        argv = [sys.executable, "-P", "-m", "bootstrap.adapters.supervisor_daemon",
+                str(self._spec), str(self._state_dir), self._limits.to_text()]  # fmt: skip
+        try:
+            code = subprocess.run(
+                argv, env=clean_environment(), cwd="/", umask=0o077, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=self._limits.start_s, check=False,
+            ).returncode  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            code, why = -1, type(error).__name__
+        else:
+            why = f"it ended with {code}"
+        finally:
+            os.close(log)
+        # Where another command was faster, its supervisor is as good as ours.
+        if code not in (0, ALREADY_SUPERVISED):
+            raise ServiceError("the supervisor does not start", why=why, fix=f"see {self._log}")
+
+    def _wait(self, done: Callable[[SupervisorState], bool], limit_s: float, verb: str) -> None:
+        def reached() -> bool:
+            found = self._living()
+            return found is not None and done(found)
+
+        if not _until(reached, limit_s):
+            raise ServiceError(
+                f"{self.name} does not {verb}",
+                why=f"its supervisor gave no answer for {limit_s:g} s",
+                fix=f"see {self._log}; is it supervised from another container?",
+            )
+
+    def _require_started(self, verb: str) -> None:
+        state = self._living()
+        if state is not None and state.phase == BACKOFF:
+            raise ServiceError(
+                f"{self.name} does not {verb}", why=state.detail, fix=f"see {self._log}"
+            )
+
+
+def _until(done: Callable[[], bool], limit_s: float) -> bool:
+    """Wait until `done()`, at most `limit_s` seconds; return whether it came to that."""
+    deadline = time.monotonic() + limit_s
+    while not done():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_PAUSE_S)
+    return True

@@ -1,0 +1,112 @@
+"""What our supervisor and the commands that steer it share: a status file, limits, file names.
+
+Everything in the state folder is 0600 and holds no secret.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bootstrap.adapters.process_identity import ProcessIdentity
+
+STATUS_FILE = "supervisor.json"
+LOCK_FILE = "supervisor.lock"
+LOG_FILE = "gateway.log"
+
+STARTING = "starting"
+RUNNING = "running"
+BACKOFF = "backoff"
+STOPPING = "stopping"
+STOPPED = "stopped"
+
+# The exit status of a supervisor that finds another one in charge (EX_TEMPFAIL of sysexits.h).
+ALREADY_SUPERVISED = 75
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How patient the supervisor is.
+
+    Attributes:
+        backoff_first_s: Seconds before the first restart after a failure; doubles each time.
+        backoff_most_s: The longest such pause.
+        steady_s: How long the gateway must have run for its next failure to count as the first.
+        stop_s: Seconds that running answers get to finish before the gateway is killed.
+        start_s: Seconds that the supervisor itself gets to come up (0.2 s on an idle machine).
+        log_bytes: The size at which the log file is put aside; one older one is kept.
+    """
+
+    backoff_first_s: float = 1.0
+    backoff_most_s: float = 30.0
+    steady_s: float = 60.0
+    stop_s: float = 120.0
+    start_s: float = 30.0
+    log_bytes: int = 10_000_000
+
+    def to_text(self) -> str:
+        """Return it as one command-line argument."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> "Limits":
+        """Return what `to_text` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class SupervisorState:
+    """What the supervisor last said about itself.
+
+    Attributes:
+        daemon: The supervisor's process.
+        child: The gateway's process, or None.
+        phase: STARTING, RUNNING, BACKOFF, STOPPING or STOPPED.
+        detail: One clause for people; empty while all is well.
+        restarts_done: How many requests to restart it has carried out.
+    """
+
+    daemon: ProcessIdentity
+    child: ProcessIdentity | None
+    phase: str
+    detail: str
+    restarts_done: int
+
+
+def read_state(path: Path) -> SupervisorState | None:
+    """Return what the status file says, or None where there is none or it does not parse."""
+    try:
+        value: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    match value:
+        case {
+            "daemon": daemon,
+            "child": child,
+            "phase": str(phase),
+            "detail": str(detail),
+            "restarts_done": int(done),
+        }:
+            identity = ProcessIdentity.from_json(daemon)
+            if identity is not None:
+                known = ProcessIdentity.from_json(child)
+                return SupervisorState(identity, known, phase, detail, done)
+    return None
+
+
+def write_state(path: Path, state: SupervisorState) -> None:
+    """Replace the status file; a reader sees the old one or the new one.
+
+    Raises:
+        OSError: It cannot be written, for example because the disk is full.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(asdict(state), file)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,239 @@
+"""One function per command: parse, one workflow call, show, exit code."""
+
+from pathlib import Path, PurePath
+from typing import Annotated
+
+import typer
+
+from bootstrap.cli import show
+from bootstrap.cli.session import JsonOption, Session, command
+from bootstrap.domain.errors import ExitCode
+from bootstrap.wiring import labs, output, signals
+from bootstrap.workflows import check as checks
+from bootstrap.workflows.apply import apply as apply_plan
+from bootstrap.workflows.bootstrap import Builder
+from bootstrap.workflows.bootstrap import bootstrap as bootstrap_lab
+from bootstrap.workflows.init import init as init_lab
+from bootstrap.workflows.planning import make_plan
+from bootstrap.workflows.resolve import Resolver
+
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=65535, help="The gateway's port in a new lab [default: 4000]", show_default=False
+    ),
+]
+NoStartOption = Annotated[bool, typer.Option("--no-start", help="Write files only; start nothing.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace files that were edited by hand, keeping backups.")
+]
+ProfileOption = Annotated[
+    str | None, typer.Option(help="Use this profile of lab.toml.", show_default=False)
+]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SCHEME",
+        help="Ask only this kind of source: sops, keyring, env, file.",
+        show_default=False,
+    ),
+]
+FolderArgument = Annotated[
+    Path | None, typer.Argument(metavar="[DIR]", help="The lab's folder.", show_default=False)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add every command to `app`, in the order in which a new user needs them."""
+    command(
+        app,
+        "bootstrap",
+        examples=(
+            "keyturn bootstrap",
+            "keyturn bootstrap ~/lab --port 4010",
+            "keyturn bootstrap --no-start",
+        ),
+    )(bootstrap)
+    command(app, "init", examples=("keyturn init", "keyturn init ~/lab --port 4010"))(init)
+    command(app, "plan", examples=("keyturn plan", "keyturn plan --exit-code --json"))(plan)
+    command(app, "apply", examples=("keyturn apply", "keyturn apply --dry-run"))(apply)
+    command(app, "check", examples=("keyturn check", "keyturn check --deep --json"))(check)
+    command(
+        app,
+        "get",
+        examples=(
+            "keyturn get LITELLM_MASTER_KEY | wc -c",
+            'eval "$(keyturn get --shell LITELLM_MASTER_KEY)"',
+        ),
+    )(get)
+    command(app, "list", examples=("keyturn list", "keyturn list --json"))(list_secrets)
+    app.command(
+        "exec",
+        help="Run a program with the lab's secrets in its environment, and become it.\n\nExamples:"
+        '\n\n    keyturn exec -- droid exec "review this"'
+        "\n\n    keyturn exec --secret OPENAI_API_KEY=env:CI_KEY -- python app.py",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        add_help_option=False,
+    )(_exec)
+
+
+def _exec(context: typer.Context) -> None:
+    from bootstrap.cli.exec_command import run_exec
+
+    raise typer.Exit(run_exec(list(context.args)))
+
+
+def bootstrap(
+    session: Session,
+    folder: FolderArgument = None,
+    port: PortOption = None,
+    no_start: NoStartOption = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a lab where there is none, install and start the gateway, and prove it.
+
+    Safe to repeat: a second run changes nothing. Without DIR it takes the lab that is found as for
+    every command, else it makes one in the current folder.
+    """
+    root = None if folder is None else labs.absolute(folder)
+    builder = Builder(
+        locate=lambda: labs.locate(session.lab),
+        here=labs.working_directory(),
+        home=labs.home(),
+        desk=labs.desk,
+        tools=lambda at: labs.tools(at, session.progress),
+        lock=labs.lock,
+        register=labs.register_default,
+    )
+    with signals.termination_raises():
+        done = bootstrap_lab(
+            builder, session.progress, folder=root, port=port, start=not no_start, force=force
+        )
+    show.show_bootstrapped(session, done)
+    session.document(show.bootstrapped_data(done) if session.as_json else None)
+
+
+def init(
+    session: Session,
+    folder: FolderArgument = None,
+    port: PortOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write lab.toml, .sops.yaml, an age identity and an encrypted store with fresh keys.
+
+    Never overwrites: a second run says what is there already, and adds what is missing.
+    """
+    root = labs.absolute(folder or Path(session.lab or "."))
+    with signals.termination_raises(), labs.lock(root):
+        made = init_lab(labs.desk(root), port=port)
+    show.show_made(session, made, labs.home())
+    session.document(show.made_data(made))
+
+
+def plan(
+    session: Session,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit 3 if there are changes.")
+    ] = False,
+    force: ForceOption = False,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Show what `apply` would change and why, without any value."""
+    tools = labs.tools(session.root(), session.progress, profile=profile)
+    found = make_plan(tools, force=force)
+    show.show_plan(session, tools, found, details=True)
+    session.document(show.plan_data(tools, found))
+    return ExitCode.DRIFT if exit_code and found else ExitCode.DONE
+
+
+def apply(
+    session: Session,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
+    no_start: NoStartOption = False,
+    force: ForceOption = False,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> int | None:
+    """Make this machine agree with the lab: files, then the gateway once, then proof.
+
+    Nothing changed: nothing is written, nothing is restarted.
+    """
+    root = session.root()
+    tools = labs.tools(root, session.progress, profile=profile)
+    if dry_run:
+        found = make_plan(tools, force=force, running=not no_start)
+        show.show_plan(session, tools, found, details=True)
+        session.document(show.plan_data(tools, found))
+        return None
+    with signals.termination_raises(), labs.lock(root):
+        done = apply_plan(tools, force=force, start=not no_start)
+    show.show_applied(session, tools, done)
+    session.document(show.applied_data(tools, done))
+    return None
+
+
+def check(
+    session: Session,
+    deep: Annotated[bool, typer.Option("--deep", help="Also ask for one chat completion.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Say whether the lab is well. Changes nothing; exit 0 well, 1 unwell, 3 drift only."""
+    tools = labs.tools(session.root(), session.progress)
+    readings = checks.check(tools, deep=deep)
+    code = checks.exit_code(readings)
+    show.show_readings(session, readings)
+    session.document(show.readings_data(readings, code))
+    return code
+
+
+def get(
+    session: Session,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False)],
+    shell: Annotated[
+        bool, typer.Option("--shell", help="Print `export NAME=value` lines.")
+    ] = False,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Allow a terminal to show it.")] = False,
+    source: SourceOption = None,
+) -> None:
+    """Write one secret to a pipe; refuses a terminal unless --reveal is given."""
+    output.refuse_unless_possible(names, shell=shell, reveal=reveal)
+    resolver = _resolver(session, source)
+    found = {name: item.secret for name, item in resolver.resolve_all(names).items()}
+    output.write(found, shell=shell)
+
+
+def list_secrets(
+    session: Session, source: SourceOption = None, as_json: JsonOption = False
+) -> None:
+    """Show the lab's secrets: names, sources and fingerprints, never a value."""
+    resolver = _resolver(session, source)
+    rows = []
+    for name in labs.load(session.root()).secrets:
+        survey = resolver.survey(name)
+        used = next((str(ref) for ref, value, _ in survey if value is not None), None)
+        rows.append(
+            {
+                "name": name,
+                "source": used,
+                "sources": [
+                    {
+                        "ref": str(ref),
+                        "fingerprint": value.fingerprint() if value else None,
+                        "why_not": why or None,
+                    }
+                    for ref, value, why in survey
+                ],
+            }
+        )
+        session.print(f"{name}")
+        for ref, value, why in survey:
+            mark = "*" if str(ref) == used else " "
+            session.print(f"  {mark} {ref}  {value.fingerprint() if value else why}")
+    session.document({"secrets": rows})
+
+
+def _resolver(session: Session, source: str | None) -> Resolver:
+    root: PurePath = session.root()
+    return labs.resolver(root, source)

@@ -1,0 +1,62 @@
+"""How a long command says what it is doing: a spinner on a terminal, plain lines elsewhere.
+
+Everything here goes to standard error, so that standard output stays the command's result.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+
+class Quiet:
+    """Says nothing."""
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """Run the block."""
+        yield
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
+class Plain:
+    """One line when a step begins, for logs and CI."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """Say `text` and run the block."""
+        self.note(f"{text} …")
+        yield
+
+    def note(self, text: str) -> None:
+        """Say something that stays."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Spinner:
+    """A spinner while a step runs, a tick and its time when it took long enough to matter."""
+
+    WORTH_A_LINE_S = 0.5
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """Show `text` while the block runs."""
+        started = time.monotonic()
+        with self._console.status(text, spinner="dots"):
+            yield
+        took = time.monotonic() - started
+        if took >= self.WORTH_A_LINE_S:
+            self._console.print(f"[green]✓[/green] {text} [dim]{took:.1f} s[/dim]", highlight=False)
+
+    def note(self, text: str) -> None:
+        """Say something that stays."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

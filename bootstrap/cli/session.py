@@ -1,0 +1,202 @@
+"""What every command has in common: global options, consoles, error printing, exit codes."""
+
+import functools
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from bootstrap.cli.progress import Plain, Quiet, Spinner
+from bootstrap.domain.errors import ExitCode, Interrupted, LabError
+from bootstrap.ports import Progress
+from bootstrap.wiring import labs
+
+LabOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lab",
+        metavar="DIR",
+        help="The lab's folder. Default: $KEYTURN_LAB, this folder "
+        "or one above it, the registered lab.",
+        show_default=False,
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+ColorOption = Annotated[
+    bool, typer.Option("--no-color", help="No colours and no spinner (also: NO_COLOR).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+_COMMON = (
+    ("lab", LabOption, None),
+    ("quiet", QuietOption, False),
+    ("verbose", VerboseOption, False),
+    ("no_color", ColorOption, False),
+)
+
+
+@dataclass
+class Session:
+    """One run of one command.
+
+    Attributes:
+        lab: `--lab`, or None.
+        quiet: Say nothing but errors.
+        verbose: Say more.
+        color: Whether colours and spinners are wanted.
+        as_json: Print one JSON document instead of text.
+    """
+
+    lab: str | None = None
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+    as_json: bool = False
+    out: Console = field(init=False)
+    err: Console = field(init=False)
+
+    def __post_init__(self) -> None:
+        plain = None if self.color else True
+        self.out = Console(no_color=plain, highlight=False, soft_wrap=True)
+        self.err = Console(no_color=plain, highlight=False, soft_wrap=True, stderr=True)
+
+    @property
+    def progress(self) -> Progress:
+        """How this command says what it is doing."""
+        if self.quiet:
+            return Quiet()
+        if self.err.is_terminal and self.color:
+            return Spinner(self.err)
+        return Quiet() if self.as_json and not self.verbose else Plain(self.err)
+
+    def root(self) -> PurePath:
+        """Return the lab's folder; ConfigError if there is none."""
+        return labs.require(self.lab)
+
+    def print(self, text: str | Text = "") -> None:
+        """Print a line of the result, unless quiet."""
+        if not self.quiet and not self.as_json:
+            self.out.print(text, markup=False)
+
+    def document(self, value: object) -> None:
+        """Print the JSON document, where one was asked for."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def show_error(self, error: LabError) -> None:
+        """Say what happened, why, and what to type next."""
+        if self.as_json:
+            self.document(
+                {
+                    "error": {
+                        "what": error.what,
+                        "why": error.why,
+                        "fix": error.fix,
+                        "exit_code": error.exit_code,
+                    }
+                }
+            )
+            return
+        for word, text in (("error", error.what), ("cause", error.why), ("fix", error.fix)):
+            label = Text(f"{word}:".ljust(7), style="bold red" if word == "error" else "bold")
+            self.err.print(label + Text(text))
+
+
+def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable[..., Any]:
+    """Register a function `(session, ...) -> exit code or None` as the command `name`.
+
+    The global options are added to its own; its docstring and `examples` make the help.
+    """
+
+    def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
+        own = [p for key, p in inspect.signature(function).parameters.items() if key != "session"]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        own = [parameter.replace(kind=kind) for parameter in own]
+        common = [
+            inspect.Parameter(key, kind, default=default, annotation=annotation)
+            for key, annotation, default in _COMMON
+        ]
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            session = _session(given)
+            raise typer.Exit(guarded(session, lambda: function(session, **given)))
+
+        run.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in (*own, *common)}
+        help_text = inspect.getdoc(function) or ""
+        shown = "\n\n".join(f"    {example}" for example in examples)
+        app.command(name, help=f"{help_text}\n\nExamples:\n\n{shown}")(run)
+        return function
+
+    return register
+
+
+def _session(given: dict[str, Any]) -> Session:
+    before = _globals
+    return Session(
+        lab=given.pop("lab") or before.lab,
+        quiet=given.pop("quiet") or before.quiet,
+        verbose=given.pop("verbose") or before.verbose,
+        color=not given.pop("no_color") and before.color and not os.environ.get("NO_COLOR"),
+        as_json=bool(given.get("as_json", False)),
+    )
+
+
+# Global options given before the command's name.
+_globals = Session()
+
+
+def set_globals(session: Session) -> None:
+    """Remember the options that stood before the command's name."""
+    global _globals
+    _globals = session
+
+
+def guarded(session: Session, action: Callable[[], int | None]) -> int:
+    """Run `action`, show what went wrong, and return the exit code.
+
+    A foreseen failure is three lines; a bug is a traceback without local variables, whose message
+    is left out since a foreign exception may quote a secret.
+    """
+    try:
+        return action() or ExitCode.DONE
+    except LabError as error:
+        session.show_error(error)
+        return error.exit_code
+    except (KeyboardInterrupt, Interrupted) as stop:
+        session.err.print("interrupted; every file is either as before or complete", markup=False)
+        number = getattr(stop, "signal_number", 2)
+        return ExitCode.INTERRUPTED if number == 2 else 128 + number
+    except BrokenPipeError:
+        _silence_stdout()
+        return ExitCode.FAILED
+    except Exception as error:  # noqa: BLE001 - the last resort
+        _report_bug(session, error)
+        return ExitCode.BUG
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter from complaining about the closed pipe when it flushes at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _report_bug(session: Session, error: Exception) -> None:
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    session.err.print(
+        f"{frames}{type(error).__name__}\n"
+        "error: this is a bug in keyturn\n"
+        "fix:   please report the lines above; they hold no secret",
+        markup=False,
+    )

@@ -1,0 +1,204 @@
+"""Plans, readings and summaries as text for people, and as data for --json."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+from rich.text import Text
+
+from bootstrap.cli.session import Session
+from bootstrap.domain.next_steps import next_steps
+from bootstrap.domain.plan import Action, Plan
+from bootstrap.workflows.apply import Applied
+from bootstrap.workflows.bootstrap import Bootstrapped
+from bootstrap.workflows.check import Health, Reading
+from bootstrap.workflows.init import Made
+from bootstrap.workflows.tools import Tools
+
+_ACTION_STYLE = {
+    Action.CREATE: "green",
+    Action.UPDATE: "yellow",
+    Action.REMOVE: "red",
+    Action.MODE: "yellow",
+    Action.CONFLICT: "bold red",
+    Action.NOTE: "dim",
+}
+_HEALTH_STYLE = {
+    Health.WELL: "green",
+    Health.NOTE: "cyan",
+    Health.DRIFT: "yellow",
+    Health.UNWELL: "bold red",
+}
+
+
+def short(path: PurePath, home: PurePath) -> str:
+    """Return the path with the home folder as `~`."""
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def show_plan(session: Session, tools: Tools, plan: Plan, *, details: bool) -> None:
+    """Print a plan: one line a target, and the redacted difference below it."""
+    home = tools.places.home
+    for change in plan.changes:
+        line = Text(f"{change.action.value:9}", style=_ACTION_STYLE[change.action])
+        session.print(
+            line
+            + Text(f"{short(change.target.path, home)}  ", style="default")
+            + Text(change.why, style="dim")
+        )
+        if details:
+            for row in change.details:
+                session.print(Text(f"          {row}", style=_diff_style(row)))
+    if plan.gateway:
+        verb = "start" if plan.starts else "restart"
+        session.print(
+            Text(f"{verb:9}", style="yellow")
+            + Text(f"{tools.service.name} ({tools.service.kind})  ")
+            + Text(plan.gateway, style="dim")
+        )
+    if not plan:
+        session.print("Nothing to change.")
+
+
+def _diff_style(row: str) -> str:
+    return {"+": "green", "-": "red", "@": "cyan"}.get(row[:1], "dim")
+
+
+def plan_data(tools: Tools, plan: Plan) -> dict[str, Any]:
+    """Return a plan for --json."""
+    return {
+        "lab": str(tools.lab.root),
+        "changed": bool(plan),
+        "decrypted": plan.fresh,
+        "changes": [
+            {
+                "target": change.target.name,
+                "path": str(change.target.path),
+                "action": change.action.value,
+                "why": change.why,
+                "diff": list(change.details),
+            }
+            for change in plan.changes
+        ],
+        "service": {
+            "name": tools.service.name,
+            "kind": tools.service.kind,
+            "action": ("start" if plan.starts else "restart") if plan.gateway else None,
+            "why": plan.gateway or None,
+        },
+    }
+
+
+def show_applied(session: Session, tools: Tools, applied: Applied) -> None:
+    """Print what `apply` did."""
+    show_plan(session, tools, applied.plan, details=session.verbose)
+    for original, copy in applied.backups:
+        session.print(f"backup   {short(original, tools.places.home)} is kept as {copy}")
+    if applied.proven:
+        session.print(
+            Text("proven   ", style="bold green")
+            + Text(
+                f"{tools.gateway.url}: no key refused, wrong key refused, right key accepted; "
+                f"{len(applied.models)} models"
+            )
+        )
+
+
+def applied_data(tools: Tools, applied: Applied) -> dict[str, Any]:
+    """Return what `apply` did, for --json."""
+    return {
+        **plan_data(tools, applied.plan),
+        "backups": [{"path": str(a), "backup": str(b)} for a, b in applied.backups],
+        "proven": applied.proven,
+        "url": tools.gateway.url,
+        "models": list(applied.models),
+    }
+
+
+def show_made(session: Session, made: Made, home: PurePath) -> None:
+    """Print what `init` made, and shout about a new identity."""
+    for path, what in made.created:
+        session.print(
+            Text("created  ", style="green")
+            + Text(f"{short(path, home)}  ")
+            + Text(what, style="dim")
+        )
+    for path in made.kept if session.verbose or not made.created else ():
+        session.print(Text("there    ", style="dim") + Text(short(path, home)))
+    if made.identity is not None:
+        session.print()
+        session.print(
+            Text("BACK UP ", style="bold yellow")
+            + Text(
+                f"{short(made.identity, home)} now: without it nobody can decrypt this lab, "
+                "not even you."
+            )
+        )
+
+
+def made_data(made: Made) -> dict[str, Any]:
+    """Return what `init` made, for --json."""
+    return {
+        "lab": str(made.root),
+        "created": [{"path": str(path), "what": what} for path, what in made.created],
+        "kept": [str(path) for path in made.kept],
+        "new_identity": str(made.identity) if made.identity else None,
+    }
+
+
+def show_bootstrapped(session: Session, done: Bootstrapped) -> None:
+    """Print the summary: what was made, where, what each client should do next."""
+    tools, home = done.tools, done.tools.places.home
+    changed = bool(done.made.created or done.applied.plan or done.installed)
+    if done.made.created:
+        show_made(session, done.made, home)
+        session.print()
+    if done.installed:
+        session.print(Text("installed", style="green") + Text(f" {short(done.program, home)}"))
+    show_applied(session, tools, done.applied)
+    if done.registered:
+        session.print(
+            Text("default  ", style="green")
+            + Text(f"{tools.lab.root} is the lab that keyturn uses from any folder")
+        )
+    if not changed and not session.verbose:
+        return
+    session.print()
+    session.print(Text("Next", style="bold"))
+    for client, step in next_steps(tools.lab, tools.places, tools.keyturn):
+        session.print(Text(f"  {client:12} ", style="cyan") + Text(step))
+
+
+def bootstrapped_data(done: Bootstrapped) -> dict[str, Any]:
+    """Return the summary for --json."""
+    steps = next_steps(done.tools.lab, done.tools.places, done.tools.keyturn)
+    return {
+        **applied_data(done.tools, done.applied),
+        "init": made_data(done.made),
+        "program": str(done.program),
+        "installed": done.installed,
+        "next": [{"client": client, "step": step} for client, step in steps],
+    }
+
+
+def show_readings(session: Session, readings: Sequence[Reading]) -> None:
+    """Print one line a reading, and the command that mends it."""
+    for reading in readings:
+        session.print(
+            Text(f"{reading.health.value:6}", style=_HEALTH_STYLE[reading.health])
+            + Text(f" {reading.topic}: ")
+            + Text(reading.detail, style="dim")
+        )
+        if reading.fix and reading.health is not Health.WELL:
+            session.print(Text(f"         fix: {reading.fix}"))
+
+
+def readings_data(readings: Sequence[Reading], code: int) -> dict[str, Any]:
+    """Return the readings for --json."""
+    return {
+        "exit_code": code,
+        "readings": [
+            {"topic": r.topic, "health": r.health.value, "detail": r.detail, "fix": r.fix or None}
+            for r in readings
+        ],
+    }

@@ -1,0 +1,50 @@
+"""Where things live on this machine, as paths; the adapters fill in the homes."""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+
+@dataclass(frozen=True)
+class Places:
+    """The homes that everything else is relative to. All absolute.
+
+    Attributes:
+        home: The user's home.
+        config: `$XDG_CONFIG_HOME`, else `~/.config`.
+        state: `$XDG_STATE_HOME`, else `~/.local/state`.
+        cache: `$XDG_CACHE_HOME`, else `~/.cache`.
+        factory: droid's folder; moved by `FACTORY_HOME_OVERRIDE`.
+    """
+
+    home: PurePath
+    config: PurePath
+    state: PurePath
+    cache: PurePath
+    factory: PurePath
+
+    @property
+    def litellm(self) -> PurePath:
+        """The gateway's folder."""
+        return self.config / "litellm"
+
+    @property
+    def venv(self) -> PurePath:
+        """The gateway's own virtual environment."""
+        return self.litellm / "venv"
+
+    @property
+    def env_file(self) -> PurePath:
+        """What the service reads its keys from."""
+        return self.config / "lab-secrets" / "litellm.env"
+
+    @property
+    def default_lab(self) -> PurePath:
+        """The file that names the lab to use from any folder."""
+        return self.config / "keyturn" / "default-lab"
+
+    def lab_state(self, root: PurePath) -> PurePath:
+        """Return the folder of what keyturn remembers about the lab at `root`."""
+        import hashlib
+
+        mark = hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        return self.state / "keyturn" / f"{root.name or 'root'}-{mark}"

@@ -1,0 +1,246 @@
+"""What would change and why, as data.
+
+`apply` carries a plan out, `plan` prints it, `check` fails if there is one: one planner.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from bootstrap.domain.content import Content, FileState, Write
+from bootstrap.domain.droid import merge_models, retire_legacy
+from bootstrap.domain.targets import Owner, Target, Touches
+
+# Turns the bytes found (or None) and the bytes wanted into lines that are safe to show.
+Diff = Callable[[bytes | None, bytes], Sequence[str]]
+
+
+class Action(Enum):
+    """What happens to a target."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REMOVE = "remove"
+    MODE = "chmod"
+    CONFLICT = "conflict"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One target that is not as it should be.
+
+    Attributes:
+        target: Which.
+        action: What happens to it; CONFLICT stops `apply`, NOTE does nothing.
+        why: One clause.
+        details: Lines that show the difference, redacted.
+        write: What to write, or None.
+        backup: Whether the file found is copied aside first.
+    """
+
+    target: Target
+    action: Action
+    why: str
+    details: tuple[str, ...] = ()
+    write: Write | None = None
+    backup: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything `apply` would do.
+
+    Attributes:
+        changes: In the order in which they are carried out.
+        remember: What the state file says of each target afterwards, by target name.
+        gateway: Why the gateway must start or restart; empty if it need not.
+        starts: Whether it is not running now.
+        reload: Whether the service manager must re-read its files first.
+        fresh: False where the inputs were seen to be unchanged and nothing was decrypted.
+    """
+
+    changes: tuple[Change, ...] = ()
+    remember: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gateway: str = ""
+    starts: bool = False
+    reload: bool = False
+    fresh: bool = True
+
+    @property
+    def writes(self) -> tuple[Write, ...]:
+        """The files to put in force."""
+        return tuple(c.write for c in self.changes if c.write is not None)
+
+    @property
+    def conflicts(self) -> tuple[Change, ...]:
+        """Targets that `apply` refuses to touch without --force."""
+        return tuple(c for c in self.changes if c.action is Action.CONFLICT)
+
+    @property
+    def drift(self) -> tuple[Change, ...]:
+        """Changes other than notes."""
+        return tuple(c for c in self.changes if c.action is not Action.NOTE)
+
+    def __bool__(self) -> bool:
+        return bool(self.drift or self.gateway)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The outcome for one target: a change or none, and what to remember of it."""
+
+    change: Change | None
+    remember: Mapping[str, Any]
+
+
+def decide(
+    target: Target,
+    wanted: Content | None,
+    found: FileState | None,
+    last: Mapping[str, Any],
+    *,
+    gateway_url: str,
+    aliases: Sequence[str],
+    force: bool,
+    diff: Diff,
+) -> Decision:
+    """Return what to do about one target.
+
+    Args:
+        target: Which.
+        wanted: Its rendered bytes; None for targets that nothing is rendered for.
+        found: What stands there, or None.
+        last: What the state remembers of it; empty if keyturn never wrote it.
+        gateway_url: The gateway's base URL, by which droid's entries are recognised.
+        aliases: The catalogue's aliases.
+        force: Overwrite what was edited by hand, keeping a backup.
+        diff: Shows a difference safely.
+    """
+    if target.owner is Owner.DROID and wanted is not None:
+        return _droid(target, wanted, found, last, gateway_url, force)
+    if target.owner is Owner.LEGACY:
+        return _legacy(target, found, gateway_url, aliases)
+    if wanted is None:
+        return Decision(None, last)
+    return _whole(target, wanted, found, last, force, diff)
+
+
+def _whole(
+    target: Target,
+    wanted: Content,
+    found: FileState | None,
+    last: Mapping[str, Any],
+    force: bool,
+    diff: Diff,
+) -> Decision:
+    remember = {"path": str(target.path), "digest": wanted.digest}
+    if found is None:
+        return Decision(_change(target, Action.CREATE, "missing", wanted, None, diff), remember)
+    if found.content == wanted:
+        if found.mode == target.mode:
+            return Decision(None, remember)
+        why = f"mode is {found.mode:04o}, should be {target.mode:04o}"
+        return Decision(_change(target, Action.MODE, why, wanted, found, diff), remember)
+    if found.content.digest == last.get("digest"):
+        return Decision(
+            _change(target, Action.UPDATE, "out of date", wanted, found, diff), remember
+        )
+    why = (
+        "edited by hand since keyturn wrote it" if last.get("digest") else "not written by keyturn"
+    )
+    if force:
+        change = _change(target, Action.UPDATE, f"{why}; replaced by --force", wanted, found, diff)
+        return Decision(_with_backup(change), remember)
+    details = tuple(diff(found.content.data, wanted.data))
+    kind = Action.NOTE if target.owner is Owner.GUEST else Action.CONFLICT
+    return Decision(Change(target, kind, why, details), last)
+
+
+def _droid(
+    target: Target,
+    wanted: Content,
+    found: FileState | None,
+    last: Mapping[str, Any],
+    gateway_url: str,
+    force: bool,
+) -> Decision:
+    entries = json.loads(wanted.data)["customModels"]
+    current = None if found is None else found.content.data
+    merged = merge_models(
+        current, entries, gateway_url=gateway_url, last_written=last.get("entries", {}), force=force
+    )
+    remember = {"path": str(target.path), "entries": dict(merged.written)}
+    details = tuple(str(change) for change in merged.changes)
+    if merged.conflicts:
+        why = f"edited by hand: {', '.join(merged.conflicts)}"
+        return Decision(Change(target, Action.CONFLICT, why, details), last)
+    if current is not None and merged.data == current:
+        if found is not None and found.mode & 0o077:
+            why = f"mode is {found.mode:04o}, and a key stands in it"
+            content = found.content
+            write = Write(target.path, content, 0o600, content.digest)
+            return Decision(Change(target, Action.MODE, why, (), write), remember)
+        return Decision(None, remember)
+    if found is None and not entries:
+        return Decision(None, remember)
+    expected = None if found is None else found.content.digest
+    mode = 0o600 if found is None else found.mode & 0o700
+    write = Write(target.path, Content(merged.data), mode, expected)
+    action = Action.CREATE if found is None else Action.UPDATE
+    why = "missing" if found is None else "our model entries differ"
+    return Decision(
+        Change(target, action, why, details, write, backup=force and found is not None), remember
+    )
+
+
+def _legacy(
+    target: Target, found: FileState | None, gateway_url: str, aliases: Sequence[str]
+) -> Decision:
+    if found is None:
+        return Decision(None, {})
+    legacy = retire_legacy(found.content.data, aliases=aliases, gateway_url=gateway_url)
+    notes = tuple(
+        f"kept {name}: it asks this gateway for a model that lab.toml does not have"
+        for name in legacy.kept
+    )
+    if not legacy.removed:
+        note = Change(target, Action.NOTE, "legacy file with models of its own", notes)
+        return Decision(note if notes else None, {})
+    details = (*(f"- {name} (now in settings.json)" for name in legacy.removed), *notes)
+    content = None if legacy.data is None else Content(legacy.data)
+    write = Write(target.path, content, found.mode & 0o700 or 0o600, found.content.digest)
+    if content is None:
+        why = "legacy file: droid copies its models into settings.json, where they go stale"
+        return Decision(Change(target, Action.REMOVE, why, details, write, backup=True), {})
+    why = "legacy copies of our models"
+    return Decision(Change(target, Action.UPDATE, why, details, write, backup=True), {})
+
+
+def _change(
+    target: Target, action: Action, why: str, wanted: Content, found: FileState | None, diff: Diff
+) -> Change:
+    old = None if found is None else found.content.data
+    details = () if action is Action.MODE else tuple(diff(old, wanted.data))
+    expected = None if found is None else found.content.digest
+    return Change(target, action, why, details, Write(target.path, wanted, target.mode, expected))
+
+
+def _with_backup(change: Change) -> Change:
+    from dataclasses import replace
+
+    return replace(change, backup=True)
+
+
+def gateway_reason(changes: Sequence[Change]) -> str:
+    """Return why these changes make the gateway restart; empty if they do not."""
+    names = [
+        c.target.path.name
+        for c in changes
+        if c.target.touches is not Touches.NOTHING
+        and c.write is not None
+        and c.action is not Action.MODE
+    ]
+    return f"{', '.join(names)} changed" if names else ""

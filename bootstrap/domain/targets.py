@@ -1,0 +1,171 @@
+"""Which files a lab answers for: path, mode, template, owner, check, and the service they touch."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePath
+
+from bootstrap.domain.lab import Lab
+from bootstrap.domain.places import Places
+
+CONFIG = "litellm-config"
+CAPS = "litellm-caps"
+HOOK = "litellm-hook"
+ENV_FILE = "env-file"
+UNIT = "unit"
+SUPERVISOR = "supervisor"
+DROID_SETTINGS = "droid-settings"
+DROID_OVERLAY = "droid-overlay"
+DROID_LEGACY = "droid-legacy"
+DROID_KEY_HELPER = "droid-key-helper"
+ENVRC = "envrc"
+
+
+class Owner(Enum):
+    """Whose file a target is, which decides how it is written."""
+
+    KEYTURN = "keyturn"  # the whole file is ours
+    DROID = "droid"  # only our entries are; every other byte is kept
+    LEGACY = "droid-legacy"  # our entries leave it; removed with a backup when nothing is left
+    GUEST = "guest"  # ours if we made it, else left alone
+
+
+class Touches(Enum):
+    """What has to happen once a target has changed."""
+
+    NOTHING = "nothing"
+    GATEWAY = "gateway"  # the gateway restarts
+    MANAGER = "manager"  # the service manager re-reads its files, then the gateway restarts
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file that we answer for.
+
+    Attributes:
+        name: Its stable name in plans, in the state and on the command line.
+        path: Where it stands; absolute.
+        template: Its name under `templates/`; None where nothing is rendered.
+        check: Which validation the rendered file must pass: a key of `bootstrap.domain.validate`.
+        owner: Whose file it is.
+        touches: What its change brings about.
+        mode: Permission bits.
+        raw: The template is copied as it is, not rendered.
+        secret: Whether a key stands in it.
+    """
+
+    name: str
+    path: PurePath
+    template: str | None
+    check: str
+    owner: Owner = Owner.KEYTURN
+    touches: Touches = Touches.NOTHING
+    mode: int = 0o600
+    raw: bool = False
+    secret: bool = False
+
+
+def targets(lab: Lab, places: Places, service_kind: str) -> tuple[Target, ...]:
+    """Return the lab's targets in the order in which they are written.
+
+    The gateway's files come before the clients', so that a client never holds a key that no
+    gateway file knows.
+
+    Args:
+        lab: The lab.
+        places: This machine's homes.
+        service_kind: `systemd` or `supervisor`, as chosen on this machine.
+    """
+    return (*_gateway(lab, places, service_kind), *_clients(lab, places))
+
+
+def _gateway(lab: Lab, places: Places, service_kind: str) -> list[Target]:
+    folder = places.litellm
+    found = [
+        Target(
+            HOOK,
+            folder / "keyturn_output_cap.py",
+            "litellm/keyturn_output_cap.py",
+            "python",
+            touches=Touches.GATEWAY,
+            raw=True,
+        ),
+        Target(CAPS, folder / "keyturn-caps.json", "litellm/keyturn-caps.json.j2", "json"),
+        Target(
+            CONFIG,
+            folder / "config.yaml",
+            "litellm/config.yaml.j2",
+            "litellm",
+            touches=Touches.GATEWAY,
+            secret=lab.gateway.literal_keys,
+        ),
+        Target(
+            ENV_FILE,
+            places.env_file,
+            "litellm/litellm.env.j2",
+            "env",
+            touches=Touches.GATEWAY,
+            secret=True,
+        ),
+    ]
+    if service_kind == "systemd":
+        unit = places.config / "systemd" / "user" / "litellm.service"
+        found.append(
+            Target(
+                UNIT,
+                unit,
+                "systemd/litellm.service.j2",
+                "unit",
+                touches=Touches.MANAGER,
+                mode=0o644,
+            )
+        )
+    else:
+        spec = places.lab_state(lab.root) / "service.json"
+        found.append(
+            Target(SUPERVISOR, spec, "supervisor/service.json.j2", "json", touches=Touches.MANAGER)
+        )
+    return found
+
+
+def _clients(lab: Lab, places: Places) -> list[Target]:
+    factory, wanted = places.factory, lab.switches
+    rows = (
+        (
+            wanted.droid_settings,
+            Target(
+                DROID_SETTINGS,
+                factory / "settings.json",
+                "factory/settings.json.j2",
+                "droid",
+                Owner.DROID,
+                secret=True,
+            ),
+        ),
+        (
+            wanted.droid_overlay,
+            Target(
+                DROID_OVERLAY,
+                factory / "config.d" / "lab-litellm.json",
+                "factory/lab-litellm.json.j2",
+                "droid",
+            ),
+        ),
+        (
+            wanted.droid_legacy,
+            Target(DROID_LEGACY, factory / "config.json", None, "none", Owner.LEGACY),
+        ),
+        (
+            wanted.droid_key_helper,
+            Target(
+                DROID_KEY_HELPER,
+                places.config / "keyturn" / "droid-managed.json",
+                "factory/org-settings.json.j2",
+                "droid",
+            ),
+        ),
+        (
+            wanted.envrc,
+            Target(ENVRC, lab.root / ".envrc", "direnv/envrc.j2", "shell", Owner.GUEST, mode=0o644),
+        ),
+    )
+    return [target for switch, target in rows if switch]

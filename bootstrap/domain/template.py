@@ -1,0 +1,114 @@
+"""Template text + values -> Content: the only place where files meet secrets.
+
+A Secret prints as its mask, so a template that forgets the encoding filter would write the mask;
+output that contains the mask is refused instead.
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jinja2
+
+from bootstrap.domain.content import Content
+from bootstrap.domain.droid import entry_id
+from bootstrap.domain.envfile import quote
+from bootstrap.domain.errors import ConfigError, UnencodedSecretError
+from bootstrap.domain.litellm_config import to_yaml
+from bootstrap.domain.secret import MASK, Secret
+from bootstrap.domain.service_env import systemd_arg, systemd_env_file, systemd_text
+
+_TEMPLATE_FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    jinja2.TemplateError,
+)
+
+
+def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
+    """Render `source` with `values`.
+
+    Args:
+        source: Jinja text.
+        values: Plain values and Secrets, by name.
+        name: The template's name, for messages.
+
+    Raises:
+        UnencodedSecretError: A Secret reached the output without an encoding filter.
+        ConfigError: The template is broken, or names a value that there is not.
+    """
+    try:
+        text = _environment().from_string(source).render(values)
+    except jinja2.UndefinedError as error:
+        # The message names a variable of the template, never a value.
+        raise ConfigError(
+            f"template {name} cannot be rendered",
+            why=str(error.message),
+            fix=f"edit templates/{name}",
+        ) from None
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(
+            f"template {name} is not valid Jinja",
+            why=f"line {error.lineno}",
+            fix=f"edit templates/{name}",
+        ) from None
+    except _TEMPLATE_FAULTS as error:
+        raise ConfigError(
+            f"template {name} cannot be rendered",
+            why=f"a {type(error).__name__} in it",
+            fix=f"edit templates/{name}",
+        ) from None
+    if MASK in text:
+        raise UnencodedSecretError(
+            f"template {name} prints a secret without an encoding",
+            why="a bare secret could break the file, so it renders as its mask",
+            fix="add a filter: {{ master_key | json }} or {{ master_key | dotenv }}",
+        )
+    return Content(text.encode())
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - writes YAML, JSON, units and env files, not HTML
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= _FILTERS
+    return environment
+
+
+def _plain(value: object) -> Any:
+    """Return `value` with every Secret in it revealed: the border."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    return json.dumps(_plain(value), indent=indent, ensure_ascii=False)
+
+
+def _yaml(value: object, indent: int = 0, literal: Mapping[str, Secret] | None = None) -> str:
+    return to_yaml(value, indent, _plain(literal) if literal else None)
+
+
+_FILTERS: dict[str, Callable[..., str]] = {
+    "json": _json,
+    "yaml": _yaml,
+    "dotenv": lambda value: quote(_plain(value)),
+    "sh": lambda value: shlex.quote(str(_plain(value))),
+    "systemd_arg": systemd_arg,
+    "systemd_env_file": systemd_env_file,
+    "systemd_text": systemd_text,
+    "droid_id": entry_id,
+}

@@ -1,0 +1,77 @@
+"""Would its reader take this file? Asked of every rendered file before any is written."""
+
+import ast
+import json
+from collections.abc import Callable, Mapping
+
+from bootstrap.domain import litellm_config
+from bootstrap.domain.droid import validate_settings
+from bootstrap.domain.envfile import problems
+from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.lab import Lab
+from bootstrap.domain.targets import Target
+
+
+def validate(target: Target, data: bytes, lab: Lab, env_names: frozenset[str]) -> None:
+    """Refuse rendered bytes that the target's reader would not take.
+
+    Args:
+        target: Which file; `target.check` names the validation.
+        data: Its rendered bytes.
+        lab: The lab it was rendered for.
+        env_names: The names that the gateway's env file will hold.
+
+    Raises:
+        ConfigError: They would be refused; says what is wrong, never quoting a value.
+    """
+    why = (
+        litellm_config.validate(data, lab, env_names)
+        if target.check == "litellm"
+        else _CHECKS[target.check](data)
+    )
+    if why:
+        raise ConfigError(
+            f"{target.path} would not work",
+            why=why,
+            fix=f"edit templates/{target.template} of the lab",
+        )
+
+
+def _json(data: bytes) -> str | None:
+    try:
+        json.loads(data)
+    except ValueError as error:
+        place = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "encoding"
+        return f"not JSON: {place}"
+    return None
+
+
+def _python(data: bytes) -> str | None:
+    try:
+        ast.parse(data)
+    except (SyntaxError, ValueError) as error:
+        return f"not Python: line {getattr(error, 'lineno', 0)}"
+    return None
+
+
+def _env(data: bytes) -> str | None:
+    found = problems(data.decode("utf-8", "replace"))
+    return found[0] if found else None
+
+
+def _unit(data: bytes) -> str | None:
+    lines = data.decode("utf-8", "replace").splitlines()
+    missing = [
+        key for key in ("[Service]", "ExecStart=") if not any(ln.startswith(key) for ln in lines)
+    ]
+    return f"it lacks {', '.join(missing)}" if missing else None
+
+
+_CHECKS: Mapping[str, Callable[[bytes], str | None]] = {
+    "json": _json,
+    "python": _python,
+    "env": _env,
+    "unit": _unit,
+    "droid": validate_settings,
+    "shell": lambda data: None if data.endswith(b"\n") else "it does not end with a newline",
+}

@@ -1,0 +1,1 @@
+"""The composition root: picks concrete adapters; the only package that knows both sides."""

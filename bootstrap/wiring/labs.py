@@ -1,0 +1,210 @@
+"""Find the lab, and build the tools that its workflows use."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePath
+
+from bootstrap.adapters import age, machine
+from bootstrap.adapters.entropy import new_key
+from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.find_lab import find_lab, read_lab
+from bootstrap.adapters.gateway import HttpGateway
+from bootstrap.adapters.listeners import LocalPorts
+from bootstrap.adapters.litellm_install import LitellmInstaller
+from bootstrap.adapters.lock import lab_lock
+from bootstrap.adapters.machine import JsonState, SystemClock, TemplateFolder
+from bootstrap.adapters.redact import KnownSecrets
+from bootstrap.adapters.redis_ping import ping
+from bootstrap.adapters.sops import SopsProvider
+from bootstrap.adapters.supervisor import SupervisorService
+from bootstrap.adapters.systemd import SystemdService
+from bootstrap.domain.content import Content, Write
+from bootstrap.domain.errors import ConfigError, ServiceError
+from bootstrap.domain.lab import Lab
+from bootstrap.domain.labfile import parse_lab
+from bootstrap.domain.places import Places
+from bootstrap.domain.secret import Secret
+from bootstrap.ports import Progress, Service
+from bootstrap.wiring.providers import Providers
+from bootstrap.workflows.init import Desk
+from bootstrap.workflows.resolve import Resolver
+from bootstrap.workflows.tools import Tools
+
+UNIT = "litellm.service"
+
+
+def locate(given: str | None) -> PurePath | None:
+    """Return the lab's folder, or None where there is none to be found."""
+    found = find_lab(given, str(machine.places().default_lab))
+    return None if found is None else PurePath(found)
+
+
+def require(given: str | None) -> PurePath:
+    """Return the lab's folder.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    root = locate(given)
+    if root is None:
+        raise ConfigError(
+            "there is no lab here",
+            why="no lab.toml in this folder or above it, and none registered",
+            fix="make one: keyturn bootstrap, or name one: --lab DIR",
+        )
+    return root
+
+
+def load(root: PurePath, profile: str | None = None) -> Lab:
+    """Return the lab at `root`."""
+    return parse_lab(read_lab(str(root)), root, profile)
+
+
+def desk(root: PurePath) -> Desk:
+    """Return what `init` needs to make a lab at `root`."""
+
+    def ensure_identity() -> tuple[str, bool, PurePath]:
+        recipient, created = age.ensure_identity()
+        return recipient, created, PurePath(age.identity_file())
+
+    return Desk(
+        root=root,
+        files=LocalFiles(),
+        templates=TemplateFolder(root),
+        store=SopsProvider(root),
+        ensure_identity=ensure_identity,
+        new_key=new_key,
+        keyturn=keyturn_program(),
+    )
+
+
+def tools(
+    root: PurePath, progress: Progress, *, profile: str | None = None, source: str | None = None
+) -> Tools:
+    """Return the tools of the lab at `root`.
+
+    Args:
+        root: The lab's folder.
+        progress: Where to say what is going on.
+        profile: A profile instead of the lab file's.
+        source: Ask only sources of this scheme.
+    """
+    lab = load(root, profile)
+    places = machine.places()
+    providers = Providers(root)
+    return Tools(
+        lab=lab,
+        places=places,
+        keyturn=keyturn_program(),
+        files=LocalFiles(),
+        templates=TemplateFolder(root),
+        resolver=Resolver(lab.secrets, providers, source),
+        provider=providers,
+        service=service(lab, places),
+        gateway=HttpGateway(lab.gateway.url),
+        ports=LocalPorts(),
+        installer=LitellmInstaller(Path(places.venv), lab.gateway.version, lab.gateway.command),
+        state=JsonState(places.lab_state(root)),
+        clock=SystemClock(),
+        progress=progress,
+        new_key=new_key,
+        known=known,
+        ping_redis=lambda host, port, password: ping(host, port, password, 3.0),
+    )
+
+
+def known(secrets: Mapping[str, Secret]) -> KnownSecrets:
+    """Return a mask for `secrets`."""
+    return KnownSecrets(secrets)
+
+
+def service(lab: Lab, places: Places) -> Service:
+    """Return the service manager that keeps the lab's gateway alive.
+
+    `auto` takes systemd --user where its bus answers, unless our supervisor already runs it.
+
+    Raises:
+        ServiceError: The lab asks for systemd, and its user manager cannot be reached.
+    """
+    folder = places.lab_state(lab.root)
+    own = SupervisorService(folder / "service.json", folder)
+    if lab.gateway.service == "supervisor":
+        return own
+    why_not = SystemdService.available()
+    if lab.gateway.service == "systemd":
+        if why_not:
+            raise ServiceError(
+                "systemd --user cannot be used",
+                why=why_not,
+                fix='write service = "auto" under [gateway] in lab.toml, or log in properly',
+            )
+        return SystemdService(UNIT)
+    if why_not or own.status().running:
+        return own
+    return SystemdService(UNIT)
+
+
+def lock(root: PurePath) -> AbstractContextManager[None]:
+    """Hold the lab's lock while the block runs.
+
+    Raises:
+        LockedError: Another keyturn works on this lab.
+    """
+    return lab_lock(Path(machine.places().lab_state(root)))
+
+
+def register_default(root: PurePath) -> bool:
+    """Make the lab at `root` the one that commands use from any folder; False if it was already."""
+    path = machine.places().default_lab
+    files = LocalFiles()
+    found = files.observe(path)
+    wanted = f"{root}\n".encode()
+    if found is not None and (found.content.data == wanted or _is_lab(found.content.data)):
+        return False
+    expected = None if found is None else found.content.digest
+    files.replace_all([Write(path, Content(wanted), 0o600, expected)])
+    return True
+
+
+def _is_lab(data: bytes) -> bool:
+    return Path(data.decode("utf-8", "replace").strip(), "lab.toml").is_file()
+
+
+def keyturn_program() -> str:
+    """Return the absolute path of this keyturn, as other programs should call it."""
+    beside = Path(sys.executable).parent / "keyturn"
+    if beside.is_file():
+        return str(beside)
+    return shutil.which("keyturn") or str(Path(sys.argv[0]).resolve())
+
+
+def absolute(folder: Path) -> PurePath:
+    """Return `folder` absolute, with `~` expanded and symlinks resolved."""
+    return PurePath(folder.expanduser().resolve())
+
+
+def home() -> PurePath:
+    """Return the user's home."""
+    return machine.places().home
+
+
+def resolver(root: PurePath, source: str | None = None) -> Resolver:
+    """Return what finds the secrets of the lab at `root`."""
+    return Resolver(load(root).secrets, Providers(root), source)
+
+
+def working_directory() -> PurePath:
+    """Return the current folder, absolute.
+
+    Raises:
+        ConfigError: It is gone.
+    """
+    try:
+        return PurePath(os.getcwd())  # noqa: PTH109
+    except FileNotFoundError:
+        raise ConfigError(
+            "this folder is gone", why="it was removed", fix="cd somewhere else"
+        ) from None

@@ -1,0 +1,36 @@
+"""The secret's way out, for `keyturn get`."""
+
+from collections.abc import Mapping, Sequence
+
+from bootstrap.adapters.output import is_terminal, write_exports, write_secret
+from bootstrap.domain.errors import UsageError
+from bootstrap.domain.secret import Secret
+
+
+def refuse_unless_possible(names: Sequence[str], *, shell: bool, reveal: bool) -> None:
+    """Refuse before anything is decrypted.
+
+    Raises:
+        UsageError: Several names without --shell, or a terminal without --reveal.
+    """
+    if len(names) > 1 and not shell:
+        raise UsageError(
+            "one name at a time",
+            why="several values in one pipe cannot be told apart",
+            fix="add --shell for `export NAME=value` lines",
+        )
+    if is_terminal() and not reveal:
+        raise UsageError(
+            "this would show the secret on the terminal",
+            why="scrollback and recordings keep it",
+            fix=f'pipe it, use "$(keyturn get {names[0]})", or add --reveal',
+        )
+
+
+def write(secrets: Mapping[str, Secret], *, shell: bool) -> None:
+    """Write the secrets to standard output."""
+    if shell:
+        write_exports(secrets)
+        return
+    for secret in secrets.values():
+        write_secret(secret)

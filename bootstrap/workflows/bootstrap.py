@@ -1,0 +1,117 @@
+"""From a bare machine to a proven gateway: init, install, apply, start, check."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from bootstrap.domain.errors import UsageError
+from bootstrap.ports import Progress
+from bootstrap.workflows.apply import Applied, apply
+from bootstrap.workflows.init import Desk, Made, init
+from bootstrap.workflows.tools import Tools
+
+
+@dataclass(frozen=True)
+class Builder:
+    """How `bootstrap` gets hold of the world once it knows where the lab is.
+
+    Attributes:
+        locate: The lab's folder, or None where there is none yet.
+        here: The working directory.
+        home: The user's home, where no lab is made by accident.
+        desk: Root -> what `init` needs.
+        tools: Root -> the lab's tools.
+        lock: Root -> the lab's lock.
+        register: Makes the lab the default one; True if it was not.
+    """
+
+    locate: Callable[[], PurePath | None]
+    here: PurePath
+    home: PurePath
+    desk: Callable[[PurePath], Desk]
+    tools: Callable[[PurePath], Tools]
+    lock: Callable[[PurePath], AbstractContextManager[object]]
+    register: Callable[[PurePath], bool]
+
+
+@dataclass(frozen=True)
+class Bootstrapped:
+    """What `bootstrap` did.
+
+    Attributes:
+        tools: The lab's tools, for the summary.
+        made: What `init` made.
+        applied: What `apply` did.
+        program: The gateway's program.
+        installed: Whether that had to be installed.
+        registered: Whether the lab became the default one.
+    """
+
+    tools: Tools
+    made: Made
+    applied: Applied
+    program: PurePath
+    installed: bool
+    registered: bool
+
+
+def bootstrap(
+    builder: Builder,
+    progress: Progress,
+    *,
+    folder: PurePath | None = None,
+    port: int | None = None,
+    start: bool = True,
+    force: bool = False,
+) -> Bootstrapped:
+    """Make the lab where there is none, and bring this machine to what it says.
+
+    Args:
+        builder: How to get hold of the world.
+        progress: Where to say what is going on.
+        folder: Where to make or find the lab; default: the one found, else the working directory.
+        port: The gateway's port for a new lab.
+        start: Start and prove the gateway.
+        force: Overwrite what was edited by hand, keeping backups.
+
+    Raises:
+        LabError: Something could not be done; running it again goes on from there.
+    """
+    root = _root(builder, folder)
+    with builder.lock(root):
+        with progress.step(f"lab {root}"):
+            made = init(builder.desk(root), port=port)
+        tools = builder.tools(root)
+        with _noted(progress, made):
+            before = tools.installer.installed()
+            program = before or tools.installer.install(progress)
+            applied = apply(tools, force=force, start=start)
+        registered = builder.register(root)
+    return Bootstrapped(tools, made, applied, program, before is None, registered)
+
+
+def _root(builder: Builder, folder: PurePath | None) -> PurePath:
+    if folder is not None:
+        return folder
+    found = builder.locate()
+    if found is not None:
+        return found
+    if builder.here in (builder.home, PurePath("/")):
+        raise UsageError(
+            f"no lab is made in {builder.here}",
+            why="it would spread over your home folder",
+            fix="name a folder of its own: keyturn bootstrap ~/lab",
+        )
+    return builder.here
+
+
+@contextmanager
+def _noted(progress: Progress, made: Made) -> Iterator[None]:
+    """Say that a new identity must be backed up even where a later step fails."""
+    try:
+        yield
+    except BaseException:
+        if made.identity is not None:
+            progress.note(f"A new age identity is in {made.identity}: back it up.")
+        raise

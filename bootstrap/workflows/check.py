@@ -1,0 +1,206 @@
+"""Is this lab well? Read-only: drift, sources, service, what the gateway answers to which key."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from bootstrap.domain.errors import ExitCode, LabError, OpenGatewayError
+from bootstrap.domain.lab import ECHO_ALIAS
+from bootstrap.domain.probes import Verdict, describe, verdict
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.workflows.gateway_up import open_gateway, require_own_listener
+from bootstrap.workflows.planning import make_plan, needed_secrets
+from bootstrap.workflows.tools import Tools
+
+
+class Health(Enum):
+    """The outcome of one question."""
+
+    WELL = "ok"
+    NOTE = "note"
+    DRIFT = "drift"
+    UNWELL = "error"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One answer of `check`.
+
+    Attributes:
+        topic: What was asked about, for example `gateway: no key`.
+        health: How it is.
+        detail: What was seen, one clause.
+        fix: What to type next; empty where all is well.
+    """
+
+    topic: str
+    health: Health
+    detail: str
+    fix: str = ""
+
+
+def exit_code(readings: list[Reading]) -> int:
+    """Return 0 where all is well, 1 where something is not, 3 where there is only drift."""
+    if any(r.health is Health.UNWELL for r in readings):
+        return ExitCode.FAILED
+    return ExitCode.DRIFT if any(r.health is Health.DRIFT for r in readings) else ExitCode.DONE
+
+
+def check(tools: Tools, *, deep: bool = False) -> list[Reading]:
+    """Ask everything, however much of it fails.
+
+    Args:
+        tools: The lab and everything around it.
+        deep: Also ask for one chat completion, of `lab-echo` where the lab has it.
+    """
+    readings: list[Reading] = []
+    with tools.progress.step("check the files"):
+        readings += _guarded("files", lambda: _files(tools))
+        readings += _guarded("secrets", lambda: _sources(tools))
+    with tools.progress.step("check the gateway"):
+        readings += _guarded("service", lambda: _service(tools))
+        readings += _guarded("gateway", lambda: _gateway(tools, deep=deep))
+    with tools.progress.step("check what it depends on"):
+        readings += _guarded("redis", lambda: _redis(tools))
+        readings += _guarded("backends", lambda: _backends(tools))
+    return readings
+
+
+def _guarded(topic: str, ask: Callable[[], Iterator[Reading]]) -> list[Reading]:
+    readings: list[Reading] = []
+    try:
+        readings.extend(ask())
+    except LabError as error:
+        what = f"{error.what}: {error.why}"
+        readings.append(Reading(topic, Health.UNWELL, what, error.fix))
+    return readings
+
+
+def _files(tools: Tools) -> Iterator[Reading]:
+    plan = make_plan(tools, running=False)
+    for change in plan.changes:
+        health = Health.DRIFT if change in plan.drift else Health.NOTE
+        fix = "keyturn plan, then keyturn apply" if health is Health.DRIFT else ""
+        yield Reading(f"file {change.target.path}", health, change.why, fix)
+    if not plan.drift:
+        yield Reading("files", Health.WELL, "every target is as the lab says")
+
+
+def _sources(tools: Tools) -> Iterator[Reading]:
+    for name in needed_secrets(tools):
+        holders = [
+            (ref, value) for ref, value, _ in tools.resolver.survey(name) if value is not None
+        ]
+        if not holders:
+            if not tools.lab.secrets[name].optional:
+                tools.resolver.resolve(name)
+            yield Reading(
+                f"secret {name}", Health.NOTE, "no source holds it; the lab says it may be absent"
+            )
+            continue
+        first, value = holders[0]
+        others = [str(ref) for ref, other in holders[1:] if other != value]
+        if others:
+            yield Reading(
+                f"secret {name}",
+                Health.NOTE,
+                f"{', '.join(others)} disagrees with {first}, which is the one in force",
+                f"unset or update it: {', '.join(others)}",
+            )
+        else:
+            yield Reading(f"secret {name}", Health.WELL, f"{first} ({value.fingerprint()})")
+
+
+def _service(tools: Tools) -> Iterator[Reading]:
+    status = tools.service.status()
+    topic = f"service {tools.service.name} ({tools.service.kind})"
+    if not status.running:
+        fix = "keyturn apply" if status.installed else "keyturn bootstrap"
+        yield Reading(topic, Health.UNWELL, status.detail or "not running", fix)
+        return
+    if status.pid is not None:
+        require_own_listener(tools, status.pid)
+    yield Reading(topic, Health.WELL, status.detail or "running")
+
+
+def _gateway(tools: Tools, *, deep: bool) -> Iterator[Reading]:
+    for sent, words in ((None, "no key"), (tools.new_key(), "wrong key")):
+        answer = tools.gateway.models(sent)
+        topic = f"gateway: {words}"
+        found = verdict(answer, with_key=sent is not None)
+        if found is Verdict.REFUSED:
+            yield Reading(topic, Health.WELL, f"refused, {describe(answer)}")
+        elif found is Verdict.ACCEPTED:
+            error: OpenGatewayError = open_gateway(tools, words)
+            yield Reading(topic, Health.UNWELL, f"{error.what}: {error.why}", error.fix)
+        else:
+            yield Reading(topic, Health.UNWELL, describe(answer), "keyturn apply")
+            if answer.status is None:
+                return
+    key = tools.resolver.resolve(MASTER_KEY).secret
+    yield _right_key(tools, key)
+    if deep:
+        yield _completion(tools, key)
+
+
+def _right_key(tools: Tools, key: Secret) -> Reading:
+    topic = f"gateway: right key ({key.fingerprint()})"
+    answer = tools.gateway.models(key)
+    if verdict(answer, with_key=True) is not Verdict.ACCEPTED:
+        fix = "keyturn apply restarts it when its files changed"
+        return Reading(topic, Health.UNWELL, f"not accepted, {describe(answer)}", fix)
+    lab = tools.lab.with_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
+    missing = [m.alias for m in lab.models if m.alias not in answer.model_ids]
+    if missing:
+        return Reading(
+            topic, Health.UNWELL, f"it does not serve {', '.join(missing)}", "keyturn apply"
+        )
+    return Reading(topic, Health.WELL, f"accepted, {len(answer.model_ids)} models")
+
+
+def _completion(tools: Tools, key: Secret) -> Reading:
+    aliases = [model.alias for model in tools.lab.models]
+    if not aliases:
+        return Reading("completion", Health.NOTE, "the lab has no model to ask")
+    alias = ECHO_ALIAS if ECHO_ALIAS in aliases else aliases[0]
+    answer = tools.gateway.complete(key, alias)
+    if answer.status == 200 and answer.text:
+        return Reading(f"completion from {alias}", Health.WELL, "answered")
+    fix = "see the log of the service"
+    return Reading(f"completion from {alias}", Health.UNWELL, describe(answer), fix)
+
+
+def _redis(tools: Tools) -> Iterator[Reading]:
+    redis = tools.lab.redis
+    if redis is None:
+        return
+    where = f"redis {redis.host}:{redis.port}"
+    password = tools.resolver.resolve(redis.password).secret if redis.password else None
+    wrong = tools.ping_redis(redis.host, redis.port, password)
+    if wrong is not None:
+        yield Reading(where, Health.UNWELL, wrong, "start it, or mend [redis] in lab.toml")
+        return
+    answer = tools.gateway.cache_ping(tools.resolver.resolve(MASTER_KEY).secret)
+    if answer.status == 200:
+        yield Reading(where, Health.WELL, "answers, and the gateway uses it")
+    else:
+        seen = f"answers, but the gateway does not reach it: {describe(answer)}"
+        yield Reading(where, Health.UNWELL, seen, "keyturn apply")
+
+
+def _backends(tools: Tools) -> Iterator[Reading]:
+    used = {model.backend for model in tools.lab.models}
+    for name, backend in tools.lab.backends.items():
+        if backend.url is None or name not in used:
+            continue
+        topic = f"backend {name} ({backend.url})"
+        if tools.gateway.reachable(backend.url):
+            yield Reading(topic, Health.WELL, "answers")
+        else:
+            yield Reading(
+                topic,
+                Health.UNWELL,
+                "nothing answers there",
+                f"start {backend.kind}, or mend backends.{name}.url in lab.toml",
+            )

@@ -1,0 +1,167 @@
+"""Bring the gateway up and prove it: refused without the key, accepted with it.
+
+Nothing here takes an answer on the port for the gateway's own: the listener must be a process of
+the service, and an open gateway is an error however healthy it looks.
+"""
+
+from bootstrap.domain.errors import GatewayError, LabError, OpenGatewayError, ServiceError
+from bootstrap.domain.probes import Answer, Verdict, describe, verdict
+from bootstrap.domain.secret import Secret
+from bootstrap.workflows.tools import NamedSecrets, Tools
+
+# LiteLLM takes 6-8 s to start on an idle machine, 20 s on a busy one, more without bytecode.
+READY_BUDGET_S = 180.0
+_PAUSE_S = 0.2
+_MOST_PROCESSES = 3
+_LOG_LINES = 12
+
+
+def bring_up(tools: Tools, secrets: NamedSecrets, *, starts: bool, reload: bool) -> None:
+    """Start or restart the gateway, and wait until it answers.
+
+    Args:
+        tools: The lab and everything around it.
+        secrets: The lab's secrets, to keep them out of log lines.
+        starts: Whether it does not run yet.
+        reload: Whether the service manager must re-read its files first.
+
+    Raises:
+        ServiceError: It does not start, or dies; shows its last log lines, redacted.
+        GatewayError: The port is taken by another program, or nothing answers in time.
+    """
+    if starts:
+        require_port_free(tools)
+    if reload:
+        tools.service.reset()
+    verb = "start" if starts else "restart"
+    with tools.progress.step(f"{verb} {tools.service.name} ({tools.service.kind})"):
+        if starts:
+            tools.service.start()
+        else:
+            tools.service.restart()
+    with tools.progress.step(f"wait until it answers on {tools.gateway.url} (20 s is normal)"):
+        _wait(tools, secrets)
+
+
+def require_port_free(tools: Tools) -> None:
+    """Refuse to start on a port that somebody else holds: LiteLLM would move to a random one.
+
+    Raises:
+        GatewayError: Another program listens there; names it.
+    """
+    port = tools.lab.gateway.port
+    listener = tools.ports.listener(port)
+    if listener is None:
+        return
+    who = (
+        f"{listener.command or 'a program'} (pid {listener.pid})"
+        if listener.pid
+        else "another user's program"
+    )
+    raise GatewayError(
+        f"port {port} is taken",
+        why=f"{who} listens there",
+        fix=f"stop it, or choose another port: gateway.port in {tools.lab.file}",
+    )
+
+
+def _wait(tools: Tools, secrets: NamedSecrets) -> None:
+    deadline = tools.clock.monotonic() + READY_BUDGET_S
+    processes: set[int] = set()
+    answer = Answer(None, problem="it was not asked")
+    while tools.clock.monotonic() < deadline:
+        status = tools.service.status()
+        if status.pid is not None:
+            processes.add(status.pid)
+        if len(processes) > _MOST_PROCESSES or (not status.running and processes):
+            raise ServiceError(
+                f"{tools.service.name} starts and dies again",
+                why=status.detail,
+                fix=_with_log(tools, secrets, "mend what its log says, then: keyturn apply"),
+            )
+        answer = tools.gateway.alive()
+        if answer.status == 200 and status.pid is not None:
+            require_own_listener(tools, status.pid)
+            return
+        tools.clock.sleep(_PAUSE_S)
+    raise GatewayError(
+        f"the gateway does not answer on {tools.gateway.url}",
+        why=f"{describe(answer)} for {READY_BUDGET_S:.0f} s",
+        fix=_with_log(tools, secrets, "see its log, then: keyturn apply"),
+    )
+
+
+def require_own_listener(tools: Tools, service_pid: int) -> None:
+    """Refuse an answer that another program gives on the gateway's port.
+
+    Raises:
+        GatewayError: The listener is no process of the service.
+    """
+    port = tools.lab.gateway.port
+    listener = tools.ports.listener(port)
+    if listener is not None and listener.pid is not None:
+        if tools.ports.is_descendant(listener.pid, service_pid):
+            return
+        who = f"{listener.command} (pid {listener.pid})"
+    else:
+        who = "another user's program" if listener else "no process of this machine"
+    raise GatewayError(
+        f"port {port} is not the gateway's",
+        why=f"{who} answers there, not {tools.service.name}",
+        fix=f"stop that program, or choose another port: gateway.port in {tools.lab.file}",
+    )
+
+
+def _with_log(tools: Tools, secrets: NamedSecrets, fix: str) -> str:
+    try:
+        lines = tools.service.log_lines(_LOG_LINES)
+    except LabError:
+        lines = []
+    shown = tools.known(secrets).redact(lines)
+    return fix + "".join(f"\n       | {line}" for line in shown)
+
+
+def prove(tools: Tools, key: Secret) -> tuple[str, ...]:
+    """Prove that the gateway refuses no key and a wrong one, and accepts `key`.
+
+    Returns the ids of the models that it serves to `key`.
+
+    Raises:
+        OpenGatewayError: It serves requests that carry no key, or a made-up one.
+        GatewayError: It does not accept `key`, or its answers prove nothing.
+    """
+    for sent, words in ((None, "no key"), (tools.new_key(), "a made-up key")):
+        answer = tools.gateway.models(sent)
+        found = verdict(answer, with_key=sent is not None)
+        if found is Verdict.ACCEPTED:
+            raise open_gateway(tools, words)
+        if found is Verdict.UNKNOWN:
+            raise GatewayError(
+                f"the gateway's answer to {words} proves nothing",
+                why=describe(answer),
+                fix="keyturn check says more; see the log of the service",
+            )
+    answer = tools.gateway.models(key)
+    if verdict(answer, with_key=True) is Verdict.ACCEPTED:
+        return answer.model_ids
+    raise GatewayError(
+        "the gateway does not accept the lab's key",
+        why=describe(answer),
+        fix="it may run with an older key: keyturn apply restarts it when its files changed",
+    )
+
+
+def open_gateway(tools: Tools, words: str) -> OpenGatewayError:
+    """Return the loudest error there is."""
+    return OpenGatewayError(
+        f"THE GATEWAY IS OPEN: {tools.gateway.url} served a request with {words}",
+        why="no master key is in force, so anybody who reaches the port may use every model",
+        fix=f"stop it now ({_stop_command(tools)}), then: keyturn apply",
+    )
+
+
+def _stop_command(tools: Tools) -> str:
+    if tools.service.kind == "systemd":
+        return f"systemctl --user stop {tools.service.name}"
+    status = tools.service.status()
+    return f"kill {status.pid}" if status.pid else "stop the program that listens there"

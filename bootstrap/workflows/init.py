@@ -1,0 +1,170 @@
+"""Make a lab: lab file, age identity, encrypted store with fresh keys. Never overwrites."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Protocol
+
+from bootstrap.domain.catalogue import FILE
+from bootstrap.domain.content import Content, Write
+from bootstrap.domain.errors import ConfigError, UsageError
+from bootstrap.domain.lab import LITELLM_VERSION
+from bootstrap.domain.lab_sample import ATTRIBUTES, IGNORED, LAB, SOPS_RULES, missing_lines
+from bootstrap.domain.labfile import parse_lab
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY, STORE
+from bootstrap.domain.template import render
+from bootstrap.ports import Files
+from bootstrap.workflows.tools import Templates
+
+
+class Store(Protocol):
+    """The encrypted store, as far as making a lab goes."""
+
+    def names(self, place: str) -> tuple[str, ...]:
+        """Return the names in the store without decrypting it."""
+
+    def create(self, place: str, secrets: Mapping[str, Secret]) -> None:
+        """Encrypt a new store; refuses to overwrite one."""
+
+    def write_many(self, place: str, secrets: Mapping[str, Secret]) -> None:
+        """Add or replace values, all or nothing."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What making a lab needs from outside.
+
+    Attributes:
+        root: The lab's folder, absolute.
+        files: The file system.
+        templates: Template texts.
+        store: The encrypted store.
+        ensure_identity: Makes an age identity unless there is one: (recipient, created, path).
+        new_key: Makes a fresh random key.
+        keyturn: The absolute path of the keyturn program.
+    """
+
+    root: PurePath
+    files: Files
+    templates: Templates
+    store: Store
+    ensure_identity: Callable[[], tuple[str, bool, PurePath]]
+    new_key: Callable[[], Secret]
+    keyturn: str
+
+
+@dataclass
+class Made:
+    """What `init` did, for the summary; never a value.
+
+    Attributes:
+        root: The lab's folder.
+        created: Paths that are new, with what they are.
+        kept: Paths that were there already.
+        identity: The new age identity's path if one was made, to say loudly: back it up.
+    """
+
+    root: PurePath
+    created: list[tuple[PurePath, str]] = field(default_factory=list)
+    kept: list[PurePath] = field(default_factory=list)
+    identity: PurePath | None = None
+
+
+def init(desk: Desk, *, port: int | None = None) -> Made:
+    """Make what is missing of a lab at `desk.root`.
+
+    Args:
+        desk: The folder and what it takes.
+        port: The gateway's port for a new lab file; default 4000.
+
+    Raises:
+        UsageError: `port` differs from that of a lab file which is there already.
+        LabError: Something cannot be made; what was made before it stays, and the next run goes on.
+    """
+    made = Made(desk.root)
+    _lab_file(desk, made, port)
+    recipient, created, identity = desk.ensure_identity()
+    if created:
+        made.identity = identity
+        made.created.append((identity, "age identity (private)"))
+    rules = SOPS_RULES.format(recipient=recipient, store=STORE)
+    _write_new(desk, made, ".sops.yaml", rules, "who can decrypt")
+    _store(desk, made)
+    _add_lines(desk, made, ".gitignore", IGNORED)
+    _add_lines(desk, made, ".gitattributes", ATTRIBUTES)
+    _envrc(desk, made)
+    return made
+
+
+def _lab_file(desk: Desk, made: Made, port: int | None) -> None:
+    found = desk.files.observe(desk.root / FILE)
+    if found is None:
+        text = LAB.format(port=port or 4000, version=LITELLM_VERSION)
+        _write_new(desk, made, FILE, text, "the lab")
+        return
+    made.kept.append(desk.root / FILE)
+    if port is None:
+        return
+    try:
+        present = parse_lab(found.content.data.decode(), desk.root).gateway.port
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{FILE} is not text", why="it is not UTF-8", fix=f"edit {FILE}"
+        ) from None
+    if present != port:
+        raise UsageError(
+            f"this lab has port {present}",
+            why=f"{desk.root / FILE} says so, and init never overwrites",
+            fix=f"edit gateway.port in {desk.root / FILE}, then: keyturn apply",
+        )
+
+
+def _store(desk: Desk, made: Made) -> None:
+    path = desk.root / STORE
+    if desk.files.observe(path) is None:
+        desk.store.create(STORE, {name: desk.new_key() for name in (MASTER_KEY, SALT_KEY)})
+        made.created.append((path, f"encrypted store with a fresh {MASTER_KEY} and {SALT_KEY}"))
+        return
+    missing = [n for n in (MASTER_KEY, SALT_KEY) if n not in desk.store.names(STORE)]
+    if missing:
+        desk.store.write_many(STORE, {name: desk.new_key() for name in missing})
+        made.created.append((path, f"added a fresh {' and '.join(missing)}"))
+    else:
+        made.kept.append(path)
+
+
+def _envrc(desk: Desk, made: Made) -> None:
+    context = {"keyturn": desk.keyturn, "names": (MASTER_KEY,), "watch": ["lab.toml", STORE]}
+    lab = desk.files.observe(desk.root / FILE)
+    if lab is not None and not parse_lab(lab.content.data.decode(), desk.root).switches.envrc:
+        return
+    text = render(desk.templates.text("direnv/envrc.j2"), context, name="direnv/envrc.j2")
+    _write_new(desk, made, ".envrc", text.data.decode(), "direnv: run `direnv allow`", mode=0o644)
+
+
+def _write_new(
+    desk: Desk, made: Made, name: str, text: str, what: str, *, mode: int = 0o644
+) -> None:
+    path = desk.root / name
+    if desk.files.observe(path) is not None:
+        if path not in made.kept:
+            made.kept.append(path)
+        return
+    desk.files.replace_all([Write(path, Content(text.encode()), mode, None)])
+    made.created.append((path, what))
+
+
+def _add_lines(desk: Desk, made: Made, name: str, wanted: tuple[str, ...]) -> None:
+    path = desk.root / name
+    found = desk.files.observe(path)
+    data = b"" if found is None else found.content.data
+    missing = missing_lines(data.decode("utf-8", "replace"), wanted)
+    if not missing:
+        made.kept.append(path)
+        return
+    gap = b"" if not data or data.endswith(b"\n") else b"\n"
+    content = Content(data + gap + "".join(f"{line}\n" for line in missing).encode())
+    expected, mode = (None, 0o644) if found is None else (found.content.digest, found.mode)
+    desk.files.replace_all([Write(path, content, mode, expected)])
+    made.created.append((path, f"{len(missing)} lines that keep plaintext out of git"))

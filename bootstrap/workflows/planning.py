@@ -1,0 +1,240 @@
+"""Plan: render what should be, observe what is, and say what differs.
+
+Decrypts nothing where neither the lab file, a template, the encrypted store nor any target has
+changed since the last apply.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any
+
+from bootstrap import __version__
+from bootstrap.domain import targets as target_names
+from bootstrap.domain.content import Content, FileState, digest_of
+from bootstrap.domain.litellm_config import (
+    fallbacks,
+    general_settings,
+    litellm_settings,
+    model_list,
+    output_caps,
+)
+from bootstrap.domain.plan import Change, Plan, decide, gateway_reason
+from bootstrap.domain.redact import safe_diff
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
+from bootstrap.domain.service_env import service_environment, unset_for
+from bootstrap.domain.targets import Target, Touches, targets
+from bootstrap.domain.template import render
+from bootstrap.domain.validate import validate
+from bootstrap.workflows.resolve import Resolved
+from bootstrap.workflows.tools import NamedSecrets, Tools
+
+
+def make_plan(tools: Tools, *, force: bool = False, running: bool = True) -> Plan:
+    """Return what `apply` would do.
+
+    Args:
+        tools: The lab and everything around it.
+        force: Overwrite what was edited by hand, keeping backups.
+        running: Whether the gateway should run; False plans files only.
+
+    Raises:
+        LabError: The lab cannot be rendered, a secret cannot be had, or a target cannot be read.
+    """
+    state = tools.state.load()
+    wanted = targets(tools.lab, tools.places, tools.service.kind)
+    found = {target.name: tools.files.observe(target.path) for target in wanted}
+    inputs = inputs_digest(tools, wanted)
+    if not force and _unchanged(state, inputs, found):
+        return _with_gateway(tools, Plan(remember=state["targets"], fresh=False), state, running)
+    resolved = tools.resolver.resolve_all(needed_secrets(tools))
+    secrets = only_secrets(resolved)
+    tools = replace(tools, lab=tools.lab.with_secrets(secrets))
+    contents = render_targets(tools, wanted, secrets)
+    plan = _compare(tools, wanted, contents, found, state.get("targets", {}), secrets, force)
+    return _with_gateway(tools, plan, state, running)
+
+
+def needed_secrets(tools: Tools) -> tuple[str, ...]:
+    """Return the names of the secrets that the lab's targets need."""
+    return tuple(dict.fromkeys((MASTER_KEY, SALT_KEY, *tools.lab.provider_keys())))
+
+
+def render_targets(
+    tools: Tools, wanted: tuple[Target, ...], secrets: NamedSecrets
+) -> dict[str, Content]:
+    """Return the rendered and validated bytes of every target that has a template.
+
+    Raises:
+        ConfigError: A template is broken, or renders something that its reader would refuse.
+    """
+    context = _context(tools, secrets)
+    contents = {}
+    for target in wanted:
+        if target.template is None:
+            continue
+        text = tools.templates.text(target.template)
+        raw = Content(text.encode()) if target.raw else render(text, context, name=target.template)
+        validate(target, raw.data, tools.lab, frozenset(secrets))
+        contents[target.name] = raw
+    return contents
+
+
+def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
+    lab, places = tools.lab, tools.places
+    config = places.litellm / "config.yaml"
+    argv = (
+        str(tools.program),
+        "--config",
+        str(config),
+        "--host",
+        lab.gateway.host,
+        "--port",
+        str(lab.gateway.port),
+    )
+    return {
+        "lab": lab,
+        "gateway": lab.gateway,
+        "models": lab.models,
+        "secrets": secrets,
+        "env_secrets": secrets,
+        "literal": secrets if lab.gateway.literal_keys else None,
+        "droid_key": secrets.get(MASTER_KEY),
+        "model_list": model_list(lab),
+        "fallbacks": fallbacks(lab),
+        "litellm_settings": litellm_settings(lab),
+        "general_settings": general_settings(lab),
+        "output_caps": output_caps(lab),
+        "argv": argv,
+        "env_file": str(places.env_file),
+        "environment": service_environment(),
+        "unset": unset_for(tuple(secrets)),
+        "keyturn": tools.keyturn,
+        "key_helper": _key_helper(tools),
+        "names": lab.exec_names,
+        "watch": _watched(tools),
+    }
+
+
+def _key_helper(tools: Tools) -> str:
+    import shlex
+
+    lab = str(tools.lab.root)
+    return shlex.join([tools.keyturn, "get", MASTER_KEY, "--lab", lab])
+
+
+def _watched(tools: Tools) -> list[str]:
+    stores = [
+        ref.place
+        for name in tools.lab.exec_names
+        if name in tools.lab.secrets
+        for ref in tools.lab.secrets[name].sources
+        if ref.scheme == "sops"
+    ]
+    return list(dict.fromkeys(("lab.toml", *stores)))
+
+
+def inputs_digest(tools: Tools, wanted: tuple[Target, ...]) -> str:
+    """Return one digest over all that the targets are made from; empty if it cannot be known.
+
+    Only secrets whose first source is an encrypted file can be told unchanged without reading
+    them, so any other first source makes every plan read it.
+    """
+    parts = [__version__, tools.keyturn, str(tools.program), str(tools.lab)]
+    for name in needed_secrets(tools):
+        spec = tools.lab.secrets.get(name)
+        ref = spec.sources[0] if spec else None
+        if ref is None or ref.scheme != "sops":
+            return ""
+        store = tools.files.observe(PurePath(tools.lab.root, ref.place))
+        if store is None:
+            return ""
+        parts += [str(ref), store.content.digest]
+    for target in wanted:
+        parts.append(f"{target.name} {target.path} {target.mode:o}")
+        if target.template is not None:
+            parts.append(digest_of(tools.templates.text(target.template).encode()))
+    return digest_of("\0".join(parts).encode("utf-8", "surrogateescape"))
+
+
+def _unchanged(
+    state: Mapping[str, Any], inputs: str, found: Mapping[str, FileState | None]
+) -> bool:
+    """Tell whether nothing can have drifted: same inputs, and every file as we left it."""
+    return bool(inputs) and state.get("inputs") == inputs and state.get("seen") == seen(found)
+
+
+def seen(found: Mapping[str, FileState | None]) -> dict[str, str | None]:
+    """Return what identifies the files found, for the state."""
+    return {
+        name: None if file is None else f"{file.content.digest} {file.mode:04o}"
+        for name, file in found.items()
+    }
+
+
+def _compare(
+    tools: Tools,
+    wanted: tuple[Target, ...],
+    contents: Mapping[str, Content],
+    found: Mapping[str, FileState | None],
+    last: Mapping[str, Mapping[str, Any]],
+    secrets: NamedSecrets,
+    force: bool,
+) -> Plan:
+    mask = tools.known(secrets).mask
+    changes: list[Change] = []
+    remember: dict[str, Mapping[str, Any]] = {}
+    for target in wanted:
+        env_file = target.name == target_names.ENV_FILE
+        decision = decide(
+            target,
+            contents.get(target.name),
+            found[target.name],
+            last.get(target.name, {}),
+            gateway_url=tools.lab.gateway.url,
+            aliases=[model.alias for model in tools.lab.models],
+            force=force,
+            diff=lambda old, new, env=env_file: list(  # type: ignore[misc]
+                safe_diff(old, new, known=mask, env_file=env)
+            ),
+        )
+        if decision.change is not None:
+            changes.append(decision.change)
+        if decision.remember:
+            remember[target.name] = decision.remember
+    return Plan(tuple(changes), remember)
+
+
+def _with_gateway(tools: Tools, plan: Plan, state: Mapping[str, Any], running: bool) -> Plan:
+    reload = any(c.target.touches is Touches.MANAGER and c.write is not None for c in plan.changes)
+    if not running:
+        return replace(plan, reload=reload)
+    reason = gateway_reason(plan.changes)
+    if reason:
+        return replace(
+            plan, gateway=reason, starts=not tools.service.status().running, reload=reload
+        )
+    if not tools.service.status().running:
+        return replace(plan, gateway="it is not running", starts=True, reload=reload)
+    if state.get("gateway") != gateway_digest(plan.remember):
+        return replace(plan, gateway="it runs with older files", reload=True)
+    return replace(plan, reload=reload)
+
+
+def gateway_digest(remember: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what identifies the files that the gateway reads at its start."""
+    names = (
+        target_names.CONFIG,
+        target_names.ENV_FILE,
+        target_names.HOOK,
+        target_names.UNIT,
+        target_names.SUPERVISOR,
+    )
+    parts = [f"{name} {remember.get(name, {}).get('digest', '')}" for name in names]
+    return digest_of("\n".join(parts).encode())
+
+
+def only_secrets(resolved: Mapping[str, Resolved]) -> dict[str, Secret]:
+    """Return the secrets alone, by name."""
+    return {name: item.secret for name, item in resolved.items()}

@@ -1,0 +1,80 @@
+"""Everything from outside that the workflows use, in one value made by `bootstrap.wiring`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Protocol
+
+from bootstrap.domain.lab import Lab
+from bootstrap.domain.places import Places
+from bootstrap.domain.secret import Secret
+from bootstrap.ports import (
+    Clock,
+    Files,
+    Gateway,
+    Installer,
+    Ports,
+    Progress,
+    Provider,
+    Redactor,
+    Service,
+    State,
+)
+from bootstrap.workflows.resolve import Resolver
+
+
+class Templates(Protocol):
+    """Template texts by name."""
+
+    def text(self, name: str) -> str:
+        """Return the template called `name`; ConfigError if there is none."""
+
+
+class KnownMask(Redactor, Protocol):
+    """A redactor that can also mask inside one line."""
+
+    def mask(self, text: str) -> str:
+        """Return `text` with every known secret masked."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a workflow works with.
+
+    Attributes:
+        lab: The lab.
+        places: This machine's homes.
+        keyturn: The absolute path of the keyturn program.
+        resolver: Name -> secret.
+        provider: Scheme -> provider, the same instances as the resolver's.
+        new_key: Makes a fresh random key.
+        known: Makes a mask for some secrets.
+        ping_redis: (host, port, password) -> None if well, else what is wrong.
+    """
+
+    lab: Lab
+    places: Places
+    keyturn: str
+    files: Files
+    templates: Templates
+    resolver: Resolver
+    provider: Callable[[str], Provider]
+    service: Service
+    gateway: Gateway
+    ports: Ports
+    installer: Installer
+    state: State
+    clock: Clock
+    progress: Progress
+    new_key: Callable[[], Secret]
+    known: Callable[[Mapping[str, Secret]], KnownMask]
+    ping_redis: Callable[[str, int, Secret | None], str | None]
+
+    @property
+    def program(self) -> PurePath:
+        """The gateway's program, installed or still to be."""
+        return self.installer.installed() or self.places.venv / "bin" / "litellm"
+
+
+NamedSecrets = Mapping[str, Secret]
+Lines = Sequence[str]

@@ -1,0 +1,134 @@
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bootstrap.adapters import listeners
+from bootstrap.adapters.listeners import LocalPorts
+from bootstrap.ports import Listener
+from support.waiting import until
+
+
+@contextmanager
+def listening(
+    address: str, family: socket.AddressFamily = socket.AF_INET, *, both: bool = False
+) -> Iterator[int]:
+    with socket.socket(family, socket.SOCK_STREAM) as server:
+        if family == socket.AF_INET6:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+        server.bind((address, 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def own_name() -> str:
+    return Path("/proc/self/comm").read_text().strip()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.8.7", "0.0.0.0"])
+def test_a_listener_on_loopback_or_everywhere_is_found(address: str) -> None:
+    with listening(address) as port:
+        assert LocalPorts().listener(port) == Listener(os.getpid(), own_name())
+    assert LocalPorts().listener(port) is None
+
+
+@pytest.mark.parametrize("address", ["::1", "::", "::ffff:127.0.0.1"])
+def test_a_listener_on_ipv6_is_found(address: str) -> None:
+    with listening(address, socket.AF_INET6, both=True) as port:
+        assert LocalPorts().listener(port) == Listener(os.getpid(), own_name())
+
+
+def test_a_port_that_is_bound_but_not_listened_on_is_free() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert LocalPorts().listener(bound.getsockname()[1]) is None
+
+
+def test_of_several_processes_with_one_socket_the_first_is_named() -> None:
+    with listening("127.0.0.1") as port, socket.socket():
+        # The child inherits the socket, as workers do.
+        holder = [n for n in os.listdir("/proc/self/fd") if _is_socket(n)]
+        with subprocess.Popen(
+            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE,
+            pass_fds=[int(n) for n in holder],
+        ) as worker:  # fmt: skip
+            assert LocalPorts().listener(port) == Listener(os.getpid(), own_name())
+            worker.communicate(b"\n")
+
+
+def _is_socket(number: str) -> bool:
+    try:
+        return str(Path(f"/proc/self/fd/{number}").readlink()).startswith("socket:")
+    except OSError:
+        return False
+
+
+# A /proc as another user, or another machine, would show it.
+HEADER = (
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid to inode\n"
+)
+
+
+def row(address: str, port: int, *, state: str = "0A", inode: int = 77) -> str:
+    return f"   0: {address}:{port:04X} 00000000:0000 {state} 0:0 00:0 0 1000 0 {inode} 1 0\n"
+
+
+def fake_proc(tmp_path: Path, tcp: str) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "tcp").write_text(HEADER + tcp)
+
+
+def loopback() -> str:
+    return f"{int.from_bytes(socket.inet_aton('127.0.0.1'), sys.byteorder):08X}"
+
+
+def test_another_users_listener_has_no_process_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_proc(tmp_path, row(loopback(), 4000))
+    monkeypatch.setattr(listeners, "_PROC", tmp_path)
+    assert LocalPorts().listener(4000) == Listener(None, "")
+
+
+def test_a_listener_on_another_address_is_none_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = f"{int.from_bytes(socket.inet_aton('192.0.2.1'), sys.byteorder):08X}"
+    fake_proc(tmp_path, row(other, 4000) + row(loopback(), 4000, state="01"))
+    monkeypatch.setattr(listeners, "_PROC", tmp_path)
+    assert LocalPorts().listener(4000) is None
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_proc(tmp_path, row(loopback(), 4000))
+    pid = os.getpid()  # exists in the real /proc, has no name and no second descriptor here
+    descriptors = tmp_path / str(pid) / "fd"
+    descriptors.mkdir(parents=True)
+    (descriptors / "0").touch()
+    (descriptors / "1").symlink_to("socket:[1]")
+    (descriptors / "2").symlink_to("socket:[77]")
+    monkeypatch.setattr(listeners, "_PROC", tmp_path)
+    assert LocalPorts().listener(4000) == Listener(pid, "")
+
+
+def test_a_process_descends_from_itself_and_from_those_that_started_it() -> None:
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1); input()'])"
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+        grandchild = int(until(lambda: children.read_text().split())[0])
+        ports = LocalPorts()
+        assert ports.is_descendant(os.getpid(), os.getpid())
+        assert ports.is_descendant(grandchild, child.pid)
+        assert ports.is_descendant(grandchild, os.getpid())
+        assert not ports.is_descendant(os.getpid(), grandchild)
+        child.communicate(b"\n")
+    assert not ports.is_descendant(grandchild, os.getpid())

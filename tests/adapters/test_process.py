@@ -1,0 +1,137 @@
+"""Running a program: limits, groups, and what it gets to know."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bootstrap.adapters.process import Finished, run, scrubbed
+from bootstrap.domain.errors import Interrupted
+
+SECRET = "sk-test-process-0123456789"
+
+
+def wait_for(path: Path) -> int:
+    """Return the process id that appears in a file."""
+    for _ in range(2000):
+        if path.exists() and path.read_text().endswith("\n"):
+            return int(path.read_text())
+        time.sleep(0.01)
+    raise AssertionError(f"{path} did not appear")
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process runs, zombies not counted."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return text.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def assert_ends(pid: int) -> None:
+    """Wait for a killed process to be gone."""
+    for _ in range(500):
+        if not lives(pid):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"process {pid} still runs")
+
+
+def test_a_program_gives_its_status_and_both_outputs() -> None:
+    finished = run(("sh", "-c", "cat; echo bad >&2; exit 3"), stdin=b"in", timeout_s=30)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (3, b"in", b"bad\n")
+
+
+def test_a_result_does_not_print_what_the_program_said() -> None:
+    finished = Finished(1, SECRET.encode(), SECRET.encode())
+    assert SECRET not in f"{finished} {finished!r} {[finished]}"
+    assert repr(finished) == "Finished(1, stdout 26 bytes, stderr 26 bytes)"
+
+
+def test_without_input_a_program_reads_nothing() -> None:
+    assert run(("cat",), timeout_s=30).stdout == b""
+
+
+def test_a_program_that_ignores_its_input_is_no_failure() -> None:
+    assert run(("true",), stdin=b"x" * 1_000_000, timeout_s=30).returncode == 0
+
+
+def test_a_program_has_no_terminal_to_prompt_on() -> None:
+    finished = run(("sh", "-c", "exec 3</dev/tty"), timeout_s=30)
+    assert finished.returncode != 0
+
+
+def test_a_program_runs_where_it_is_told(tmp_path: Path) -> None:
+    assert run(("pwd",), cwd=str(tmp_path), timeout_s=30).stdout == f"{tmp_path}\n".encode()
+
+
+def test_age_identities_and_direnv_copies_are_not_passed_on() -> None:
+    environ = {"PATH": os.environ["PATH"], "SOPS_AGE_KEY": SECRET, "DIRENV_DIFF": SECRET, "A": "1"}
+    assert run(("env",), env=environ, timeout_s=30).stdout.count(SECRET.encode()) == 0
+    assert scrubbed(environ) == {"PATH": os.environ["PATH"], "A": "1"}
+
+
+def test_sops_may_keep_its_identities_but_not_direnvs_copies() -> None:
+    environ = {"SOPS_AGE_KEY": SECRET, "DIRENV_DIFF": SECRET}
+    assert scrubbed(environ, keep=("SOPS_AGE_",)) == {"SOPS_AGE_KEY": SECRET}
+
+
+def test_our_own_variables_are_scrubbed_where_none_are_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SOPS_AGE_KEY", SECRET)
+    monkeypatch.setenv("PLAIN", "here")
+    printed = run(("env",), timeout_s=30).stdout
+    assert b"PLAIN=here" in printed
+    assert SECRET.encode() not in printed
+
+
+def test_a_program_that_does_not_start_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        run((str(tmp_path / "none"),), timeout_s=30)
+
+
+def test_a_program_that_takes_too_long_is_killed_with_all_it_started(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    script = f"sleep 300 & echo $! > {note}; echo {SECRET}; wait"
+    with pytest.raises(TimeoutError) as caught:
+        run(("sh", "-c", script), stdin=b"x" * 200_000, timeout_s=2)
+    assert str(caught.value) == "sh did not end within 2 s"
+    assert caught.value.__suppress_context__
+    assert_ends(wait_for(note))
+
+
+@pytest.mark.parametrize("interruption", [Interrupted(signal.SIGTERM), KeyboardInterrupt()])
+def test_an_interruption_kills_the_program_and_goes_on(
+    tmp_path: Path, interruption: BaseException
+) -> None:
+    note = tmp_path / "pid"
+
+    def interrupt(number: int, frame: object) -> None:
+        raise interruption
+
+    def interrupt_when_it_runs() -> None:
+        wait_for(note)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    watcher = threading.Thread(target=interrupt_when_it_runs)
+    watcher.start()
+    try:
+        with pytest.raises(type(interruption)) as caught:
+            run(("sh", "-c", f"sleep 300 & echo $! > {note}; wait"), timeout_s=60)
+    finally:
+        watcher.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert caught.value is interruption
+    assert_ends(wait_for(note))
+
+
+def test_importing_it_loads_no_subprocess_module() -> None:
+    program = "import sys, bootstrap.adapters.process; print('subprocess' in sys.modules)"
+    assert run((sys.executable, "-I", "-c", program), timeout_s=60).stdout == b"False\n"

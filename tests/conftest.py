@@ -1,0 +1,147 @@
+"""Every test lives in an empty home of its own, without the developer's keys and network."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from support import homes
+from support import leaks as leaks_module
+from support.sessions import SecretService, UserSystemd
+
+
+class NetworkBlocked(AssertionError):
+    """A test reached for another machine. Not an OSError: the code under test must not catch it."""
+
+
+def _isolate(patch: pytest.MonkeyPatch, base: Path) -> Path:
+    """Point this process, and its children, at empty folders below `base`; return the home."""
+    home, runtime = base / "home", base / "run"
+    home.mkdir(mode=0o700)
+    runtime.mkdir(mode=0o700)
+    for name in list(os.environ):
+        if homes.is_foreign(name):
+            patch.delenv(name)
+    patch.setenv("HOME", str(home))
+    patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    return home
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("", "localhost", "::1") or host.startswith("127.")
+
+
+def _block_network(patch: pytest.MonkeyPatch) -> None:
+    """Let this process connect to loopback and local sockets only, and ask no name server."""
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+    getaddrinfo = socket.getaddrinfo
+
+    def refuse_elsewhere(sock: socket.socket, address: Any) -> None:
+        if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+            raise NetworkBlocked(f"a test must not connect to {address[0]}")
+
+    def guarded_connect(sock: socket.socket, address: Any) -> None:
+        refuse_elsewhere(sock, address)
+        connect(sock, address)
+
+    def guarded_connect_ex(sock: socket.socket, address: Any) -> int:
+        refuse_elsewhere(sock, address)
+        return connect_ex(sock, address)
+
+    def guarded_getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host or ""
+        if name.endswith(".invalid"):  # reserved: never a real name, so tests may use it
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if not _is_loopback(name) and name[-1:].isalpha() and ":" not in name:
+            raise NetworkBlocked(f"a test must not look up {name}")
+        return getaddrinfo(host, *args, **options)
+
+    patch.setattr(socket.socket, "connect", guarded_connect)
+    patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+    patch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Isolate what module- and session-wide fixtures do, too."""
+    before = os.umask(0o022)
+    with pytest.MonkeyPatch.context() as patch:
+        _isolate(patch, tmp_path_factory.mktemp("session"))
+        _block_network(patch)
+        yield
+    os.umask(before)
+
+
+# A patch of its own, so that a test's monkeypatch.undo() cannot end the isolation.
+@pytest.fixture(autouse=True)
+def home(_isolated_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The empty HOME of this test, 0700."""
+    os.umask(0o022)
+    with pytest.MonkeyPatch.context() as patch:
+        yield _isolate(patch, tmp_path_factory.mktemp("isolated"))
+
+
+@pytest.fixture
+def age_identity(home: Path) -> homes.AgeIdentity:
+    """An age identity where sops looks by default; has `.recipient` and `.path`."""
+    return homes.write_age_identity(home)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A loopback TCP port that nobody listens on."""
+    return homes.pick_free_port()
+
+
+@pytest.fixture
+def leaks() -> ModuleType:
+    """`leaks.find(secret, roots, texts=…, allowed=…)`, see tests/support/leaks.py."""
+    return leaks_module
+
+
+@pytest.fixture
+def user_systemd(tmp_path: Path) -> Iterator[Callable[..., UserSystemd]]:
+    """Factory: user_systemd(), user_systemd(keyring=True), user_systemd(user="lab:2001") …"""
+    started: list[UserSystemd] = []
+
+    def start(home: Path | None = None, **options: Any) -> UserSystemd:
+        if options.get("user"):  # another user must be able to pass through to its home
+            for folder in (tmp_path, *list(tmp_path.parents)[:3]):
+                if folder.stat().st_uid == os.getuid() and folder != Path(folder.root):
+                    folder.chmod(folder.stat().st_mode | 0o011)
+        session = UserSystemd(home or tmp_path / f"home{len(started)}", **options)
+        session.start()
+        started.append(session)
+        return session
+
+    yield start
+    for session in started:
+        session.stop()
+
+
+@pytest.fixture
+def secret_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., SecretService]]:
+    """Factory: secret_service(state="locked", items={("keyturn", "KEY"): "sk-test-1"}) …
+
+    Starts one and points this process at it, so both in-process calls and children find it.
+    """
+    started: list[SecretService] = []
+
+    def start(**options: Any) -> SecretService:
+        service = SecretService(cwd=tmp_path, **options)
+        service.start()
+        started.append(service)
+        monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        return service
+
+    yield start
+    for service in started:
+        service.stop()

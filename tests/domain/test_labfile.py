@@ -1,0 +1,214 @@
+"""lab.toml: what it may say, and how each mistake is named."""
+
+import re
+from pathlib import PurePath
+
+import pytest
+
+from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.lab import ECHO_ALIAS, Lab
+from bootstrap.domain.lab_sample import LAB
+from bootstrap.domain.labfile import parse_lab
+from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
+
+ROOT = PurePath("/labs/mine")
+FULL = """
+version = 1
+profile = "local"
+
+[gateway]
+port = 4010
+service = "supervisor"
+
+[secrets.OPENAI_API_KEY]
+sources = ["env:OPENAI_API_KEY"]
+optional = true
+[secrets.REDIS_PASSWORD]
+
+[backends.ollama]
+kind = "ollama"
+[backends.cloud]
+kind = "openai-compatible"
+url = "https://models.example/v1/"
+key = "OPENAI_API_KEY"
+
+[[models]]
+alias = "qwen2.5-coder:7b"
+backend = "ollama"
+fallbacks = ["big", "lab-echo"]
+[[models]]
+alias = "big"
+backend = "cloud"
+upstream = "vendor/big"
+display_name = "Big one"
+output_tokens = 4096
+clients = ["droid"]
+
+[profiles]
+local = ["lab-echo", "qwen2.5-coder:7b"]
+
+[redis]
+password = "REDIS_PASSWORD"
+port = 6380
+
+[targets]
+envrc = false
+
+[exec]
+secrets = ["LITELLM_MASTER_KEY", "OPENAI_API_KEY"]
+"""
+
+
+def lab(text: str, profile: str | None = None) -> Lab:
+    return parse_lab(text, ROOT, profile)
+
+
+def refused(text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        lab(text)
+    return caught.value
+
+
+def test_an_empty_file_is_a_lab_with_the_echo_model_and_the_two_keys() -> None:
+    found = lab("")
+    assert [m.alias for m in found.models] == [ECHO_ALIAS]
+    assert set(found.secrets) == {MASTER_KEY, SALT_KEY}
+    assert found.gateway.url == "http://127.0.0.1:4000"
+    assert found.file == ROOT / "lab.toml"
+
+
+def test_the_sample_that_init_writes_is_a_lab_also_with_every_comment_taken_away() -> None:
+    text = LAB.format(port=4321, version="1.106.2")
+    assert lab(text).gateway.port == 4321
+    options = re.compile(r'# (\[|\w+ = |           *"env:)')
+    uncommented = "\n".join(
+        line.removeprefix("# ") if options.match(line) else line for line in text.splitlines()
+    )
+    found = lab(uncommented)
+    assert found.redis is None or found.models
+    assert {"ollama", "openai"} <= set(found.backends)
+    assert found.switches.droid_key_helper
+
+
+def test_everything_that_the_file_says_arrives() -> None:
+    found = lab(FULL)
+    assert [m.alias for m in found.models] == ["lab-echo", "qwen2.5-coder:7b"]
+    assert found.models[1].fallbacks == ("lab-echo",)
+    assert found.profile == "local"
+    assert found.gateway.port == 4010
+    assert found.backends["cloud"].url == "https://models.example/v1"
+    assert found.redis is not None
+    assert (found.redis.host, found.redis.port, found.redis.password) == (
+        "127.0.0.1", 6380, "REDIS_PASSWORD",
+    )  # fmt: skip
+    assert not found.switches.envrc
+    assert found.exec_names == (MASTER_KEY, "OPENAI_API_KEY")
+    assert found.secrets["OPENAI_API_KEY"].optional
+    assert [str(s) for s in found.secrets["REDIS_PASSWORD"].sources] == [
+        "sops:secrets/global.enc.env#REDIS_PASSWORD", "keyring:keyturn#REDIS_PASSWORD",
+        "env:REDIS_PASSWORD",
+    ]  # fmt: skip
+    assert found.provider_keys() == ("REDIS_PASSWORD",)
+    everything = lab(FULL.replace('profile = "local"', ""))
+    assert everything.provider_keys() == ("OPENAI_API_KEY", "REDIS_PASSWORD")
+    assert lab(FULL.replace('profile = "local"', ""), "local").profile == "local"
+
+
+def test_models_without_their_optional_key_are_left_out_and_so_are_fallbacks_to_them() -> None:
+    found = lab(FULL.replace('profile = "local"', "")).with_secrets({MASTER_KEY})
+    assert [m.alias for m in found.models] == ["lab-echo", "qwen2.5-coder:7b"]
+    assert found.models[1].fallbacks == ("lab-echo",)
+
+
+def test_the_echo_model_can_be_switched_off() -> None:
+    assert lab("echo = false").models == ()
+
+
+def test_an_ipv6_or_wildcard_host_gives_a_url_that_clients_can_use() -> None:
+    assert lab('[gateway]\nhost = "::1"').gateway.url == "http://[::1]:4000"
+    assert lab('[gateway]\nhost = "0.0.0.0"').gateway.url == "http://127.0.0.1:4000"
+
+
+BAD = [
+    ("version = 2", "version", "upgrade"),
+    ("zzzzz = 1", "zzzzz", "use one of"),
+    ('profil = "x"', "profil", "did you mean profile?"),
+    ("[gateway]\nprot = 4000", "gateway.prot", "did you mean port?"),
+    ("[gateway]\nport = 0", "gateway.port", "choose 1 to 65535"),
+    ("[gateway]\nport = true", "gateway.port", "a whole number"),
+    ('[gateway]\nport = "4000"', "gateway.port", "a whole number"),
+    ('[gateway]\nhost = "a b"', "gateway.host", "127.0.0.1"),
+    ('[gateway]\nhost = ""', "gateway.host", "text in quotes"),
+    ('[gateway]\nservice = "systemdd"', "gateway.service", "did you mean systemd?"),
+    ('[gateway]\nlitellm_version = "1; rm"', "gateway.litellm_version", "1.106.2"),
+    ('gateway = "x"', "gateway", "a table"),
+    ('[backends.echo]\nkind = "ollama"', "backends.echo", "another name"),
+    ('[backends.a]\nkind = "olama"', "backends.a.kind", "did you mean ollama?"),
+    ('[backends.a]\nkind = "openai-compatible"', "backends.a.url", "url ="),
+    ('[backends.a]\nkind = "ollama"\nurl = "localhost:1"', "backends.a.url", "http://"),
+    ('[backends.a]\nkind = "ollama"\nurl = "http://h:99999"', "backends.a.url", "http://"),
+    ('[backends.a]\nkind = "ollama"\nurl = "http://u:p@h"', "backends.a.url", "[secrets]"),
+    ('[backends.a]\nkind = "openai"', "backends.a.key", "[secrets]"),
+    ('[backends.a]\nkind = "openai"\nkey = "NOPE"', "backends.a.key", "[secrets.NOPE]"),
+    ('[backends.a]\nkind = "openai"\nkey = "LITELLM_MASTER_KEYS"', "backends.a.key",
+     "did you mean LITELLM_MASTER_KEY?"),
+    ('[backends]\na = 1', "backends.a", "a table"),
+    ('[[models]]\nalias = "a"\nbackend = "ech"', "models[0].backend", "did you mean echo?"),
+    ('[[models]]\nbackend = "echo"', "models[0].alias", "text in quotes"),
+    ('[[models]]\nalias = "a b"\nbackend = "echo"', "models[0].alias", "letters"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\ndisplay_name = "a\\u0007"',
+     "models[0].display_name", "remove"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nclients = ["droyd"]', "models[0].clients",
+     "did you mean droid?"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nclients = [1]', "models[0].clients", '["a", "b"]'),
+    ('[[models]]\nalias = "lab-echo"\nbackend = "echo"', "models[0].alias", "rename"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nfallbacks = ["a"]', "models[0].fallbacks", "remove"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nfallbacks = ["lab-eco"]', "models[0].fallbacks",
+     "did you mean lab-echo?"),
+    ("models = [1]", "models", "[[models]]"),
+    ('profile = "x"', "profile", "[profiles]"),
+    ('profile = "loca"\n[profiles]\nlocal = []', "profile", "did you mean local?"),
+    ('[profiles]\nlocal = ["lab-ech"]', "profiles.local", "did you mean lab-echo?"),
+    ('[redis]\npasword = "X"', "redis.pasword", "host, port, password"),
+    ('[redis]\npassword = "NOPE"', "redis.password", "[secrets.NOPE]"),
+    ("[targets]\nenvrc = 1", "targets.envrc", "true or false"),
+    ("secrets = 1", "secrets", "[secrets.NAME]"),
+    ("[secrets]\nA = 1", "secrets.A", "[secrets.A]"),
+    ("[secrets.sops_x]", "secrets.sops_x", "rename"),
+    ("[secrets.A]\nsource = []", "secrets.A.source", "sources"),
+    ("[secrets.A]\nsources = []", "secrets.A.sources", "env:A"),
+    ('[secrets.A]\nsources = ["A"]', "secrets.A.sources", "sops:FILE#NAME"),
+    ('[secrets.A]\noptional = "yes"', "secrets.A.optional", "optional = true"),
+    ("[exec]\nsecrets = 1", "exec.secrets", "LITELLM_MASTER_KEY"),
+    ('[exec]\nsecrets = ["NOPE"]', "exec.secrets", "[secrets.NOPE]"),
+    ('[exec]\nsecret = ["X"]', "exec.secret", "did you mean secrets?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "path", "fix"), BAD, ids=[row[1] + row[0][-12:] for row in BAD])
+def test_a_mistake_is_named_by_its_key_path_with_a_way_out(text: str, path: str, fix: str) -> None:
+    error = refused(text)
+    assert f"lab.toml: {path}" in error.what + " "
+    assert fix in error.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = ", "line 1"),
+        ("[gateway\nport = 1", "line 1"),
+        ('a = 1\na = 2', "given twice"),
+        ("[a]\n[a]", "there twice"),
+        ('key = "sk-test-pasted-0123456789', "line 1"),
+    ],
+)  # fmt: skip
+def test_broken_toml_is_placed_by_its_line_and_not_quoted(text: str, words: str) -> None:
+    error = refused(text)
+    assert words in error.why
+    assert "pasted" not in f"{error} {error.fix}"
+
+
+def test_a_key_pasted_where_a_secrets_name_belongs_is_not_echoed() -> None:
+    error = refused('[backends.a]\nkind = "openai"\nkey = "sk-test-pasted-0123456789"')
+    assert "NAME" in error.why
+    assert "pasted" not in f"{error} {error.fix}"
