@@ -6,15 +6,14 @@ Only backends that encrypt are used. Asked for the best one available, keyring p
 `keyrings.alt`, plaintext on disk, without a word where there is no session bus.
 """
 
-import configparser
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path, PurePath
 from typing import Any
 
 from bootstrap.adapters import keyring_child as child
+from bootstrap.adapters import process
 from bootstrap.domain.errors import (
     ProviderUnavailableError,
     SecretError,
@@ -26,7 +25,6 @@ from bootstrap.domain.secret import Secret
 
 TIMEOUT_S = 4.5
 _HUNG = "hung"
-_WITHHELD = ("SOPS_AGE_", "DIRENV_")
 _ELSEWHERE = "or keep the secret in sops: keyturn init"
 
 # problem -> (why, fix); `{detail}` is a backend's name or an exception's type.
@@ -164,6 +162,8 @@ def plaintext_leftovers(service: str) -> tuple[str, ...]:
     Raises:
         StoreDamagedError: The file is there but cannot be read.
     """
+    import configparser
+
     path = _data_root() / "keyring_pass.cfg"
     file = configparser.RawConfigParser(strict=False)
     try:
@@ -181,17 +181,12 @@ def plaintext_leftovers(service: str) -> tuple[str, ...]:
 def _run(request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     """Start the child, and return its reply or a problem of that form."""
     try:
-        done = subprocess.run(
+        done = process.run(
             [sys.executable, "-I", child.__file__],
-            input=json.dumps(request).encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a backend's complaint may quote the secret
-            env={k: v for k, v in os.environ.items() if not k.startswith(_WITHHELD)},
-            timeout=timeout_s,
-            check=False,
-            start_new_session=True,  # Ctrl-C is for the parent, which kills the child itself
+            stdin=json.dumps(request).encode(),
+            timeout_s=timeout_s,
         )
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         return {"problem": _HUNG}
     except OSError as error:
         return {"problem": child.FAILED, "detail": type(error).__name__}

@@ -172,7 +172,8 @@ class SupervisorService:
         try:
             code = subprocess.run(
                 argv, env=clean_environment(), cwd="/", umask=0o077, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=self._limits.start_s, check=False,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
+                timeout=self._limits.start_s,
             ).returncode  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             code, why = -1, type(error).__name__

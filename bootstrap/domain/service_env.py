@@ -204,6 +204,22 @@ def systemd_arg(text: str) -> str:
     return '"' + "".join(_escaped(c) for c in text) + '"'
 
 
+def systemd_program(path: str) -> str:
+    """Return `path` as the first word of ExecStart=:.
+
+    Raises:
+        ConfigError: It holds a quote, a backslash or a control character: systemd takes none of
+            them there, however they are written (seen with 252).
+    """
+    if not path.isprintable() or any(c in path for c in "\"'\\"):
+        raise ConfigError(
+            f"systemd cannot run {path!a}",
+            why="the program's path holds a quote, a backslash or a control character",
+            fix='install it elsewhere, or set service = "supervisor" under [gateway] in lab.toml',
+        )
+    return systemd_arg(path)
+
+
 def _escaped(character: str) -> str:
     if character in '\\"':
         return f"\\{character}"
@@ -218,6 +234,7 @@ FILTERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
         "systemd_arg": systemd_arg,
         "systemd_env_file": systemd_env_file,
+        "systemd_program": systemd_program,
         "systemd_text": systemd_text,
     }
 )

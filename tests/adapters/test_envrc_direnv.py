@@ -10,9 +10,9 @@ import shlex
 import subprocess
 from pathlib import Path
 
-import jinja2
 import pytest
 
+from bootstrap.domain.template import render
 from support import leaks
 from support.homes import REPOSITORY
 
@@ -24,7 +24,7 @@ NAMES = ["LITELLM_MASTER_KEY", "OPENAI_API_KEY"]
 TOUCH = "touch -d 2040-01-01 secrets/global.enc.env"
 ROTATE = f"echo export LITELLM_MASTER_KEY=sk-test-rotated > exports; {TOUCH}"
 STUB = """#!/bin/sh
-printf '%s|%s\\n' "$PWD" "$*" >> {lab}/calls
+[ "$1" = --lab ] && cd -- "$2" && shift 2 && printf '%s|%s\\n' "$PWD" "$*" >> {lab}/calls
 exec cat {lab}/exports
 """
 
@@ -49,13 +49,9 @@ class Lab:
         self.answer(VALUE)
         self.envrc = root / ".envrc"
         source = (REPOSITORY / "templates" / "direnv" / "envrc.j2").read_text()
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
-        environment.filters["sh"] = shlex.quote
-        self.envrc.write_text(
-            environment.from_string(source).render(
-                keyturn=str(self.program), names=names, watch=["secrets/global.enc.env", "lab.toml"]
-            )
-        )
+        watch = ["secrets/global.enc.env", "lab.toml"]
+        values = {"keyturn": str(self.program), "names": names, "watch": watch}
+        self.envrc.write_bytes(render(source, values, name="direnv/envrc.j2").data)
 
     def answer(self, value: str | None) -> None:
         """Let the stub hand out `value` for every name, or fail."""
@@ -64,10 +60,11 @@ class Lab:
         if value is not None:
             exports.write_text("".join(f"export {n}={shlex.quote(value)}\n" for n in NAMES))
 
-    def calls(self) -> list[str]:
-        """Return `folder|arguments` for each time the stub was called."""
+    def calls(self) -> list[tuple[Path, str]]:
+        """Return the lab and the other arguments for each time the stub was called."""
         log = self.root / "calls"
-        return log.read_text().splitlines() if log.exists() else []
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [(Path(line.partition("|")[0]), line.partition("|")[2]) for line in lines]
 
     def run(self, *argv: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -106,9 +103,9 @@ class TestUnderDirenv:
         assert done.stdout == VALUE + VALUE
         assert done.returncode == 0
 
-    def test_one_process_reads_all_of_them_in_the_labs_folder(self, lab: Lab) -> None:
+    def test_one_process_reads_all_of_them_from_this_lab(self, lab: Lab) -> None:
         lab.direnv_exec("true")
-        assert lab.calls() == [f"{lab.root}|get --shell LITELLM_MASTER_KEY OPENAI_API_KEY"]
+        assert lab.calls() == [(lab.root, "get --shell LITELLM_MASTER_KEY OPENAI_API_KEY")]
 
     def test_the_program_does_not_run_when_the_secrets_cannot_be_read(self, lab: Lab) -> None:
         lab.answer(None)
@@ -157,7 +154,7 @@ class TestSourced:
     def test_it_works_from_another_folder(self, lab: Lab, shell: str, tmp_path: Path) -> None:
         done = self.source(lab, shell, after='printf %s "$OPENAI_API_KEY"', cwd=tmp_path)
         assert done.stdout == VALUE
-        assert [call.partition("|")[0] for call in lab.calls()] == [str(lab.root)]
+        assert [folder for folder, _ in lab.calls()] == [lab.root]
 
     def test_it_works_by_its_bare_name(self, lab: Lab) -> None:
         # Only bash finds a file without a slash in the current folder.
@@ -197,16 +194,6 @@ class TestSourced:
             leaks.find("sk-test-traced", texts={"stdout": done.stdout, "trace": done.stderr}) == []
         )
         assert "echo afterwards" in done.stderr
-
-    def test_a_talkative_cd_does_not_get_into_what_is_run(self, lab: Lab, shell: str) -> None:
-        noise = """
-            cd() { builtin cd "$@" && echo 'touch cd-ran'; }
-            chpwd() { echo 'touch chpwd-ran'; }
-        """
-        done = self.source(lab, shell, before=noise, after='printf %s "$OPENAI_API_KEY"')
-        assert done.stdout == VALUE
-        assert not (lab.root / "cd-ran").exists()
-        assert not (lab.root / "chpwd-ran").exists()
 
     def test_a_keyturn_that_moved_is_found_on_the_path(
         self, lab: Lab, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

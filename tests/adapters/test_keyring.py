@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from bootstrap.adapters.keyring import KeyringProvider, plaintext_leftovers
+from bootstrap.contract import WritableProviderContract
 from bootstrap.domain.errors import (
     ProviderUnavailableError,
     SecretError,
@@ -19,7 +20,6 @@ from bootstrap.domain.errors import (
 )
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
-from bootstrap.ports import WritableProvider
 from support import leaks
 from support.sessions import SecretService
 
@@ -58,23 +58,21 @@ def everything_said(error: SecretError) -> dict[str, str]:
     return {"error": f"{error!r} {error} {error.what} {error.why} {error.fix}"}
 
 
+class TestContract(WritableProviderContract):
+    @pytest.fixture
+    def ref(self, secret_service: Start) -> SecretRef:
+        secret_service(items={("keyturn", "LITELLM_MASTER_KEY"): self.HELD})
+        return REF
+
+    @pytest.fixture
+    def another(self, ref: SecretRef) -> KeyringProvider:
+        return KeyringProvider(PurePath("/lab"), timeout_s=30)
+
+
 class TestUnlocked:
     @pytest.fixture(autouse=True)
     def service(self, secret_service: Start) -> SecretService:
         return secret_service(items=ITEMS)
-
-    def test_it_is_a_writable_provider_that_can_be_used(self, provider: KeyringProvider) -> None:
-        assert isinstance(provider, WritableProvider)
-        assert provider.unavailable(REF) is None
-
-    def test_an_entry_is_read(self, provider: KeyringProvider) -> None:
-        assert provider.read(REF) == Secret(KEY)
-
-    def test_an_absent_entry_is_not_found_and_named(self, provider: KeyringProvider) -> None:
-        with pytest.raises(SecretNotFoundError) as caught:
-            provider.read(SecretRef("keyring", "keyturn", "NO_SUCH_NAME"))
-        assert "keyring:keyturn#NO_SUCH_NAME" in caught.value.what
-        assert caught.value.fix
 
     def test_an_empty_entry_is_not_found_and_said_to_be_empty(
         self, provider: KeyringProvider, service: SecretService
@@ -82,15 +80,6 @@ class TestUnlocked:
         secret_tool(service, "store", "--label=x", "service", "keyturn", "username", "EMPTY")
         with pytest.raises(SecretNotFoundError, match="it is empty"):
             provider.read(SecretRef("keyring", "keyturn", "EMPTY"))
-
-    @pytest.mark.parametrize(
-        "text", ["sk-test-new", " outer ", "two\nlines", "ünïcode ✓", "x" * 70000]
-    )
-    def test_what_is_written_is_read_back_exactly(
-        self, provider: KeyringProvider, text: str
-    ) -> None:
-        provider.write(REF, Secret(text))
-        assert provider.read(REF) == Secret(text)
 
     def test_other_programs_read_what_is_written(
         self, provider: KeyringProvider, service: SecretService
@@ -133,7 +122,7 @@ class TestUnlocked:
         program = (
             "from pathlib import PurePath\n"
             "from bootstrap.adapters.keyring import *\n"
-            "provider = KeyringProvider(PurePath('/'))\n"
+            "provider = KeyringProvider(PurePath('/'), timeout_s=60)\n"
             f"provider.write(SecretRef.parse({str(REF)!r}), Secret(input()))\n"
         )
         script = tmp_path / "write.py"

@@ -17,30 +17,35 @@ from support.waiting import until
 @contextmanager
 def listening(
     address: str, family: socket.AddressFamily = socket.AF_INET, *, both: bool = False
-) -> Iterator[int]:
+) -> Iterator[socket.socket]:
     with socket.socket(family, socket.SOCK_STREAM) as server:
         if family == socket.AF_INET6:
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
         server.bind((address, 0))
         server.listen()
-        yield server.getsockname()[1]
+        yield server
+
+
+def port_of(server: socket.socket) -> int:
+    return int(server.getsockname()[1])
 
 
 def own_name() -> str:
     return Path("/proc/self/comm").read_text().strip()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.8.7", "0.0.0.0"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.8.7", "0.0.0.0"])  # noqa: S104
 def test_a_listener_on_loopback_or_everywhere_is_found(address: str) -> None:
-    with listening(address) as port:
+    with listening(address) as server:
+        port = port_of(server)
         assert LocalPorts().listener(port) == Listener(os.getpid(), own_name())
     assert LocalPorts().listener(port) is None
 
 
 @pytest.mark.parametrize("address", ["::1", "::", "::ffff:127.0.0.1"])
 def test_a_listener_on_ipv6_is_found(address: str) -> None:
-    with listening(address, socket.AF_INET6, both=True) as port:
-        assert LocalPorts().listener(port) == Listener(os.getpid(), own_name())
+    with listening(address, socket.AF_INET6, both=True) as server:
+        assert LocalPorts().listener(port_of(server)) == Listener(os.getpid(), own_name())
 
 
 def test_a_port_that_is_bound_but_not_listened_on_is_free() -> None:
@@ -50,22 +55,16 @@ def test_a_port_that_is_bound_but_not_listened_on_is_free() -> None:
 
 
 def test_of_several_processes_with_one_socket_the_first_is_named() -> None:
-    with listening("127.0.0.1") as port, socket.socket():
-        # The child inherits the socket, as workers do.
-        holder = [n for n in os.listdir("/proc/self/fd") if _is_socket(n)]
-        with subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE,
-            pass_fds=[int(n) for n in holder],
-        ) as worker:  # fmt: skip
-            assert LocalPorts().listener(port) == Listener(os.getpid(), own_name())
-            worker.communicate(b"\n")
-
-
-def _is_socket(number: str) -> bool:
-    try:
-        return str(Path(f"/proc/self/fd/{number}").readlink()).startswith("socket:")
-    except OSError:
-        return False
+    with (
+        listening("127.0.0.1") as server,
+        subprocess.Popen(  # inherits the socket, as workers do
+            [sys.executable, "-c", "input()"],
+            stdin=subprocess.PIPE,
+            pass_fds=[server.fileno()],
+        ) as worker,
+    ):
+        assert LocalPorts().listener(port_of(server)) == Listener(os.getpid(), own_name())
+        worker.communicate(b"\n")
 
 
 # A /proc as another user, or another machine, would show it.

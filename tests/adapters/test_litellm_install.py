@@ -413,7 +413,10 @@ def test_an_interrupt_ends_the_installer_and_all_it_started(
         raise Stop
 
     before = signal.signal(signal.SIGUSR1, stop)
-    script = f"{trap} sleep 600 & echo $! $$ > {tmp_path}/pids; kill -USR1 $PPID; wait; sleep 600"
+    script = (
+        f"{trap} sleep 600 & echo $! $$ > {tmp_path}/pids; "
+        "sleep 0.5; kill -USR1 $PPID; wait; sleep 600"
+    )
     try:
         with pytest.raises(Stop):
             run_logged(["sh", "-c", script], {"PATH": os.defpath}, tmp_path / "log")

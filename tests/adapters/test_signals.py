@@ -29,24 +29,32 @@ def test_a_termination_signal_becomes_an_exception(number: signal.Signals) -> No
 
 def test_undoing_runs_to_its_end_however_often_we_are_asked_to_stop() -> None:
     undone = []
-    with pytest.raises(Interrupted) as caught, termination_raises():
+
+    def work() -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
             for number in (*SIGNALS, *SIGNALS):
                 os.kill(os.getpid(), number)
                 undone.append(number)
+
+    with pytest.raises(Interrupted) as caught, termination_raises():
+        work()
     assert len(undone) == 6
     assert caught.value.signal_number == signal.SIGTERM
 
 
 def test_a_block_inside_another_does_not_raise_again() -> None:
-    with pytest.raises(Interrupted), termination_raises():
+    def work() -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
             with termination_raises():
                 os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted) as caught, termination_raises():
+        work()
+    assert caught.value.__context__ is None
 
 
 def test_handlers_are_put_back_after_success_and_after_failure() -> None:

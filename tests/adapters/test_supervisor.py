@@ -83,7 +83,7 @@ class Place:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/models")
         request.add_header("Authorization", f"Bearer {key}")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
                 return int(answer.status)
         except urllib.error.HTTPError as refused:
             with refused:

@@ -50,7 +50,8 @@ def entries(text: str) -> list[str]:
         ('{\n"a": 1\n}', '{\n"a": 1,\n"customModels": [{"model": "m", "n": 1}]\n}'),
         (
             "{ // none\n}",
-            '{ // none\n  "customModels": [\n    {\n      "model": "m",\n      "n": 1\n    }\n  ]\n}',
+            '{ // none\n  "customModels": [\n    {\n      "model": "m",\n      "n": 1\n    }\n'
+            "  ]\n}",
         ),
     ],
 )
@@ -115,16 +116,16 @@ def test_a_removed_entry_takes_its_comma_along_and_leaves_all_comments(
     [
         ("[1, // one\n2]", "[1 // one\n]"),
         ("[ // note\n1]", "[ // note\n]"),
-        ("[1 // one\n, 2 ]", "[1 // one\n ]"),
+        ("[1 // one\n, 2 ]", "[1 // one\n  ]"),
         ("[1 , 2 ]", "[1 ]"),
-        ("[\n 2\n\n]", "[1]"),
+        ("[1 // one\r, 2]", "[1 // one\r ]"),
+        ("[\n 2\n\n]", "[]"),
     ],
 )
 def test_no_line_comment_swallows_what_follows_it(before: str, after: str) -> None:
     text = f'{{"customModels": {before}}}'
     last = len(entries(text)) - 1
-    expected = "[]" if last == 0 and "//" not in before else after
-    assert edited(text, Remove(last)) == f'{{"customModels": {expected}}}'
+    assert edited(text, Remove(last)) == f'{{"customModels": {after}}}'
 
 
 def test_only_the_values_that_differ_change_in_an_entry() -> None:
@@ -210,7 +211,7 @@ def test_setting_a_member_changes_nothing_else(data: st.DataObject) -> None:
     update = Update(len(items), {"apiKey": "new", "y": [True, None]})
     result = edited(text, update)
     assert entries(result)[:-1] == items
-    assert entries(result)[-1] == '{"apiKey": "new", "z": 1, "y": [true, null]}'
+    assert re.fullmatch(r'{"apiKey": "new", "z": 1, "y": ?\[true, ?null\]}', entries(result)[-1])
     assert outside(result) == outside(text)
     assert edited(result, update) == result
 
