@@ -1,7 +1,7 @@
 """Carry a plan out: files as one unit, then the gateway once, then proof."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -9,7 +9,12 @@ from bootstrap.domain.errors import ConflictError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.targets import targets
-from bootstrap.workflows.gateway_up import bring_up, prove, require_own_listener
+from bootstrap.workflows.gateway_up import (
+    bring_up,
+    prove,
+    require_own_listener,
+    require_port_free,
+)
 from bootstrap.workflows.planning import (
     gateway_digest,
     inputs_digest,
@@ -30,12 +35,14 @@ class Applied:
         backups: (original, copy) for each file that was copied aside.
         proven: Whether the gateway was asked without, with a wrong and with the right key.
         models: The model ids that the gateway serves.
+        installed: Whether the gateway's program had to be installed.
     """
 
     plan: Plan
     backups: tuple[tuple[PurePath, PurePath], ...] = ()
     proven: bool = False
     models: tuple[str, ...] = ()
+    installed: bool = False
 
 
 def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
@@ -53,6 +60,12 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     with tools.progress.step("compare"):
         plan = make_plan(tools, force=force, running=start)
     _refuse_conflicts(plan)
+    if plan.gateway:
+        _refuse_taken_port(tools)
+    installed = start and tools.installer.installed() is None
+    if installed:
+        tools.installer.install(tools.progress)
+        plan = replace(plan, gateway=plan.gateway or "another version was installed")
     backups = tuple(
         (c.target.path, tools.files.back_up(c.target.path)) for c in plan.changes if c.backup
     )
@@ -73,7 +86,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         if status.pid is not None:
             require_own_listener(tools, status.pid)
     _remember(tools, plan, gateway=gateway_digest(plan.remember))
-    return Applied(plan, backups, proven=True, models=models)
+    return Applied(plan, backups, proven=True, models=models, installed=installed)
 
 
 def _refuse_conflicts(plan: Plan) -> None:
@@ -85,6 +98,15 @@ def _refuse_conflicts(plan: Plan) -> None:
         why=rows,
         fix="see: keyturn plan; replace them, keeping backups: keyturn apply --force",
     )
+
+
+def _refuse_taken_port(tools: Tools) -> None:
+    """Find out before anything is written; a running gateway may move to another port, too."""
+    own = tools.service.status().pid
+    listener = tools.ports.listener(tools.lab.gateway.port)
+    related = own and listener and listener.pid and tools.ports.is_descendant(listener.pid, own)
+    if not related:
+        require_port_free(tools)
 
 
 def _remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:

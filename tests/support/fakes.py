@@ -84,8 +84,11 @@ class MemoryProvider:
     def _save(self) -> None:
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            text = repr(sorted(self.values.items()))
-            self.file.write_text(hashlib.sha256(text.encode()).hexdigest())
+            lines = (
+                f"{ref.rpartition('#')[2]}=ENC[{hashlib.sha256(value.encode()).hexdigest()}]\n"
+                for ref, value in self.values.items()
+            )
+            self.file.write_text("".join(lines))
 
 
 class FakeGateway:
