@@ -1,23 +1,14 @@
 """Carry a plan out: files as one unit, then the gateway once, then proof."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 from bootstrap.domain.errors import ConflictError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.domain.targets import targets
 from bootstrap.workflows.gateway_up import bring_up, prove, require_own_listener
-from bootstrap.workflows.planning import (
-    gateway_digest,
-    inputs_digest,
-    make_plan,
-    needed_secrets,
-    only_secrets,
-    seen,
-)
+from bootstrap.workflows.memory import intend, remember
+from bootstrap.workflows.planning import gateway_digest, make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.tools import Tools
 
 
@@ -58,8 +49,9 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     )
     if plan.writes:
         with tools.progress.step(f"write {len(plan.writes)} files"):
+            intend(tools, plan)
             tools.files.replace_all(plan.writes)
-    _remember(tools, plan)
+    remember(tools, plan)
     if not start:
         if plan.reload:
             tools.service.reset()
@@ -72,7 +64,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         status = tools.service.status()
         if status.pid is not None:
             require_own_listener(tools, status.pid)
-    _remember(tools, plan, gateway=gateway_digest(plan.remember))
+    remember(tools, plan, gateway=gateway_digest(tools, plan.remember))
     return Applied(plan, backups, proven=True, models=models)
 
 
@@ -85,14 +77,3 @@ def _refuse_conflicts(plan: Plan) -> None:
         why=rows,
         fix="see: keyturn plan; replace them, keeping backups: keyturn apply --force",
     )
-
-
-def _remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:
-    wanted = targets(tools.lab, tools.places, tools.service.kind)
-    state: dict[str, Any] = dict(tools.state.load())
-    found = {target.name: tools.files.observe(target.path) for target in wanted}
-    remember: Mapping[str, Any] = {name: dict(row) for name, row in plan.remember.items()}
-    state.update(targets=remember, seen=seen(found), inputs=inputs_digest(tools, wanted))
-    if gateway is not None:
-        state["gateway"] = gateway
-    tools.state.save(state)

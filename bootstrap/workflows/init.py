@@ -12,7 +12,7 @@ from bootstrap.domain.lab import LITELLM_VERSION
 from bootstrap.domain.lab_sample import ATTRIBUTES, IGNORED, LAB, SOPS_RULES, missing_lines
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY, STORE
+from bootstrap.domain.secret_spec import GENERATED, MASTER_KEY, STORE
 from bootstrap.domain.template import render
 from bootstrap.ports import Files
 from bootstrap.workflows.tools import Templates
@@ -123,10 +123,10 @@ def _lab_file(desk: Desk, made: Made, port: int | None) -> None:
 def _store(desk: Desk, made: Made) -> None:
     path = desk.root / STORE
     if desk.files.observe(path) is None:
-        desk.store.create(STORE, {name: desk.new_key() for name in (MASTER_KEY, SALT_KEY)})
-        made.created.append((path, f"encrypted store with a fresh {MASTER_KEY} and {SALT_KEY}"))
+        desk.store.create(STORE, {name: desk.new_key() for name in GENERATED})
+        made.created.append((path, f"encrypted store with fresh {', '.join(GENERATED)}"))
         return
-    missing = [n for n in (MASTER_KEY, SALT_KEY) if n not in desk.store.names(STORE)]
+    missing = [n for n in GENERATED if n not in desk.store.names(STORE)]
     if missing:
         desk.store.write_many(STORE, {name: desk.new_key() for name in missing})
         made.created.append((path, f"added a fresh {' and '.join(missing)}"))
