@@ -4,12 +4,32 @@
 a person waits for it a hundred times a day.
 """
 
+import os
 import sys
+
+from bootstrap.domain.errors import ExitCode
 
 
 def main() -> int:
     """Run keyturn with the words of the command line, and return its exit status."""
-    words = sys.argv[1:]
+    _open_missing_descriptors()
+    try:
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as in `keyturn list | head -1`
+        _silence(sys.stdout, sys.stderr)
+        return ExitCode.FAILED
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except OSError as error:
+        _silence(sys.stdout)
+        why = os.strerror(error.errno or 0).lower()
+        sys.stderr.write(f"error: the output is incomplete\ncause: {why}\nfix:   df -h\n")
+        return ExitCode.FAILED
+    return code
+
+
+def _run(words: list[str]) -> int:
     if words[:1] == ["exec"]:
         from bootstrap.cli.exec_command import run_exec
 
@@ -17,3 +37,28 @@ def main() -> int:
     from bootstrap.cli.app import run
 
     return run(words)
+
+
+def _open_missing_descriptors() -> None:
+    """Put /dev/null where a standard stream was closed (`keyturn apply >&-`).
+
+    Else the next file that is opened gets the number of standard output, and a secret on its way
+    to a pipe could end in it.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "w" if descriptor else "r"
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: PTH123, SIM115
+
+
+def _silence(*streams: object) -> None:
+    """Keep the interpreter from complaining once more when it flushes at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+        if stream in streams:
+            os.dup2(null, descriptor)
+    os.close(null)

@@ -21,15 +21,11 @@ _WITHHELD = ("CREDENTIALS_DIRECTORY",)
 
 
 class CannotExecError(LabError):
-    """The program cannot be run; the exit code says which of the two ways, as env(1) does."""
+    """The program cannot be run; the exit code says in which way, as that of env(1) does."""
 
-    def __init__(self, program: str, *, missing: bool) -> None:
-        self.exit_code = ExitCode.EXEC_NOT_FOUND if missing else ExitCode.EXEC_NOT_EXECUTABLE
-        super().__init__(
-            f"{program} cannot be run",
-            why="there is no such program on PATH" if missing else "it is not executable",
-            fix="check its name" if missing else f"chmod +x {program}",
-        )
+    def __init__(self, program: str, code: int, *, why: str, fix: str) -> None:
+        self.exit_code = code
+        super().__init__(f"{program} cannot be run", why=why, fix=fix)
 
 
 def child_environment(
@@ -62,17 +58,36 @@ def become(argv: "Sequence[str]", environment: "Mapping[str, str]") -> "NoReturn
     """Replace this process: same pid, terminal, stdin, process group, signal handling.
 
     Raises:
-        CannotExecError: The program is missing (127) or not executable (126).
+        CannotExecError: The program is missing (127), it is not executable (126), or a word or a
+            value is one that no process can be given (125).
     """
     sys.stdout.flush()
     sys.stderr.flush()
     _restore_signals()
     try:
         os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606 - no shell on purpose
-    except FileNotFoundError:
-        raise CannotExecError(argv[0], missing=True) from None
-    except OSError:
-        raise CannotExecError(argv[0], missing=False) from None
+    except (FileNotFoundError, NotADirectoryError):
+        why = "it, or the interpreter that it names, is not there or not on PATH"
+        raise CannotExecError(
+            argv[0], ExitCode.EXEC_NOT_FOUND, why=why, fix="check its name, and PATH"
+        ) from None
+    except PermissionError:
+        raise CannotExecError(
+            argv[0],
+            ExitCode.EXEC_NOT_EXECUTABLE,
+            why="it is not executable",
+            fix=f"chmod +x {argv[0]}",
+        ) from None
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise CannotExecError(
+            argv[0], ExitCode.EXEC_NOT_EXECUTABLE, why=why, fix=f"look at it: file {argv[0]}"
+        ) from None
+    except ValueError:  # its text may quote the value
+        why = "an argument or a secret holds a NUL or is not Unicode"
+        raise CannotExecError(
+            argv[0], ExitCode.EXEC_FAILED, why=why, fix="see which one: keyturn list"
+        ) from None
 
 
 def _restore_signals() -> None:

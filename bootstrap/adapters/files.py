@@ -27,30 +27,10 @@ class LocalFiles:
         """Return what stands at `path`; see `bootstrap.ports.Files`."""
         real = real_path(Path(path))
         try:
-            handle = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return None
+            found = _read(path, real)
         except OSError as error:
             raise _explain(path, "read", error) from None
-        with os.fdopen(handle, "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise TargetError(
-                    f"{path} is not a file",
-                    why="a folder or a device stands there",
-                    fix=f"move it away: mv {path} {path}.old",
-                )
-            if found.st_size > _MOST_BYTES:
-                raise TargetError(
-                    f"{path} is too big",
-                    why=f"it has {found.st_size} bytes, 64 MiB is the limit",
-                    fix=f"look what is in it: head -c 1000 {path}",
-                )
-            try:
-                data = file.read()
-            except OSError as error:
-                raise _explain(path, "read", error) from None
-        return FileState(Content(data), stat.S_IMODE(found.st_mode), str(real))
+        return None if found is None else FileState(Content(found[0]), found[1], str(real))
 
     @contextlib.contextmanager
     def staged(self, writes: Sequence[Write]) -> Iterator["_Unit"]:
@@ -83,7 +63,9 @@ class LocalFiles:
                 why="1000 backups stand beside it",
                 fix=f"remove some: rm {stem}-*",
             )
-        _stage(free, found.content.data, 0o600).replace(free)
+        with _explained(free):
+            _stage(free, found.content.data, 0o600).replace(free)
+            _sync_folder(free.parent)
         return PurePath(free)
 
 
@@ -127,32 +109,21 @@ class _Staged:
     def keep_old(self, tidy: contextlib.ExitStack) -> None:
         """Link the file found to a second name, after checking that it is still that file."""
         with _explained(self._write.path):
-            if _digest(self.real) != self._write.expected:
-                raise ConflictError(
-                    f"{self._write.path} changed while keyturn worked",
-                    why="another program wrote it",
-                    fix="nothing was changed: run it again",
-                )
-            if self._write.expected is None:
+            found = self._unchanged("nothing was changed: run it again")
+            if found is None:
                 return
-            old = self.real.with_name(f"{_prefix(self.real)}{secrets.token_hex(6)}.tmp")
+            old = _beside(self.real)
             tidy.callback(_remove, old)
             try:
                 old.hardlink_to(self.real)
             except OSError:  # a file system without hard links
-                mode = stat.S_IMODE(self.real.stat().st_mode)
-                _stage(self.real, self.real.read_bytes(), mode).replace(old)
+                _stage(self.real, *found).replace(old)
             self._old = old
 
     def switch(self) -> None:
         """Put the new file in force."""
         with _explained(self._write.path):
-            if _digest(self.real) != self._write.expected:
-                raise ConflictError(
-                    f"{self._write.path} changed while keyturn worked",
-                    why="another program wrote it",
-                    fix="everything was put back: run it again",
-                )
+            self._unchanged("everything was put back: run it again")
             self._switched = True
             if self._new is None:
                 self.real.unlink(missing_ok=True)
@@ -168,10 +139,28 @@ class _Staged:
         """Undo `switch`."""
         if not self._switched:
             return
-        if self._old is None:
-            self.real.unlink(missing_ok=True)
-        else:
-            self._old.replace(self.real)
+        try:
+            if self._old is None:
+                self.real.unlink(missing_ok=True)
+            else:
+                self._old.replace(self.real)
+        except OSError as error:
+            raise TargetError(
+                f"{self._write.path} could not be put back",
+                why=f"{_words(error)}; it is complete, but new",
+                fix="mend that, then: keyturn apply",
+            ) from None
+
+    def _unchanged(self, fix: str) -> tuple[bytes, int] | None:
+        """Return what stands at the place, after checking that it is what the plan was made for."""
+        found = _read(self._write.path, self.real)
+        if (None if found is None else digest_of(found[0])) != self._write.expected:
+            raise ConflictError(
+                f"{self._write.path} changed while keyturn worked",
+                why="another program wrote it",
+                fix=fix,
+            )
+        return found
 
     def _check_writable(self) -> None:
         try:
@@ -188,19 +177,57 @@ class _Staged:
 
 def _stage(real: Path, data: bytes, mode: int) -> Path:
     """Write `data` beside `real`, on disk, readable by nobody else at any moment."""
-    temporary = real.with_name(f"{_prefix(real)}{secrets.token_hex(6)}.tmp")
+    temporary = _beside(real)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(temporary, flags, 0o600)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+        handle = os.open(temporary, flags, 0o600)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(handle, left) :]
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except BaseException:
         _remove(temporary)
         raise
     return temporary
+
+
+def _read(path: PurePath, real: Path) -> tuple[bytes, int] | None:
+    """Return the bytes and the permission bits of the file at `real`; None if there is none.
+
+    Never waits for a pipe, and never reads a device.
+
+    Raises:
+        TargetError: It is no regular file, or too big; calls it `path`.
+        OSError: It cannot be read.
+    """
+    try:
+        handle = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise TargetError(
+                f"{path} is not a file",
+                why="a folder or a device stands there",
+                fix=f"move it away: mv {path} {path}.old",
+            )
+        if found.st_size > _MOST_BYTES:
+            raise TargetError(
+                f"{path} is too big",
+                why=f"it has {found.st_size} bytes, 64 MiB is the limit",
+                fix=f"look what is in it: head -c 1000 {path}",
+            )
+        return file.read(), stat.S_IMODE(found.st_mode)
+
+
+def _beside(real: Path) -> Path:
+    """Return a new name in the same folder, which `_sweep` will know again."""
+    return real.with_name(f"{_prefix(real)}{secrets.token_hex(6)}.tmp")
 
 
 def _prefix(real: Path) -> str:
@@ -235,13 +262,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _digest(path: Path) -> str | None:
-    try:
-        return digest_of(path.read_bytes())
-    except FileNotFoundError:
-        return None
-
-
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
@@ -271,6 +291,8 @@ def _explain(path: PurePath, verb: str, error: OSError) -> TargetError:
     name = errno.errorcode.get(error.errno or 0, "")
     fix = _FIXES[name](path) if name in _FIXES else f"ls -la {path.parent}"
     done = "read" if verb == "read" else "written; every file is as it was"
-    return TargetError(
-        f"{path} cannot be {done}", why=os.strerror(error.errno or 0).lower(), fix=fix
-    )
+    return TargetError(f"{path} cannot be {done}", why=_words(error), fix=fix)
+
+
+def _words(error: OSError) -> str:
+    return os.strerror(error.errno or 0).lower()

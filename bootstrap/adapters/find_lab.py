@@ -53,7 +53,14 @@ def read_lab(root: str) -> str:
 
 
 def _named(words: str, path: str) -> str:
-    folder = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib costs 10 ms
+    try:
+        folder = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib: 10 ms
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{words} names no lab",
+            why="it is a relative path, and this folder is gone",
+            fix="cd somewhere else, or give an absolute path",
+        ) from None
     if os.path.basename(folder) == FILE:  # noqa: PTH119
         folder = os.path.dirname(folder)  # noqa: PTH120
     if not os.path.isfile(f"{folder}/{FILE}"):  # noqa: PTH113
@@ -89,7 +96,8 @@ def _registered(default_file: str) -> str | None:
             folder = file.read().strip()
     except (OSError, UnicodeDecodeError):
         return None
-    return folder if os.path.isfile(f"{folder}/{FILE}") else None  # noqa: PTH113
+    is_lab = folder.startswith("/") and os.path.isfile(f"{folder}/{FILE}")  # noqa: PTH113
+    return folder if is_lab else None
 
 
 def _check_owner(path: str, owner: int) -> None:

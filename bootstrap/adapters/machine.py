@@ -70,10 +70,10 @@ class JsonState:
 
         A state that is lost costs a question about files "not written by keyturn", nothing else.
         """
-        with contextlib.suppress(TargetError, ValueError):
+        with contextlib.suppress(TargetError, ValueError, RecursionError):
             found = self._files.observe(self._path)
             values = json.loads(found.content.data) if found else {}
-            if isinstance(values, dict) and values.get("version") == 1:
+            if isinstance(values, dict) and values.get("version") == 1 and _is_sound(values):
                 return values
         return {}
 
@@ -85,6 +85,12 @@ class JsonState:
             return
         expected = found.content.digest if found else None
         self._files.replace_all([Write(self._path, Content(data), 0o600, expected)])
+
+
+def _is_sound(values: Mapping[str, Any]) -> bool:
+    """Tell whether the rows by target are rows."""
+    rows = values.get("targets", {})
+    return isinstance(rows, dict) and all(isinstance(row, dict) for row in rows.values())
 
 
 class TemplateFolder:

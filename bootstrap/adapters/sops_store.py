@@ -50,27 +50,32 @@ def locked(folder: Path) -> "Iterator[int]":
         LockedError: Another process held it for LOCK_TIMEOUT_S.
         SecretError: The folder cannot be opened.
     """
-    import fcntl
-
     with _explained(f"cannot write in {folder}", folder):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        deadline = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise LockedError(
-                        f"cannot write in {folder}",
-                        why=f"another program has kept it locked for {LOCK_TIMEOUT_S:g} s",
-                        fix=f"wait for it, or find it: fuser -v {folder}",
-                    ) from None
-            time.sleep(_LOCK_POLL_S)
+        with _explained(f"cannot lock {folder}", folder):
+            _lock(handle, folder)
         yield handle
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    import fcntl
+
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise LockedError(
+                    f"cannot write in {folder}",
+                    why=f"another program has kept it locked for {LOCK_TIMEOUT_S:g} s",
+                    fix=f"wait for it, or find it: fuser -v {folder}",
+                ) from None
+        time.sleep(_LOCK_POLL_S)
 
 
 def replace(

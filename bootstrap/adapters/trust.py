@@ -2,9 +2,11 @@
 
 import os
 import stat
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from bootstrap.domain.errors import TargetError
+
+_MOST_LINKS = 40  # as the kernel's own limit
 
 
 def real_path(path: Path) -> Path:
@@ -14,53 +16,70 @@ def real_path(path: Path) -> Path:
     `settings.json` into a repository of the user's own. A folder that others may write to is
     accepted only with the sticky bit (as /tmp), where nobody can rename another user's entries.
 
+    Args:
+        path: Absolute; what is missing of it counts as fine.
+
     Raises:
         TargetError: Somebody else could have planted a part of the path.
     """
-    mine = {0, os.geteuid()}
-    _check_steps(path, mine)
+    reached = Path(path.anchor)
+    _check(path, reached, _lstat(path, reached))
+    ahead = list(reversed(path.parts[1:]))
+    links = 0
+    while ahead:
+        part = ahead.pop()
+        step = reached.parent if part == ".." else reached / part
+        found = _lstat(path, step)
+        _check(path, step, found)
+        if found is None or not stat.S_ISLNK(found.st_mode):
+            reached = step
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise TargetError(
+                f"{path} is not usable", why="its symlinks form a loop", fix=f"rm {step}"
+            )
+        behind = PurePath(step.readlink())
+        if behind.is_absolute():
+            reached = Path(behind.anchor)
+        ahead += reversed(behind.parts[1:] if behind.is_absolute() else behind.parts)
+    return reached
+
+
+def _lstat(path: Path, step: Path) -> os.stat_result | None:
+    """Return what stands at `step` of `path`, or None."""
     try:
-        real = path.resolve(strict=False)
-    except (OSError, RuntimeError):
+        return step.lstat()
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
         raise TargetError(
-            f"{path} is not usable", why="its symlinks form a loop", fix=f"rm {path}"
+            f"{path} cannot be written",
+            why=f"{step.parent} is not a folder",
+            fix=f"move it away: mv {step.parent} {step.parent}.old",
         ) from None
-    _check_steps(real, mine)
-    return real
+    except OSError as error:
+        raise TargetError(
+            f"{path} cannot be read",
+            why=os.strerror(error.errno or 0).lower(),
+            fix=f"ls -ld {step.parent}",
+        ) from None
 
 
-def _check_steps(path: Path, mine: set[int]) -> None:
-    for step in (*reversed(path.parents), path):
-        try:
-            found = step.lstat()
-        except FileNotFoundError:
-            return
-        except NotADirectoryError:
-            raise TargetError(
-                f"{path} cannot be written",
-                why=f"{step.parent} is not a folder",
-                fix=f"rm {step.parent}",
-            ) from None
-        except OSError as error:
-            raise _unreadable(path, error) from None
-        if found.st_uid not in mine:
-            raise TargetError(
-                f"{path} is not safe to use",
-                why=f"{step} belongs to another user (uid {found.st_uid})",
-                fix=f'remove it, or give it back: sudo chown "$USER" {step}',
-            )
-        open_to_all = stat.S_ISDIR(found.st_mode) and found.st_mode & 0o002
-        if open_to_all and not found.st_mode & stat.S_ISVTX:
-            raise TargetError(
-                f"{path} is not safe to use",
-                why=f"anybody may write in {step}",
-                fix=f"chmod o-w {step}",
-            )
-
-
-def _unreadable(path: Path, error: OSError) -> TargetError:
-    return TargetError(
-        f"{path} cannot be read",
-        why=os.strerror(error.errno or 0).lower(),
-        fix=f"ls -ld {path.parent}",
-    )
+def _check(path: Path, step: Path, found: os.stat_result | None) -> None:
+    """Refuse a step that another user owns, or could put something else in the place of."""
+    if found is None:
+        return
+    if found.st_uid not in (0, os.geteuid()):
+        raise TargetError(
+            f"{path} is not safe to use",
+            why=f"{step} belongs to another user (uid {found.st_uid})",
+            fix=f'remove it, or give it back: sudo chown "$USER" {step}',
+        )
+    open_to_all = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IWOTH
+    if open_to_all and not found.st_mode & stat.S_ISVTX:
+        raise TargetError(
+            f"{path} is not safe to use",
+            why=f"anybody may write in {step}",
+            fix=f"chmod o-w {step}",
+        )

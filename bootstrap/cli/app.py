@@ -1,5 +1,7 @@
 """The Typer app: every command but `exec` runs through here."""
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -55,6 +57,8 @@ def root(
 
 def run(words: list[str]) -> int:
     """Run the command that `words` spell, and return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path, or our own marks, in a Latin-1 terminal
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(args=words, prog_name="keyturn")
     except SystemExit as done:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bootstrap.cli import show
-from bootstrap.cli.session import JsonOption, Session, command
+from bootstrap.cli.session import JsonOption, Session, command, session_globals
 from bootstrap.domain.errors import ExitCode
 from bootstrap.wiring import labs, output, signals
 from bootstrap.workflows import check as checks
@@ -39,7 +39,7 @@ SourceOption = Annotated[
     ),
 ]
 FolderArgument = Annotated[
-    Path | None, typer.Argument(metavar="[DIR]", help="The lab's folder.", show_default=False)
+    Path | None, typer.Argument(metavar="DIR", help="The lab's folder.", show_default=False)
 ]
 
 
@@ -78,9 +78,11 @@ def register(app: typer.Typer) -> None:
 
 
 def _exec(context: typer.Context) -> None:
+    """Run `exec` where options stand before its name; without any, `main` takes a shorter way."""
     from bootstrap.cli.exec_command import run_exec
 
-    raise typer.Exit(run_exec(list(context.args)))
+    lab = session_globals().lab
+    raise typer.Exit(run_exec([*(("--lab", lab) if lab else ()), *context.args]))
 
 
 def bootstrap(
@@ -100,7 +102,7 @@ def bootstrap(
     builder = Builder(
         locate=lambda: labs.locate(session.lab),
         here=labs.working_directory(),
-        home=labs.home(),
+        home=labs.absolute(Path(labs.home())),
         desk=labs.desk,
         tools=lambda at: labs.tools(at, session.progress),
         lock=labs.lock,

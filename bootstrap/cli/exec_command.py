@@ -51,6 +51,10 @@ def run_exec(words: list[str]) -> int:
         return ExitCode.EXEC_FAILED if code in (ExitCode.FAILED, ExitCode.LOCKED) else code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - its text may quote a secret
+        kind = type(error).__name__
+        sys.stderr.write(f"error: this is a bug in keyturn\ncause: {kind}\nfix:   report it\n")
+        return ExitCode.EXEC_FAILED
 
 
 def _parse(words: list[str]) -> "tuple[dict[str, list[str]], list[str] | None]":

@@ -5,9 +5,19 @@ Everything here goes to standard error, so that standard output stays the comman
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from rich.console import Console
+from rich.text import Text
+
+
+class Terminal(Console):
+    """A console that says when its reader has gone; rich would end the program instead."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Raise BrokenPipeError."""
+        raise BrokenPipeError
 
 
 class Quiet:
@@ -36,7 +46,7 @@ class Plain:
 
     def note(self, text: str) -> None:
         """Say something that stays."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        _say(self._console, text)
 
 
 class Spinner:
@@ -51,12 +61,19 @@ class Spinner:
     def step(self, text: str) -> Iterator[None]:
         """Show `text` while the block runs."""
         started = time.monotonic()
-        with self._console.status(text, spinner="dots"):
+        with self._console.status(Text(text), spinner="dots"):
             yield
         took = time.monotonic() - started
         if took >= self.WORTH_A_LINE_S:
-            self._console.print(f"[green]✓[/green] {text} [dim]{took:.1f} s[/dim]", highlight=False)
+            line = Text("✓ ", style="green") + Text(text, style="default")
+            _say(self._console, line + Text(f" {took:.1f} s", style="dim"))
 
     def note(self, text: str) -> None:
         """Say something that stays."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        _say(self._console, text)
+
+
+def _say(console: Console, text: str | Text) -> None:
+    # A reader that has gone must not stop the work in the middle.
+    with suppress(OSError):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)

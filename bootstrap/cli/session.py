@@ -4,18 +4,18 @@ import functools
 import inspect
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from bootstrap.cli.progress import Plain, Quiet, Spinner
+from bootstrap.cli.progress import Plain, Quiet, Spinner, Terminal
 from bootstrap.domain.errors import ExitCode, Interrupted, LabError
 from bootstrap.ports import Progress
 from bootstrap.wiring import labs
@@ -36,6 +36,8 @@ ColorOption = Annotated[
     bool, typer.Option("--no-color", help="No colours and no spinner (also: NO_COLOR).")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+# What a terminal would obey, in the log lines that an error may quote.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COMMON = (
     ("lab", LabOption, None),
     ("quiet", QuietOption, False),
@@ -61,22 +63,23 @@ class Session:
     verbose: bool = False
     color: bool = True
     as_json: bool = False
-    out: Console = field(init=False)
-    err: Console = field(init=False)
+    out: Terminal = field(init=False)
+    err: Terminal = field(init=False)
 
     def __post_init__(self) -> None:
-        plain = None if self.color else True
-        self.out = Console(no_color=plain, highlight=False, soft_wrap=True)
-        self.err = Console(no_color=plain, highlight=False, soft_wrap=True, stderr=True)
+        # Not `no_color`, which leaves bold and dim, and so escape codes.
+        system: Literal["auto"] | None = "auto" if self.color else None
+        self.out = Terminal(color_system=system, highlight=False, soft_wrap=True)
+        self.err = Terminal(color_system=system, highlight=False, soft_wrap=True, stderr=True)
 
     @property
     def progress(self) -> Progress:
         """How this command says what it is doing."""
-        if self.quiet:
+        if self.quiet or (self.as_json and not self.verbose):
             return Quiet()
         if self.err.is_terminal and self.color:
             return Spinner(self.err)
-        return Quiet() if self.as_json and not self.verbose else Plain(self.err)
+        return Plain(self.err)
 
     def root(self) -> PurePath:
         """Return the lab's folder; ConfigError if there is none."""
@@ -108,7 +111,7 @@ class Session:
             return
         for word, text in (("error", error.what), ("cause", error.why), ("fix", error.fix)):
             label = Text(f"{word}:".ljust(7), style="bold red" if word == "error" else "bold")
-            self.err.print(label + Text(text))
+            self.err.print(label + Text(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)))
 
 
 def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable[..., Any]:
@@ -162,6 +165,11 @@ def set_globals(session: Session) -> None:
     _globals = session
 
 
+def session_globals() -> Session:
+    """Return the options that stood before the command's name."""
+    return _globals
+
+
 def guarded(session: Session, action: Callable[[], int | None]) -> int:
     """Run `action`, show what went wrong, and return the exit code.
 
@@ -177,19 +185,11 @@ def guarded(session: Session, action: Callable[[], int | None]) -> int:
         session.err.print("interrupted; every file is either as before or complete", markup=False)
         number = getattr(stop, "signal_number", 2)
         return ExitCode.INTERRUPTED if number == 2 else 128 + number
-    except BrokenPipeError:
-        _silence_stdout()
-        return ExitCode.FAILED
+    except BrokenPipeError:  # `main` knows what to do
+        raise
     except Exception as error:  # noqa: BLE001 - the last resort
         _report_bug(session, error)
         return ExitCode.BUG
-
-
-def _silence_stdout() -> None:
-    """Keep the interpreter from complaining about the closed pipe when it flushes at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 def _report_bug(session: Session, error: Exception) -> None:

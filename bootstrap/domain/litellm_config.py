@@ -4,8 +4,9 @@ The facts about LiteLLM were seen with 1.106.2 against an upstream that logs wha
 reference like `os.environ/NAME` stands wherever a key belongs: this module never has one.
 
 A model with `stream_only` gets nothing extra: no setting makes LiteLLM stream from the upstream
-for a client that does not stream itself (`stream: true` has no effect, and a callback that sets
-it makes the call fail). droid and Claude Code always stream, and then such a model works.
+for a client that does not stream itself. `stream: true` has no effect; a callback that sets it
+sends such a client an event stream it did not ask for, and with `complete_response` the call
+fails. droid and Claude Code always stream, and with them such a model works.
 """
 
 from collections.abc import Collection, Iterator, Mapping

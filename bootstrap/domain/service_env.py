@@ -194,30 +194,28 @@ def systemd_env_file(path: str) -> str:
     return "".join(f"\\{c}" if c in "*?[\\" else c for c in systemd_text(path))
 
 
-def systemd_arg(text: str) -> str:
+def systemd_arg(text: str, *, program: bool = False) -> str:
     r"""Return `text` as one quoted word of ExecStart=: or Environment=.
 
     `$` stays as it is: Environment= does not expand it, and ExecStart= does not after the `:` that
     the template writes. Doubling it would change the program's own path, where `$$` is not undone
     (seen with systemd 252).
-    """
-    return '"' + "".join(_escaped(c) for c in text) + '"'
 
-
-def systemd_program(path: str) -> str:
-    """Return `path` as the first word of ExecStart=:.
+    Args:
+        text: The word.
+        program: Whether it is the path of the program, the first word of ExecStart=.
 
     Raises:
-        ConfigError: It holds a quote, a backslash or a control character: systemd takes none of
-            them there, however they are written (seen with 252).
+        ConfigError: The program's path holds a quote, a backslash or a control character: systemd
+            takes none of them there, however they are written (seen with 252).
     """
-    if not path.isprintable() or any(c in path for c in "\"'\\"):
+    if program and (not text.isprintable() or any(c in text for c in "\"'\\")):
         raise ConfigError(
-            f"systemd cannot run {path!a}",
+            f"systemd cannot run {text!a}",
             why="the program's path holds a quote, a backslash or a control character",
             fix='install it elsewhere, or set service = "supervisor" under [gateway] in lab.toml',
         )
-    return systemd_arg(path)
+    return '"' + "".join(_escaped(c) for c in text) + '"'
 
 
 def _escaped(character: str) -> str:
@@ -230,11 +228,10 @@ def _escaped(character: str) -> str:
     return character
 
 
-FILTERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
     {
         "systemd_arg": systemd_arg,
         "systemd_env_file": systemd_env_file,
-        "systemd_program": systemd_program,
         "systemd_text": systemd_text,
     }
 )

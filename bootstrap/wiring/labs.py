@@ -1,6 +1,5 @@
 """Find the lab, and build the tools that its workflows use."""
 
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -42,7 +41,8 @@ UNIT = "litellm.service"
 def locate(given: str | None) -> PurePath | None:
     """Return the lab's folder, or None where there is none to be found."""
     found = find_lab(given, str(machine.places().default_lab))
-    return None if found is None else PurePath(found)
+    # Resolved, since the state of a lab is filed under its path: a symlink is no second lab.
+    return None if found is None else absolute(Path(found))
 
 
 def require(given: str | None) -> PurePath:
@@ -209,8 +209,21 @@ def keyturn_program() -> str:
 
 
 def absolute(folder: Path) -> PurePath:
-    """Return `folder` absolute, with `~` expanded and symlinks resolved."""
-    return PurePath(folder.expanduser().resolve())
+    """Return `folder` absolute, with `~` expanded and symlinks resolved.
+
+    Raises:
+        ConfigError: No program could be told its name.
+    """
+    try:
+        path = folder.expanduser().resolve()
+        str(path).encode()
+    except (OSError, RuntimeError, ValueError):  # a loop, an unknown ~user, no UTF-8, a NUL
+        raise ConfigError(
+            f"{str(folder)!a} is no folder for a lab",
+            why="its path cannot be resolved, or is not UTF-8",
+            fix="choose another folder",
+        ) from None
+    return PurePath(path)
 
 
 def home() -> PurePath:
@@ -230,7 +243,7 @@ def working_directory() -> PurePath:
         ConfigError: It is gone.
     """
     try:
-        return PurePath(os.getcwd())  # noqa: PTH109
+        return absolute(Path.cwd())
     except FileNotFoundError:
         raise ConfigError(
             "this folder is gone", why="it was removed", fix="cd somewhere else"

@@ -1,9 +1,10 @@
 """The secret's way out, for `keyturn get`."""
 
+import os
 from collections.abc import Mapping, Sequence
 
 from bootstrap.adapters.output import is_terminal, write_exports, write_secret
-from bootstrap.domain.errors import UsageError
+from bootstrap.domain.errors import TargetError, UsageError
 from bootstrap.domain.secret import Secret
 
 
@@ -28,9 +29,23 @@ def refuse_unless_possible(names: Sequence[str], *, shell: bool, reveal: bool) -
 
 
 def write(secrets: Mapping[str, Secret], *, shell: bool) -> None:
-    """Write the secrets to standard output."""
-    if shell:
-        write_exports(secrets)
-        return
-    for secret in secrets.values():
-        write_secret(secret)
+    """Write the secrets to standard output.
+
+    Raises:
+        BrokenPipeError: Nobody reads it any more.
+        TargetError: It could not be written, or not all of it.
+    """
+    try:
+        if shell:
+            write_exports(secrets)
+            return
+        for secret in secrets.values():
+            write_secret(secret)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise TargetError(
+            "standard output cannot be written",
+            why=os.strerror(error.errno or 0).lower(),
+            fix="look where it leads, and whether that is full: df -h",
+        ) from None

@@ -91,8 +91,8 @@ def init(desk: Desk, *, port: int | None = None) -> Made:
     rules = SOPS_RULES.format(recipient=recipient, store=STORE)
     _write_new(desk, made, ".sops.yaml", rules, "who can decrypt")
     _store(desk, made)
-    _add_lines(desk, made, ".gitignore", IGNORED)
-    _add_lines(desk, made, ".gitattributes", ATTRIBUTES)
+    _add_lines(desk, made, ".gitignore", IGNORED, "keep plaintext out of git")
+    _add_lines(desk, made, ".gitattributes", ATTRIBUTES, "keep git from changing line ends in it")
     _envrc(desk, made)
     return made
 
@@ -155,7 +155,7 @@ def _write_new(
     made.created.append((path, what))
 
 
-def _add_lines(desk: Desk, made: Made, name: str, wanted: tuple[str, ...]) -> None:
+def _add_lines(desk: Desk, made: Made, name: str, wanted: tuple[str, ...], why: str) -> None:
     path = desk.root / name
     found = desk.files.observe(path)
     data = b"" if found is None else found.content.data
@@ -167,4 +167,5 @@ def _add_lines(desk: Desk, made: Made, name: str, wanted: tuple[str, ...]) -> No
     content = Content(data + gap + "".join(f"{line}\n" for line in missing).encode())
     expected, mode = (None, 0o644) if found is None else (found.content.digest, found.mode)
     desk.files.replace_all([Write(path, content, mode, expected)])
-    made.created.append((path, f"{len(missing)} lines that keep plaintext out of git"))
+    lines = "1 line to" if len(missing) == 1 else f"{len(missing)} lines to"
+    made.created.append((path, f"{lines} {why}"))

@@ -292,3 +292,13 @@ def test_a_maker_that_was_faster_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(age, "_new_identity", be_overtaken)
     assert ensure_identity() == (recipient, False)
+
+
+def test_a_home_that_cannot_be_written_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, mode: int, exist_ok: bool) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(ProviderUnavailableError) as caught:
+        ensure_identity()
+    assert caught.value.why == "it cannot be made: read-only file system"

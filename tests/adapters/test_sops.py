@@ -42,9 +42,7 @@ def read(lab: SopsLab, ref: SecretRef = REF, environ: dict[str, str] | None = No
     return SopsProvider(lab.root, environ).read(ref)
 
 
-def refusal(
-    lab: SopsLab, ref: SecretRef = REF, environ: dict[str, str] | None = None
-) -> LabError:
+def refusal(lab: SopsLab, ref: SecretRef = REF, environ: dict[str, str] | None = None) -> LabError:
     """Return the error of reading, after checking that it quotes nothing and helps."""
     with pytest.raises(LabError) as caught:
         read(lab, ref, environ)
@@ -245,7 +243,7 @@ def test_a_plaintext_line_that_sops_would_quote_is_not_quoted(lab: SopsLab) -> N
     command = (str(REAL_SOPS), "decrypt", *types, str(lab.store))
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert KEY in ended.stderr  # sops does: rule 5
-    assert refusal(lab).why == "line 4 is not NAME=VALUE"
+    assert refusal(lab).why == "line 7 is not NAME=VALUE"
 
 
 def test_a_name_twice_in_what_sops_prints_is_refused(lab: SopsLab, tmp_path: Path) -> None:
@@ -327,8 +325,8 @@ def test_a_passphrase_is_not_waited_for_even_with_a_terminal(lab: SopsLab, tmp_p
         "except Exception as e: sys.exit(17 if 'passphrase' in e.why else 18)"
     )
     pid, terminal = pty.fork()
-    if pid == 0:  # pragma: no branch - the child, with a terminal of its own
-        os.execve(sys.executable, [sys.executable, "-c", program], environ)
+    if pid == 0:  # the child, with a terminal of its own
+        os.execve(sys.executable, [sys.executable, "-c", program], environ)  # noqa: S606
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 17

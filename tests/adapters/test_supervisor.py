@@ -19,6 +19,7 @@ from types import ModuleType
 
 import pytest
 
+from bootstrap.adapters import supervisor
 from bootstrap.adapters.process_identity import ProcessIdentity
 from bootstrap.adapters.supervisor import SupervisorService
 from bootstrap.adapters.supervisor_state import (
@@ -356,6 +357,20 @@ def test_stop_cuts_the_supervisors_longer_patience_short(place: Place) -> None:
     place.service(Limits(stop_s=0.2)).stop()
     assert not place.state().daemon.alive()
     assert "did not stop in time" in place.log()
+
+
+def test_a_supervisor_that_hangs_is_killed_and_the_gateway_with_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_KILLED_S", 0.5)
+    place.write_mini_gateway()
+    service = place.service(Limits(stop_s=0.2))
+    service.start()
+    pid = gateway_pid(service)
+    place.state().daemon.send(signal.SIGSTOP)
+    service.stop()
+    until(lambda: ProcessIdentity.of(pid) is None)
+    assert not place.state().daemon.alive()
 
 
 def test_starting_while_it_stops_starts_it_anew(place: Place) -> None:

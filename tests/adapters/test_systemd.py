@@ -23,7 +23,7 @@ class Machine:
         program.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.diary}\n{script}\n')
         program.chmod(0o700)
 
-    def unit_is(self, *, failing: str = "nothing", **properties: object) -> None:
+    def unit_is(self, *, failing: object = "nothing", **properties: object) -> None:
         """Let `systemctl show` give these properties, and the verb `failing` fail."""
         lines = "".join(f"{name}={value}\\n" for name, value in properties.items())
         self.install(

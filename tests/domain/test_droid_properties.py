@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bootstrap.domain.json_edit import entries_of
 from bootstrap.domain.jsonc import parse, plain, same
 from support.droid_entries import GATEWAY, NEW_KEY, OLD_KEY, by_hand, merge, wanted
-from support.jsonc_texts import documents, spelled, values
+from support.jsonc_texts import UNHURRIED, documents, spelled, values
 
 KEY = "customModels"
 OURS = [wanted("a"), wanted("b/c", maxContextLimit=1000, noImageSupport=False)]
@@ -34,6 +34,7 @@ def texts(data: bytes) -> list[str]:
     return [document.text[item.start : item.end] for item in array.items] if array else []
 
 
+@UNHURRIED
 @given(st.data())
 def test_dropping_all_our_models_again_restores_every_byte(data: st.DataObject) -> None:
     others = data.draw(foreign())
@@ -45,6 +46,7 @@ def test_dropping_all_our_models_again_restores_every_byte(data: st.DataObject) 
     assert merge(merged.data, []).data == before
 
 
+@UNHURRIED
 @given(st.data())
 def test_merging_again_changes_nothing_and_rotating_only_the_key(data: st.DataObject) -> None:
     merged = merge(data.draw(documents(KEY, data.draw(foreign()))), OURS)
@@ -55,6 +57,7 @@ def test_merging_again_changes_nothing_and_rotating_only_the_key(data: st.DataOb
     assert rotated.data == merged.data.replace(OLD_KEY.encode(), NEW_KEY.encode())
 
 
+@UNHURRIED
 @given(st.data())
 def test_entries_that_stand_anywhere_in_any_spelling_are_rotated_in_place(
     data: st.DataObject,
@@ -69,6 +72,7 @@ def test_entries_that_stand_anywhere_in_any_spelling_are_rotated_in_place(
     assert [change.fields for change in rotated.changes] == [("apiKey",)] * 2
 
 
+@UNHURRIED
 @given(st.data())
 def test_stale_copies_and_dropped_models_go_and_all_others_stay(data: st.DataObject) -> None:
     others = data.draw(foreign())
@@ -81,6 +85,7 @@ def test_stale_copies_and_dropped_models_go_and_all_others_stay(data: st.DataObj
     assert len(merged.changes) == len(stale) + len(dropped)
 
 
+@UNHURRIED
 @given(st.data())
 def test_a_file_without_the_list_keeps_all_that_it_says(data: st.DataObject) -> None:
     before = data.draw(documents("other", [])).encode()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bootstrap.domain import json_edit
 from bootstrap.domain.json_edit import Append, Edit, Remove, Update, entries_of, set_entries
 from bootstrap.domain.jsonc import MalformedJson, parse, plain, same
-from support.jsonc_texts import documents, values
+from support.jsonc_texts import UNHURRIED, documents, values
 
 KEY = "customModels"
 NEW = {"model": "m", "n": 1}
@@ -178,6 +178,7 @@ def test_edits_do_not_print_their_values() -> None:
     assert "sk-test" not in shown
 
 
+@UNHURRIED
 @given(st.data())
 def test_appending_and_removing_again_restores_every_byte(data: st.DataObject) -> None:
     items = data.draw(st.lists(values(), max_size=3))
@@ -192,6 +193,7 @@ def test_appending_and_removing_again_restores_every_byte(data: st.DataObject) -
     assert grown == text
 
 
+@UNHURRIED
 @given(st.data())
 def test_removing_entries_keeps_all_others_and_all_comments_between(data: st.DataObject) -> None:
     items = data.draw(st.lists(values(), min_size=1, max_size=4))
@@ -204,6 +206,7 @@ def test_removing_entries_keeps_all_others_and_all_comments_between(data: st.Dat
     assert outside(result) == outside(text)
 
 
+@UNHURRIED
 @given(st.data())
 def test_setting_a_member_changes_nothing_else(data: st.DataObject) -> None:
     items = data.draw(st.lists(values(), min_size=1, max_size=3))
@@ -216,6 +219,7 @@ def test_setting_a_member_changes_nothing_else(data: st.DataObject) -> None:
     assert edited(result, update) == result
 
 
+@UNHURRIED
 @given(st.data())
 def test_a_created_list_leaves_all_other_members_as_they_are(data: st.DataObject) -> None:
     text = data.draw(documents("other", []))

@@ -17,6 +17,7 @@ from bootstrap.domain.jsonc import (
     plain,
     same,
 )
+from support.jsonc_texts import UNHURRIED
 
 JSON_VALUES = st.recursive(
     st.none()
@@ -35,6 +36,7 @@ def value_of(text: str) -> object:
     return document["v"]
 
 
+@UNHURRIED
 @given(st.dictionaries(st.text(), JSON_VALUES, max_size=5), st.sampled_from([None, 1, "\t"]))
 def test_every_json_object_is_read_as_the_json_module_reads_it(
     value: dict[str, object], indent: int | str | None
@@ -44,6 +46,7 @@ def test_every_json_object_is_read_as_the_json_module_reads_it(
         assert same(plain(parse(text.encode("utf-8", "surrogatepass")).root), value)
 
 
+@UNHURRIED
 @given(st.text(alphabet='{}[]",:/*\\ \n\r\tu01e-.tfn\ufeff', max_size=30))
 def test_what_the_json_module_refuses_is_refused_too_unless_it_has_comments(text: str) -> None:
     try:
@@ -118,6 +121,7 @@ def test_what_makes_droid_drop_the_file_is_refused_with_its_place(
     assert reason in caught.value.reason
 
 
+@UNHURRIED
 @given(st.text(min_size=1, max_size=20), st.integers(0, 40))
 def test_a_complaint_never_quotes_the_text(key: str, cut: int) -> None:
     secret = "sk-test-0123456789"

@@ -7,7 +7,6 @@ from bootstrap.domain.service_env import (
     service_environment,
     systemd_arg,
     systemd_env_file,
-    systemd_program,
     systemd_text,
     unset_for,
 )
@@ -77,15 +76,15 @@ def test_text_that_such_a_line_cannot_hold_is_refused(text: str) -> None:
 
 
 def test_a_program_is_quoted_too() -> None:
-    assert systemd_program("/a b/100%/$x") == '"/a b/100%%/$x"'
+    assert systemd_arg("/a b/100%/$x", program=True) == '"/a b/100%%/$x"'
 
 
 @pytest.mark.parametrize("path", ["/it's", '/"x"', "/a\\b", "/a\nb"])
 def test_a_program_that_systemd_never_runs_is_refused(path: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        systemd_program(path)
+        systemd_arg(path, program=True)
     assert "supervisor" in caught.value.fix
 
 
 def test_every_filter_of_the_templates_is_listed() -> None:
-    assert set(FILTERS) == {"systemd_arg", "systemd_env_file", "systemd_program", "systemd_text"}
+    assert set(FILTERS) == {"systemd_arg", "systemd_env_file", "systemd_text"}

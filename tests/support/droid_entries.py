@@ -25,8 +25,9 @@ def wanted(alias: str, key: str = OLD_KEY, **fields: object) -> dict[str, object
 
 def by_hand(alias: str, **fields: object) -> dict[str, object]:
     """Return an entry as people write it: no id, a name of their own, an old key."""
-    own: dict[str, object] = {"id": None, "displayName": f"My {alias}", "apiKey": "sk-test-0"}
-    return wanted(alias, **{**own, "baseUrl": "http://localhost:4000", **fields})
+    own: dict[str, object] = {"displayName": f"My {alias}", "baseUrl": "http://localhost:4000"}
+    fields = {"apiKey": "sk-test-0", "id": None, **own, **fields}
+    return {name: value for name, value in {**wanted(alias), **fields}.items() if value is not None}
 
 
 def merge(

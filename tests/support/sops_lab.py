@@ -92,9 +92,13 @@ def writer_argv(root: Path, *names: str) -> list[str]:
 
 
 def writer_environment() -> dict[str, str]:
-    """Return variables for such a process: it must write no byte code, for the fault injection."""
+    """Return variables for such a process, whose system calls should be the product's only.
+
+    So it writes no byte code and measures no coverage, which a kill would leave half written.
+    """
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     tests = str(Path(__file__).parent.parent)
-    return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": tests}
+    return {**plain, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": tests}
 
 
 def _main() -> None:
