@@ -34,6 +34,12 @@ class Secret:
         """Return the plain text; call it only where the text leaves the process."""
         return self._text
 
+    def digest(self) -> str:
+        """Return the SHA-256 of the text, hexadecimal."""
+        import hashlib
+
+        return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()
+
     def fingerprint(self) -> str:
         """Return 8 hex digits (the first 32 bits of SHA-256) that tell two keys apart.
 

@@ -114,7 +114,7 @@ def refuse_old(tools: Tools, current: Secret, old: Secret | None) -> None:
     Without the guard the gateway's own restart has done it already, and this only proves it.
     """
     if tools.lab.guarded:
-        _write_keyset(tools, lambda keys: keys.with_current(current, tools.clock.now()))
+        _write_keyset(tools, lambda keys: keys.with_current(current))
     _expect(tools, current, Verdict.ACCEPTED)
     if old is not None:
         _expect(tools, old, Verdict.REFUSED)

@@ -85,7 +85,7 @@ def keyset_for(
     except ValueError:
         before = Keyset()
     now = tools.clock.now()
-    return Content(before.with_current(secrets[MASTER_KEY], now).to_bytes())
+    return Content(before.settled(secrets[MASTER_KEY], now).to_bytes())
 
 
 def render_targets(
