@@ -114,8 +114,9 @@ class SopsProvider:
     def write_many(self, place: str, secrets: "Mapping[str, Secret | None]") -> None:
         """Store several secrets in one file, all or none, and prove it by decrypting.
 
-        None removes a name. Only changed names are encrypted anew, so that differences stay small; where nothing
-        changes, the file stays as it is, byte for byte. A missing file is made, see `create`.
+        None removes a name. Only changed names are encrypted anew, so that differences stay
+        small; where nothing changes, the file stays as it is, byte for byte. A missing file is
+        made, see `create`.
 
         Raises:
             SecretError: Nothing was stored.

@@ -6,6 +6,7 @@ slot first when it is filled and last when it is emptied.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 from bootstrap.domain.errors import ProviderUnavailableError, SecretError, SecretNotFoundError
@@ -41,7 +42,6 @@ class SlotVault:
     ) -> None:
         self._sources = sources
         self._provider = provider
-        self._first = self._in_force()
 
     def check_writable(self) -> None:
         """Refuse a source that keyturn cannot write; see `bootstrap.workflows.tools.Vault`."""
@@ -97,7 +97,9 @@ class SlotVault:
     def _slot(self) -> SecretRef:
         return SecretRef(self._first.scheme, self._first.place, self._first.name + SLOT_SUFFIX)
 
-    def _in_force(self) -> SecretRef:
+    @cached_property
+    def _first(self) -> SecretRef:
+        """The source that holds the key in force."""
         for ref in self._sources:
             try:
                 self._provider(ref.scheme).read(ref)

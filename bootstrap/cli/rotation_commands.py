@@ -103,6 +103,18 @@ def settle(session: Session, tools: Tools, using: RotationTools) -> None:
         )
 
 
+def say_open(session: Session, using: RotationTools) -> None:
+    """Say that a rotation is open, for commands that only read."""
+    last = open_rotation(using)
+    if last is None or session.quiet or session.as_json:
+        return
+    if last.step is Step.PROVEN and last.retire_at is not None:
+        words = f"{last.old} is accepted until {_when(last.retire_at)}, beside {last.new}"
+    else:
+        words = f"A rotation was left open after: {last.step.value}. Next: keyturn recover"
+    session.progress.note(words)
+
+
 def _refuse_mixed(name: str, *groups: Mapping[str, bool]) -> None:
     if name != MASTER_KEY:
         raise UsageError(

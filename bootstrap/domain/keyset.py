@@ -1,7 +1,9 @@
 """stub"""
+
 import json
 from dataclasses import dataclass, replace
 from bootstrap.domain.secret import Secret
+
 
 @dataclass(frozen=True)
 class Key:
@@ -12,6 +14,7 @@ class Key:
     models: tuple[str, ...] | None = None
     name: str = ""
 
+
 @dataclass(frozen=True)
 class Keyset:
     keys: tuple[Key, ...] = ()
@@ -19,10 +22,41 @@ class Keyset:
     @classmethod
     def parse(cls, data: bytes) -> "Keyset":
         d = json.loads(data)
-        return cls(tuple(Key(k["id"], k["sha256"], k["kind"], k["not_after"], tuple(k["models"]) if k["models"] else None, k["name"]) for k in d["keys"]))
+        return cls(
+            tuple(
+                Key(
+                    k["id"],
+                    k["sha256"],
+                    k["kind"],
+                    k["not_after"],
+                    tuple(k["models"]) if k["models"] else None,
+                    k["name"],
+                )
+                for k in d["keys"]
+            )
+        )
 
     def to_bytes(self) -> bytes:
-        return json.dumps({"version": 1, "keys": [{"id": k.id, "sha256": k.sha256, "kind": k.kind, "not_after": k.not_after, "models": list(k.models) if k.models else None, "name": k.name} for k in self.keys]}, indent=1).encode() + b"\n"
+        return (
+            json.dumps(
+                {
+                    "version": 1,
+                    "keys": [
+                        {
+                            "id": k.id,
+                            "sha256": k.sha256,
+                            "kind": k.kind,
+                            "not_after": k.not_after,
+                            "models": list(k.models) if k.models else None,
+                            "name": k.name,
+                        }
+                        for k in self.keys
+                    ],
+                },
+                indent=1,
+            ).encode()
+            + b"\n"
+        )
 
     def _clients(self) -> tuple[Key, ...]:
         return tuple(k for k in self.keys if k.kind == "client")
@@ -31,8 +65,21 @@ class Keyset:
         return Keyset((Key("master", secret.digest()), *self._clients()))
 
     def with_overlap(self, current: Secret, other: Secret, not_after: float | None) -> "Keyset":
-        return Keyset((Key("master", current.digest()), Key("other", other.digest(), not_after=not_after), *self._clients()))
+        return Keyset(
+            (
+                Key("master", current.digest()),
+                Key("other", other.digest(), not_after=not_after),
+                *self._clients(),
+            )
+        )
 
     def settled(self, current: Secret, now: float) -> "Keyset":
-        previous = tuple(k for k in self.keys if k.kind == "master" and k.sha256 != current.digest() and k.not_after is not None and k.not_after > now)
+        previous = tuple(
+            k
+            for k in self.keys
+            if k.kind == "master"
+            and k.sha256 != current.digest()
+            and k.not_after is not None
+            and k.not_after > now
+        )
         return Keyset((Key("master", current.digest()), *previous, *self._clients()))

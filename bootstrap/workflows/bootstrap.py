@@ -22,6 +22,7 @@ class Builder:
         home: The user's home, where no lab is made by accident.
         desk: Root -> what `init` needs.
         tools: Root -> the lab's tools.
+        settle: Brings a rotation that a crash left open to its end.
         lock: Root -> the lab's lock.
         register: Makes the lab the default one; True if it was not.
     """
@@ -31,6 +32,7 @@ class Builder:
     home: PurePath
     desk: Callable[[PurePath], Desk]
     tools: Callable[[PurePath], Tools]
+    settle: Callable[[Tools], None]
     lock: Callable[[PurePath], AbstractContextManager[object]]
     register: Callable[[PurePath], bool]
 
@@ -86,6 +88,7 @@ def bootstrap(
         with _noted(progress, made):
             before = tools.installer.installed()
             program = before or tools.installer.install(progress)
+            builder.settle(tools)
             applied = apply(tools, force=force, start=start)
         registered = builder.register(root)
     return Bootstrapped(tools, made, applied, program, before is None, registered)
