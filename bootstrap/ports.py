@@ -60,6 +60,13 @@ class Files(Protocol):
             TargetError: It cannot be read, is no regular file, or belongs to somebody else.
         """
 
+    def staged(self, writes: Sequence[Write]) -> AbstractContextManager["Switch"]:
+        """Write every file beside its place, on disk, for the block; nothing is in force yet.
+
+        Raises:
+            TargetError: Something could not be written; everything is as before.
+        """
+
     def replace_all(self, writes: Sequence[Write]) -> None:
         """Put every write in force as one unit; a failure in the middle puts every file back.
 
@@ -68,8 +75,18 @@ class Files(Protocol):
             TargetError: Something could not be written; everything is as before.
         """
 
+    def sweep(self, paths: Sequence[PurePath]) -> None:
+        """Remove the temporary files that a killed run left beside `paths`."""
+
     def back_up(self, path: PurePath) -> PurePath:
         """Copy the file to a 0600 sibling that nothing reads, and return its path."""
+
+
+class Switch(Protocol):
+    """Files that are staged."""
+
+    def switch(self) -> None:
+        """Put them in force as one unit; see `Files.replace_all` for what it raises."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +198,9 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds from an arbitrary start."""
+
+    def now(self) -> float:
+        """Return epoch seconds."""
 
     def sleep(self, seconds: float) -> None:
         """Wait."""

@@ -18,3 +18,8 @@ def new_key() -> Secret:
         text = "sk-" + secrets.token_urlsafe(_BYTES)
         if weakness(text) is None:
             return Secret(text)
+
+
+def weakness_of(secret: Secret) -> str | None:
+    """Return why `secret` is not good enough for a key (one clause), or None."""
+    return weakness(secret.reveal())

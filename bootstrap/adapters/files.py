@@ -33,18 +33,22 @@ class LocalFiles:
             raise _explain(path, "read", error) from None
         return None if found is None else FileState(Content(found[0]), found[1], str(real))
 
+    @contextlib.contextmanager
+    def staged(self, writes: Sequence[Write]) -> Iterator["_Unit"]:
+        """Write every file beside its place; see `bootstrap.ports.Files`."""
+        with contextlib.ExitStack() as tidy:
+            yield _Unit([_Staged(write, tidy) for write in writes], tidy)
+
     def replace_all(self, writes: Sequence[Write]) -> None:
         """Put every write in force as one unit; see `bootstrap.ports.Files`."""
-        with contextlib.ExitStack() as tidy, contextlib.ExitStack() as undo:
-            staged = [_Staged(write, tidy) for write in writes]
-            for item in staged:
-                item.keep_old(tidy)
-            for item in staged:
-                undo.callback(item.put_back)
-                item.switch()
-            for item in staged:
-                item.sync()
-            undo.pop_all()
+        with self.staged(writes) as unit:
+            unit.switch()
+
+    def sweep(self, paths: Sequence[PurePath]) -> None:
+        """Remove what a killed run left beside `paths`; see `bootstrap.ports.Files`."""
+        for path in paths:
+            with contextlib.suppress(TargetError):
+                _sweep(real_path(Path(path)))
 
     def back_up(self, path: PurePath) -> PurePath:
         """Copy the file to a 0600 sibling; see `bootstrap.ports.Files`."""
@@ -64,6 +68,26 @@ class LocalFiles:
             _stage(free, found.content.data, 0o600).replace(free)
             _sync_folder(free.parent)
         return PurePath(free)
+
+
+class _Unit:
+    """Staged files that go into force together."""
+
+    def __init__(self, items: "list[_Staged]", tidy: contextlib.ExitStack) -> None:
+        self._items = items
+        self._tidy = tidy
+
+    def switch(self) -> None:
+        """Put them in force; a failure in the middle puts every file back."""
+        with contextlib.ExitStack() as undo:
+            for item in self._items:
+                item.keep_old(self._tidy)
+            for item in self._items:
+                undo.callback(item.put_back)
+                item.switch()
+            for item in self._items:
+                item.sync()
+            undo.pop_all()
 
 
 class _Staged:

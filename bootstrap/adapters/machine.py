@@ -45,6 +45,10 @@ class SystemClock:
         """Return seconds from an arbitrary start."""
         return time.monotonic()
 
+    def now(self) -> float:
+        """Return epoch seconds."""
+        return time.time()
+
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)

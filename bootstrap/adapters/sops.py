@@ -111,11 +111,12 @@ class SopsProvider:
         """Store `secret` at `ref`, making the file if need be; see `write_many`."""
         self.write_many(ref.place, {ref.name: secret})
 
-    def write_many(self, place: str, secrets: "Mapping[str, Secret]") -> None:
+    def write_many(self, place: str, secrets: "Mapping[str, Secret | None]") -> None:
         """Store several secrets in one file, all or none, and prove it by decrypting.
 
-        Only changed names are encrypted anew, so that differences stay small; where nothing
-        changes, the file stays as it is, byte for byte. A missing file is made, see `create`.
+        None removes a name. Only changed names are encrypted anew, so that differences stay
+        small; where nothing changes, the file stays as it is, byte for byte. A missing file is
+        made, see `create`.
 
         Raises:
             SecretError: Nothing was stored.
@@ -125,7 +126,8 @@ class SopsProvider:
             try:
                 original = self._ciphertext(place)
             except FileNotFoundError:
-                self._publish(place, target, secrets, folder)
+                given = {name: secret for name, secret in secrets.items() if secret is not None}
+                self._publish(place, target, given, folder)
             else:
                 self._rewrite(place, target, original, secrets, folder)
 
@@ -141,7 +143,7 @@ class SopsProvider:
             self._publish(place, target, secrets, folder)
 
     def _writing(
-        self, place: str, secrets: "Mapping[str, Secret]"
+        self, place: str, secrets: "Mapping[str, Secret | None]"
     ) -> "AbstractContextManager[tuple[Path, int]]":
         """Return a block in which the file behind symlinks, and its folder, are ours to write."""
         from bootstrap.adapters.sops_store import writing
@@ -156,25 +158,29 @@ class SopsProvider:
         place: str,
         target: "Path",
         original: bytes,
-        secrets: "Mapping[str, Secret]",
+        secrets: "Mapping[str, Secret | None]",
         folder: int,
     ) -> None:
         from bootstrap.adapters.sops_store import replace
 
         file, kind = self._path(place), self._kind(place)
         before = self._decrypt(place, original)
-        wanted = {name: secret.reveal() for name, secret in secrets.items()}
+        wanted = {name: s.reveal() for name, s in secrets.items() if s is not None}
+        gone = [name for name, secret in secrets.items() if secret is None and name in before]
         changed = [name for name in wanted if before.get(name) != wanted[name]]
-        if not changed:
+        if not changed and not gone:
             return
+        kept = {name: value for name, value in before.items() if name not in gone}
         after: dict[str, object] = {}
 
         def edit(scratch: str) -> None:
             for name in changed:
-                self._sops.set(scratch, name, secrets[name], kind, file)
+                self._sops.set(scratch, name, Secret(wanted[name]), kind, file)
+            for name in gone:
+                self._sops.unset(scratch, name, kind, file)
 
         def verify(data: bytes) -> None:
-            after.update(self._verified(data, before | wanted, kind, file))
+            after.update(self._verified(data, kept | wanted, kind, file))
 
         data = replace(target, original, edit, verify, folder)
         self._decrypted[file] = (data, after)
@@ -273,7 +279,7 @@ def _missing(ref: "SecretRef", why: str) -> SecretNotFoundError:
     return SecretNotFoundError(f"no secret at {ref}", why=why, fix="store one: keyturn init")
 
 
-def _check_names(secrets: "Mapping[str, Secret]", file: str) -> None:
+def _check_names(secrets: "Mapping[str, Secret | None]", file: str) -> None:
     for name in secrets:
         problem = store_name_problem(name)
         if problem:

@@ -117,6 +117,15 @@ class Sops:
         # Always a JSON string: null would make the file undecryptable, 12 come back as 12.0.
         self._run("set", arguments, json.dumps(secret.reveal()).encode(), file)
 
+    def unset(self, scratch: str, name: str, kind: str, file: str) -> None:
+        """Remove one name from the scratch file; no error where it is not there.
+
+        Raises:
+            SecretError: sops failed; see `bootstrap.adapters.sops_failures`.
+        """
+        types = ("--input-type", kind, "--output-type", kind)
+        self._run("unset", (*types, "--idempotent", scratch, f'["{name}"]'), b"", file)
+
     def program(self) -> str:
         """Return the path of the sops that is used here.
 

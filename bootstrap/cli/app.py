@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bootstrap import __version__
-from bootstrap.cli import commands
+from bootstrap.cli import commands, rotation_commands
 from bootstrap.cli.session import (
     ColorOption,
     LabOption,
@@ -29,6 +29,7 @@ app = typer.Typer(
     "6 recovery needed, 7 another keyturn holds the lock, 70 a bug, 130 interrupted.",
 )
 commands.register(app)
+rotation_commands.register(app)
 
 
 def _version(asked: bool) -> None:

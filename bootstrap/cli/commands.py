@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bootstrap.cli import show
+from bootstrap.cli.rotation_commands import say_open, settle
 from bootstrap.cli.session import JsonOption, Session, command, session_globals
 from bootstrap.domain.errors import ExitCode
 from bootstrap.wiring import labs, output, signals
@@ -105,6 +106,7 @@ def bootstrap(
         home=labs.absolute(Path(labs.home())),
         desk=labs.desk,
         tools=lambda at: labs.tools(at, session.progress),
+        settle=lambda tools: settle(session, tools, labs.rotation(tools)),
         lock=labs.lock,
         register=labs.register_default,
     )
@@ -144,6 +146,7 @@ def plan(
 ) -> int:
     """Show what `apply` would change and why, without any value."""
     tools = labs.tools(session.root(), session.progress, profile=profile)
+    say_open(session, labs.rotation(tools))
     found = make_plan(tools, force=force)
     show.show_plan(session, tools, found, details=True)
     session.document(show.plan_data(tools, found))
@@ -170,6 +173,7 @@ def apply(
         session.document(show.plan_data(tools, found))
         return None
     with signals.termination_raises(), labs.lock(root):
+        settle(session, tools, labs.rotation(tools))
         done = apply_plan(tools, force=force, start=not no_start)
     show.show_applied(session, tools, done)
     session.document(show.applied_data(tools, done))
@@ -183,6 +187,7 @@ def check(
 ) -> int:
     """Say whether the lab is well. Changes nothing; exit 0 well, 1 unwell, 3 drift only."""
     tools = labs.tools(session.root(), session.progress)
+    say_open(session, labs.rotation(tools))
     readings = checks.check(tools, deep=deep)
     code = checks.exit_code(readings)
     show.show_readings(session, readings)

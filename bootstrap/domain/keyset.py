@@ -100,6 +100,17 @@ class Keyset:
         """Return it with `secret` as the one master key; the clients' keys stay."""
         return self._without(_MASTER, _PREVIOUS)._plus(_master(_MASTER, secret, None))
 
+    def settled(self, current: Secret, now: float) -> "Keyset":
+        """Return it with `current` as the master key, and what it replaced until its time is up.
+
+        A previous key without an end is dropped: only an open rotation has one.
+        """
+        previous = self._find(_PREVIOUS)
+        kept = self.with_current(current)
+        if previous is None or previous.not_after is None or not previous.is_valid(now):
+            return kept
+        return kept if previous.sha256 == current.digest() else kept._plus(previous)
+
     def with_overlap(self, current: Secret, new: Secret, not_after: float | None) -> "Keyset":
         """Return it with both master keys accepted.
 

@@ -13,6 +13,9 @@ LITELLM_VERSION = "1.106.2"
 ECHO_ALIAS = "lab-echo"
 ECHO_ANSWER = "the gateway works"
 CLIENTS = ("droid", "claude", "openwebui")
+# `guard`: keyturn's module inside LiteLLM, which can accept two keys and needs no restart;
+# `master-key`: LiteLLM's own check, one key, read once at its start.
+AUTH_KINDS = ("guard", "master-key")
 SERVICE_KINDS = ("auto", "systemd", "supervisor")
 
 
@@ -56,6 +59,7 @@ class Gateway:
         version: The LiteLLM version to install.
         command: An existing `litellm` to use instead of installing one, or None.
         literal_keys: Write keys into config.yaml itself instead of `os.environ/NAME`.
+        auth: One of AUTH_KINDS: who decides which key is accepted.
     """
 
     host: str = "127.0.0.1"
@@ -64,6 +68,7 @@ class Gateway:
     version: str = LITELLM_VERSION
     command: str | None = None
     literal_keys: bool = False
+    auth: str = "guard"
 
     @property
     def url(self) -> str:
@@ -145,6 +150,18 @@ class Switches:
 
 
 @dataclass(frozen=True)
+class RotateSettings:
+    """How the lab wants its key rotated (`[rotate]`).
+
+    Attributes:
+        grace_s: For how long the old key is still accepted, in seconds; None lets keyturn decide
+            by who still uses it.
+    """
+
+    grace_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Lab:
     """A whole lab.
 
@@ -158,6 +175,7 @@ class Lab:
         switches: Which targets to render.
         profile: The active profile's name, or None for all models.
         exec_names: Secrets that `keyturn exec` passes by default.
+        rotate: How the key is rotated.
     """
 
     root: PurePath
@@ -169,6 +187,7 @@ class Lab:
     switches: Switches
     profile: str | None
     exec_names: tuple[str, ...]
+    rotate: RotateSettings = RotateSettings()
 
     @property
     def file(self) -> PurePath:
@@ -188,6 +207,11 @@ class Lab:
             if m.alias in usable
         )
         return replace(self, models=models)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether keyturn's guard decides which key is accepted."""
+        return self.gateway.auth == "guard"
 
     def provider_keys(self) -> tuple[str, ...]:
         """Names of the secrets that the active models' backends and the cache need."""

@@ -11,6 +11,7 @@ port = {port}
 # service = "auto"              # auto, systemd (a --user unit) or supervisor (no systemd needed)
 # litellm_version = "{version}"
 # command = "/path/to/litellm"  # use an installation of your own
+# auth = "guard"                # "master-key": LiteLLM's own check; a rotation then restarts it
 # literal_keys = false          # true writes keys into config.yaml instead of os.environ/NAME
 
 # LITELLM_MASTER_KEY and LITELLM_SALT_KEY are always there. Sources are asked in order, the first
@@ -47,6 +48,9 @@ port = {port}
 # [secrets.REDIS_PASSWORD]
 # [redis]
 # password = "REDIS_PASSWORD"
+
+# [rotate]
+# grace = "10m"                 # for how long a rotated-out key is still accepted
 
 # [targets]
 # droid_key_helper = true       # droid asks keyturn for the key: no key lies in its settings

@@ -14,13 +14,16 @@ from bootstrap.domain.catalogue import (
     parse_profile,
     subset,
 )
+from bootstrap.domain.duration import parse_duration
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import (
+    AUTH_KINDS,
     LITELLM_VERSION,
     SERVICE_KINDS,
     Gateway,
     Lab,
     Redis,
+    RotateSettings,
     Switches,
 )
 from bootstrap.domain.secret_spec import SecretSpec, exec_names, parse_secret_specs
@@ -63,6 +66,7 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         switches=_switches(top.table("targets")),
         profile=profile,
         exec_names=default_names,
+        rotate=_rotate(top.table("rotate")),
     )
     chosen = parse_profile(top, catalogue, profile)
     top.finish()
@@ -115,6 +119,7 @@ def _gateway(table: Table) -> Gateway:
         version=table.text("litellm_version", LITELLM_VERSION),
         command=table.optional_text("command"),
         literal_keys=table.flag("literal_keys", False),
+        auth=table.choice("auth", AUTH_KINDS, "guard"),
     )
     if not gateway.host.replace(".", "").replace(":", "").replace("-", "").isalnum():
         raise table.error("host", "it is not an address", 'write "127.0.0.1"')
@@ -140,6 +145,17 @@ def _redis(top: Table, secrets: Mapping[str, SecretSpec]) -> Redis | None:
         if key not in ("host", "port", "password"):
             raise table.error(key, "there is no such key", "use host, port, password")
     return redis
+
+
+def _rotate(table: Table) -> RotateSettings:
+    text = table.optional_text("grace")
+    table.finish()
+    if text is None:
+        return RotateSettings()
+    seconds = parse_duration(text)
+    if seconds is None:
+        raise table.error("grace", "it is not a duration", 'write "10m", "90s", "8h" or "0"')
+    return RotateSettings(seconds)
 
 
 def _switches(table: Table) -> Switches:

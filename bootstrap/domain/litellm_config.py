@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from bootstrap.domain.lab import BACKEND_KINDS, ECHO_ANSWER, Lab, Model
-from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.secret_spec import INTERNAL_KEY, MASTER_KEY
 
 CALLBACK = "keyturn_output_cap.handler"
 CAPS_FILE = "keyturn-caps.json"
@@ -59,7 +59,14 @@ def litellm_settings(lab: Lab) -> dict[str, Any]:
 
 def general_settings(lab: Lab) -> dict[str, Any]:
     """Return the section `general_settings`; without a master key LiteLLM does not start."""
-    return {"master_key": _REFERENCE + MASTER_KEY}
+    if not lab.guarded:
+        return {"master_key": _REFERENCE + MASTER_KEY}
+    return {
+        "master_key": _REFERENCE + INTERNAL_KEY,
+        "custom_auth": "keyturn_guard.user_api_key_auth",
+        # Without it LiteLLM lets every key that the guard accepts reach its settings.
+        "custom_auth_run_common_checks": True,
+    }
 
 
 def to_yaml(value: object, indent: int = 0, literal: Mapping[str, str] | None = None) -> str:

@@ -34,8 +34,13 @@ class Places:
 
     @property
     def env_file(self) -> PurePath:
-        """What the service reads its keys from."""
+        """The lab's keys for shells and, without the guard, for the service."""
         return self.config / "lab-secrets" / "litellm.env"
+
+    @property
+    def gateway_env(self) -> PurePath:
+        """What the service reads under the guard: everything but the key that clients hold."""
+        return self.config / "lab-secrets" / "gateway.env"
 
     @property
     def default_lab(self) -> PurePath:

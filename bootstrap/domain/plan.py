@@ -121,6 +121,8 @@ def decide(
     """
     if target.owner is Owner.DROID and wanted is not None:
         return _droid(target, wanted, found, last, gateway_url, force)
+    if target.owner is Owner.KEYSET and wanted is not None:
+        return _keyset(target, wanted, found)
     if target.owner is Owner.LEGACY:
         return _legacy(target, found, gateway_url, aliases)
     if wanted is None:
@@ -144,7 +146,7 @@ def _whole(
             return Decision(None, remember)
         why = f"mode is {found.mode:04o}, should be {target.mode:04o}"
         return Decision(_change(target, Action.MODE, why, wanted, found, diff), remember)
-    if found.content.digest == last.get("digest"):
+    if found.content.digest in (last.get("digest"), last.get("next")):
         return Decision(
             _change(target, Action.UPDATE, "out of date", wanted, found, diff), remember
         )
@@ -157,6 +159,20 @@ def _whole(
     details = tuple(diff(found.content.data, wanted.data))
     kind = Action.NOTE if target.owner is Owner.GUEST else Action.CONFLICT
     return Decision(Change(target, kind, why, details), last)
+
+
+def _keyset(target: Target, wanted: Content, found: FileState | None) -> Decision:
+    remember = {"path": str(target.path), "digest": wanted.digest}
+    if found is None:
+        why, action = "missing", Action.CREATE
+    elif found.content != wanted:
+        why, action = "it does not accept the key in force, and only that", Action.UPDATE
+    elif found.mode != target.mode:
+        why, action = f"mode is {found.mode:04o}, should be {target.mode:04o}", Action.MODE
+    else:
+        return Decision(None, remember)
+    write = Write(target.path, wanted, target.mode, found.content.digest if found else None)
+    return Decision(Change(target, action, why, (), write), remember)
 
 
 def _droid(

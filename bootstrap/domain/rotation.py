@@ -1,8 +1,8 @@
 """The states of a rotation, and what an open journal says to do next.
 
-    begun -> created -> overlapping -> switched -> promoted -> proven -> retired -> (closed)
-      \\________\\___________\\____________\\___________/            \\________/
-                 undone on any failure or signal                only forward
+    begun > created > staged > overlapping > switched > promoted   > proven > retired > closed
+    |____________________________________________________________|  |________________|
+                  any failure or signal: undone                        only forward
 
 Up to `promoted` a failure puts the old key back everywhere; from `proven` on only finishing makes
 sense, since the old key may be refused already.
@@ -19,6 +19,7 @@ class Step(Enum):
 
     BEGUN = "begun"  # the journal exists, nothing else has changed
     CREATED = "created"  # the new key is in the store, pending beside the current one
+    STAGED = "staged"  # every target stands rendered beside its live file, on disk
     OVERLAPPING = "overlapping"  # the gateway accepts both keys
     SWITCHED = "switched"  # every target holds the new key
     PROMOTED = "promoted"  # the store's current key is the new one, the old one beside it

@@ -16,6 +16,10 @@ STORE = "secrets/global.enc.env"
 KEYRING_SERVICE = "keyturn"
 MASTER_KEY = "LITELLM_MASTER_KEY"
 SALT_KEY = "LITELLM_SALT_KEY"
+# LiteLLM demands a master key of its own at its start; under the guard it opens nothing and no
+# client ever holds it.
+INTERNAL_KEY = "KEYTURN_INTERNAL_KEY"
+GENERATED = (MASTER_KEY, SALT_KEY, INTERNAL_KEY)
 
 
 class SecretSpec:
@@ -50,7 +54,7 @@ def default_sources(name: str) -> "tuple[SecretRef, ...]":
 def parse_secret_specs(document: "Mapping[str, Any]", file: str) -> "dict[str, SecretSpec]":
     """Return the secrets of a parsed lab file by name.
 
-    The master and the salt key are there even where the file does not mention them.
+    The generated ones are there even where the file does not mention them.
 
     Raises:
         ConfigError: The [secrets] table is malformed; names the key path.
@@ -58,7 +62,7 @@ def parse_secret_specs(document: "Mapping[str, Any]", file: str) -> "dict[str, S
     given = document.get("secrets", {})
     if not isinstance(given, dict):
         raise ConfigError(f"{file}: secrets", why="it is not a table", fix="write [secrets.NAME]")
-    specs = {name: SecretSpec(name, default_sources(name)) for name in (MASTER_KEY, SALT_KEY)}
+    specs = {name: SecretSpec(name, default_sources(name)) for name in GENERATED}
     for name, table in given.items():
         specs[name] = _spec(name, table, file)
     return specs

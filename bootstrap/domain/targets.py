@@ -10,7 +10,11 @@ from bootstrap.domain.places import Places
 CONFIG = "litellm-config"
 CAPS = "litellm-caps"
 HOOK = "litellm-hook"
+GUARD = "litellm-guard"
+GUARD_RULES = "litellm-guard-rules"
+KEYSET = "litellm-keyset"
 ENV_FILE = "env-file"
+GATEWAY_ENV = "gateway-env"
 UNIT = "unit"
 SUPERVISOR = "supervisor"
 DROID_SETTINGS = "droid-settings"
@@ -26,6 +30,7 @@ class Owner(Enum):
     KEYTURN = "keyturn"  # the whole file is ours
     DROID = "droid"  # only our entries are; every other byte is kept
     LEGACY = "droid-legacy"  # our entries leave it; removed with a backup when nothing is left
+    KEYSET = "keyset"  # ours, but client keys in it are issued and revoked one by one
     GUEST = "guest"  # ours if we made it, else left alone
 
 
@@ -81,14 +86,7 @@ def targets(lab: Lab, places: Places, service_kind: str) -> tuple[Target, ...]:
 def _gateway(lab: Lab, places: Places, service_kind: str) -> list[Target]:
     folder = places.litellm
     found = [
-        Target(
-            HOOK,
-            folder / "keyturn_output_cap.py",
-            "litellm/keyturn_output_cap.py",
-            "python",
-            touches=Touches.GATEWAY,
-            raw=True,
-        ),
+        _module(HOOK, folder, "keyturn_output_cap.py"),
         Target(CAPS, folder / "keyturn-caps.json", "litellm/keyturn-caps.json.j2", "json"),
         Target(
             CONFIG,
@@ -98,14 +96,7 @@ def _gateway(lab: Lab, places: Places, service_kind: str) -> list[Target]:
             touches=Touches.GATEWAY,
             secret=lab.gateway.literal_keys,
         ),
-        Target(
-            ENV_FILE,
-            places.env_file,
-            "litellm/litellm.env.j2",
-            "env",
-            touches=Touches.GATEWAY,
-            secret=True,
-        ),
+        *_keys(lab, places),
     ]
     if service_kind == "systemd":
         unit = places.config / "systemd" / "user" / "litellm.service"
@@ -125,6 +116,37 @@ def _gateway(lab: Lab, places: Places, service_kind: str) -> list[Target]:
             Target(SUPERVISOR, spec, "supervisor/service.json.j2", "json", touches=Touches.MANAGER)
         )
     return found
+
+
+def _module(name: str, folder: PurePath, file: str) -> Target:
+    """Return a module of ours that runs inside LiteLLM, copied as it is."""
+    template, gateway = f"litellm/{file}", Touches.GATEWAY
+    return Target(name, folder / file, template, "python", touches=gateway, raw=True)
+
+
+def _keys(lab: Lab, places: Places) -> list[Target]:
+    """Return who holds keys: under the guard the gateway gets none that a client holds."""
+    folder = places.litellm
+    touches = Touches.NOTHING if lab.guarded else Touches.GATEWAY
+    shells = Target(
+        ENV_FILE, places.env_file, "litellm/litellm.env.j2", "env", touches=touches, secret=True
+    )
+    if not lab.guarded:
+        return [shells]
+    return [
+        _module(GUARD_RULES, folder, "keyturn_guard_rules.py"),
+        _module(GUARD, folder, "keyturn_guard.py"),
+        Target(KEYSET, folder / "keyturn-keyset.json", None, "none", Owner.KEYSET),
+        Target(
+            GATEWAY_ENV,
+            places.gateway_env,
+            "litellm/gateway.env.j2",
+            "env",
+            touches=Touches.GATEWAY,
+            secret=True,
+        ),
+        shells,
+    ]
 
 
 def _clients(lab: Lab, places: Places) -> list[Target]:

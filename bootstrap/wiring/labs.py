@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
-from bootstrap.adapters.entropy import new_key
+from bootstrap.adapters.entropy import new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.find_lab import find_lab, read_lab
 from bootstrap.adapters.gateway import HttpGateway
+from bootstrap.adapters.journal import FileJournal
 from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.litellm_install import LitellmInstaller
 from bootstrap.adapters.lock import lab_lock
@@ -20,17 +21,19 @@ from bootstrap.adapters.redis_ping import ping
 from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.supervisor import SupervisorService
 from bootstrap.adapters.systemd import SystemdService
+from bootstrap.adapters.vault import SlotVault
 from bootstrap.domain.content import Content, Write
-from bootstrap.domain.errors import ConfigError, ServiceError
+from bootstrap.domain.errors import ConfigError, ServiceError, UsageError
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.ports import Progress, Service
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.init import Desk
 from bootstrap.workflows.resolve import Resolver
-from bootstrap.workflows.tools import Tools
+from bootstrap.workflows.tools import RotationTools, Tools
 
 UNIT = "litellm.service"
 
@@ -114,6 +117,30 @@ def tools(
         known=known,
         ping_redis=lambda host, port, password: ping(host, port, password, 3.0),
     )
+
+
+def rotation(tools: Tools) -> RotationTools:
+    """Return what a rotation of the master key needs beside `tools`."""
+    folder = tools.places.lab_state(tools.lab.root)
+    vault = SlotVault(tools.lab.secrets[MASTER_KEY].sources, tools.provider)
+    return RotationTools(FileJournal(folder), vault, weakness_of)
+
+
+def read_secret_from_stdin() -> Secret:
+    """Return the secret on standard input, without one trailing newline.
+
+    Raises:
+        UsageError: It is a terminal, empty, or not UTF-8.
+    """
+    text = "" if sys.stdin.isatty() else sys.stdin.buffer.read(65537).decode("utf-8", "replace")
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text or len(text) > 65535 or "\ufffd" in text:
+        raise UsageError(
+            "no secret on standard input",
+            why="it is a terminal, empty, or not text",
+            fix="pipe it: pass show lab/key | keyturn rotate --value-stdin",
+        )
+    return Secret(text)
 
 
 def known(secrets: Mapping[str, Secret]) -> KnownSecrets:

@@ -1,28 +1,19 @@
 """Carry a plan out: files as one unit, then the gateway once, then proof."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Any
 
 from bootstrap.domain.errors import ConflictError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.domain.targets import targets
 from bootstrap.workflows.gateway_up import (
     bring_up,
     prove,
     require_own_listener,
     require_port_free,
 )
-from bootstrap.workflows.planning import (
-    gateway_digest,
-    inputs_digest,
-    make_plan,
-    needed_secrets,
-    only_secrets,
-    seen,
-)
+from bootstrap.workflows.memory import intend, remember
+from bootstrap.workflows.planning import gateway_digest, make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.tools import Tools
 
 
@@ -71,8 +62,9 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     )
     if plan.writes:
         with tools.progress.step(f"write {len(plan.writes)} files"):
+            intend(tools, plan)
             tools.files.replace_all(plan.writes)
-    _remember(tools, plan)
+    remember(tools, plan)
     if not start:
         if plan.reload:
             tools.service.reset()
@@ -85,7 +77,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         status = tools.service.status()
         if status.pid is not None:
             require_own_listener(tools, status.pid)
-    _remember(tools, plan, gateway=gateway_digest(plan.remember))
+    remember(tools, plan, gateway=gateway_digest(tools, plan.remember))
     return Applied(plan, backups, proven=True, models=models, installed=installed)
 
 
@@ -107,14 +99,3 @@ def _refuse_taken_port(tools: Tools) -> None:
     related = own and listener and listener.pid and tools.ports.is_descendant(listener.pid, own)
     if not related:
         require_port_free(tools)
-
-
-def _remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:
-    wanted = targets(tools.lab, tools.places, tools.service.kind)
-    state: dict[str, Any] = dict(tools.state.load())
-    found = {target.name: tools.files.observe(target.path) for target in wanted}
-    remember: Mapping[str, Any] = {name: dict(row) for name, row in plan.remember.items()}
-    state.update(targets=remember, seen=seen(found), inputs=inputs_digest(tools, wanted))
-    if gateway is not None:
-        state["gateway"] = gateway
-    tools.state.save(state)

@@ -22,6 +22,7 @@ class Builder:
         home: The user's home, where no lab is made by accident.
         desk: Root -> what `init` needs.
         tools: Root -> the lab's tools.
+        settle: Brings a rotation that a crash left open to its end.
         lock: Root -> the lab's lock.
         register: Makes the lab the default one; True if it was not.
     """
@@ -31,6 +32,7 @@ class Builder:
     home: PurePath
     desk: Callable[[PurePath], Desk]
     tools: Callable[[PurePath], Tools]
+    settle: Callable[[Tools], None]
     lock: Callable[[PurePath], AbstractContextManager[object]]
     register: Callable[[PurePath], bool]
 
@@ -84,6 +86,7 @@ def bootstrap(
             made = init(builder.desk(root), port=port)
         tools = builder.tools(root)
         with _noted(progress, made):
+            builder.settle(tools)
             missing = tools.installer.installed() is None
             if missing and not start:  # else `apply` does it, once it knows that nothing conflicts
                 tools.installer.install(progress)

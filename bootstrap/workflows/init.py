@@ -12,7 +12,7 @@ from bootstrap.domain.lab import LITELLM_VERSION, Lab
 from bootstrap.domain.lab_sample import ATTRIBUTES, IGNORED, LAB, SOPS_RULES, missing_lines
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY, STORE
+from bootstrap.domain.secret_spec import GENERATED, INTERNAL_KEY, STORE
 from bootstrap.domain.template import render
 from bootstrap.ports import Files
 from bootstrap.workflows.planning import watched
@@ -128,9 +128,9 @@ def _lab_in_force(desk: Desk, port: int | None) -> Lab:
 
 def _names_in_store(lab: Lab) -> tuple[str, ...]:
     """Return which of the gateway's own keys the lab reads from the encrypted store."""
+    needed = [name for name in GENERATED if lab.guarded or name != INTERNAL_KEY]
     places = {
-        name: [(ref.scheme, ref.place) for ref in lab.secrets[name].sources]
-        for name in (MASTER_KEY, SALT_KEY)
+        name: [(ref.scheme, ref.place) for ref in lab.secrets[name].sources] for name in needed
     }
     return tuple(name for name, sources in places.items() if ("sops", STORE) in sources)
 

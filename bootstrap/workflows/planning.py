@@ -13,6 +13,8 @@ from typing import Any
 from bootstrap import __version__
 from bootstrap.domain import targets as target_names
 from bootstrap.domain.content import Content, FileState, digest_of
+from bootstrap.domain.errors import StoreDamagedError
+from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.litellm_config import (
     fallbacks,
@@ -24,7 +26,7 @@ from bootstrap.domain.litellm_config import (
 from bootstrap.domain.plan import Change, Plan, decide, gateway_reason
 from bootstrap.domain.redact import safe_diff
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
+from bootstrap.domain.secret_spec import GENERATED, INTERNAL_KEY, MASTER_KEY, SALT_KEY
 from bootstrap.domain.service_env import service_environment, unset_for
 from bootstrap.domain.targets import Target, Touches, targets
 from bootstrap.domain.template import render
@@ -33,13 +35,20 @@ from bootstrap.workflows.resolve import Resolved
 from bootstrap.workflows.tools import NamedSecrets, Tools
 
 
-def make_plan(tools: Tools, *, force: bool = False, running: bool = True) -> Plan:
+def make_plan(
+    tools: Tools,
+    *,
+    force: bool = False,
+    running: bool = True,
+    secrets: NamedSecrets | None = None,
+) -> Plan:
     """Return what `apply` would do.
 
     Args:
         tools: The lab and everything around it.
         force: Overwrite what was edited by hand, keeping backups.
         running: Whether the gateway should run; False plans files only.
+        secrets: Plan for these instead of asking the lab's sources.
 
     Raises:
         LabError: The lab cannot be rendered, a secret cannot be had, or a target cannot be read.
@@ -48,21 +57,40 @@ def make_plan(tools: Tools, *, force: bool = False, running: bool = True) -> Pla
     wanted = targets(tools.lab, tools.places, tools.service.kind)
     found = {target.name: tools.files.observe(target.path) for target in wanted}
     inputs = inputs_digest(tools, wanted)
-    if not force and _unchanged(state, inputs, found):
+    if not force and secrets is None and _unchanged(state, inputs, found):
         return _with_gateway(
             tools, Plan(remember=state.get("targets", {}), fresh=False), state, running
         )
-    resolved = tools.resolver.resolve_all(needed_secrets(tools))
-    secrets = only_secrets(resolved)
+    if secrets is None:
+        secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
     tools = replace(tools, lab=tools.lab.with_secrets(secrets))
     contents = render_targets(tools, wanted, secrets)
+    if tools.lab.guarded:
+        contents[target_names.KEYSET] = keyset_for(tools, found, secrets)
     plan = _compare(tools, wanted, contents, found, state.get("targets", {}), secrets, force)
     return _with_gateway(tools, plan, state, running)
 
 
 def needed_secrets(tools: Tools) -> tuple[str, ...]:
     """Return the names of the secrets that the lab's targets need."""
-    return tuple(dict.fromkeys((MASTER_KEY, SALT_KEY, *tools.lab.provider_keys())))
+    generated = GENERATED if tools.lab.guarded else (MASTER_KEY, SALT_KEY)
+    return tuple(dict.fromkeys((*generated, *tools.lab.provider_keys())))
+
+
+def keyset_for(
+    tools: Tools, found: Mapping[str, FileState | None], secrets: NamedSecrets
+) -> Content:
+    """Return the keyset that accepts the master key of `secrets`, and the client keys as they are.
+
+    A keyset that is damaged is made anew: its client keys are then gone, and refused.
+    """
+    file = found.get(target_names.KEYSET)
+    try:
+        before = Keyset.parse(file.content.data) if file else Keyset()
+    except StoreDamagedError:
+        before = Keyset()
+    now = tools.clock.now()
+    return Content(before.settled(secrets[MASTER_KEY], now).to_bytes())
 
 
 def render_targets(
@@ -80,7 +108,7 @@ def render_targets(
             continue
         text = tools.templates.text(target.template)
         raw = Content(text.encode()) if target.raw else render(text, context, name=target.template)
-        validate(target, raw.data, tools.lab, frozenset(secrets))
+        validate(target, raw.data, tools.lab, frozenset(_gateway_secrets(tools, secrets)))
         contents[target.name] = raw
     return contents
 
@@ -102,7 +130,8 @@ def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
         "gateway": lab.gateway,
         "models": lab.models,
         "secrets": secrets,
-        "env_secrets": secrets,
+        "env_secrets": _shell_secrets(tools, secrets),
+        "gateway_secrets": _gateway_secrets(tools, secrets),
         "literal": secrets if lab.gateway.literal_keys else None,
         "droid_key": secrets.get(MASTER_KEY),
         "model_list": model_list(lab),
@@ -111,14 +140,27 @@ def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
         "general_settings": general_settings(lab),
         "output_caps": output_caps(lab),
         "argv": argv,
-        "env_file": str(places.env_file),
+        "env_file": str(places.gateway_env if lab.guarded else places.env_file),
         "environment": service_environment(),
-        "unset": unset_for(tuple(secrets)),
+        "unset": unset_for(tuple(_gateway_secrets(tools, secrets))),
         "keyturn": tools.keyturn,
         "key_helper": _key_helper(tools),
         "names": lab.exec_names,
         "watch": watched(lab),
     }
+
+
+def _gateway_secrets(tools: Tools, secrets: NamedSecrets) -> NamedSecrets:
+    """Return what the gateway's process needs."""
+    left_out = MASTER_KEY if tools.lab.guarded else INTERNAL_KEY
+    return {name: secret for name, secret in secrets.items() if name != left_out}
+
+
+def _shell_secrets(tools: Tools, secrets: NamedSecrets) -> NamedSecrets:
+    """Return what the env file for shells holds; without the guard the service reads it too."""
+    if not tools.lab.guarded:
+        return _gateway_secrets(tools, secrets)
+    return {name: secrets[name] for name in (MASTER_KEY, SALT_KEY) if name in secrets}
 
 
 def _key_helper(tools: Tools) -> str:
@@ -227,21 +269,18 @@ def _with_gateway(tools: Tools, plan: Plan, state: Mapping[str, Any], running: b
         )
     if not tools.service.status().running:
         return replace(plan, gateway="it is not running", starts=True, reload=reload)
-    if state.get("gateway") != gateway_digest(plan.remember):
+    if state.get("gateway") != gateway_digest(tools, plan.remember):
         return replace(plan, gateway="it runs with older files", reload=True)
     return replace(plan, reload=reload)
 
 
-def gateway_digest(remember: Mapping[str, Mapping[str, Any]]) -> str:
+def gateway_digest(tools: Tools, remember: Mapping[str, Mapping[str, Any]]) -> str:
     """Return what identifies the files that the gateway reads at its start."""
-    names = (
-        target_names.CONFIG,
-        target_names.ENV_FILE,
-        target_names.HOOK,
-        target_names.UNIT,
-        target_names.SUPERVISOR,
-    )
-    parts = [f"{name} {remember.get(name, {}).get('digest', '')}" for name in names]
+    parts = [
+        f"{target.name} {remember.get(target.name, {}).get('digest', '')}"
+        for target in targets(tools.lab, tools.places, tools.service.kind)
+        if target.touches is not Touches.NOTHING
+    ]
     return digest_of("\n".join(parts).encode())
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
+from bootstrap.domain.rotation import Record
 from bootstrap.domain.secret import Secret
 from bootstrap.ports import (
     Clock,
@@ -74,6 +75,57 @@ class Tools:
     def program(self) -> PurePath:
         """The gateway's program, installed or still to be."""
         return self.installer.installed() or self.places.venv / "bin" / "litellm"
+
+
+class Journal(Protocol):
+    """The write-ahead note of a rotation; each line is on disk before the call returns."""
+
+    def records(self) -> list[Record]:
+        """Return the lines of the last rotation; RecoveryNeededError if it is damaged."""
+
+    def begin(self, record: Record) -> None:
+        """Start a new journal with `record`."""
+
+    def add(self, record: Record) -> None:
+        """Add a line."""
+
+
+class Vault(Protocol):
+    """Where the rotated secret lives, with a slot for the other key of a rotation beside it."""
+
+    def check_writable(self) -> None:
+        """Refuse now what could not be written later.
+
+        Raises:
+            SecretError: The source in force cannot be written by keyturn.
+        """
+
+    def current(self) -> Secret:
+        """Return the key in force as the store has it."""
+
+    def other(self) -> Secret | None:
+        """Return the other key of an open rotation, or None."""
+
+    def put(self, current: Secret, other: Secret | None) -> None:
+        """Store both, all or nothing where the store can do that; None empties the slot.
+
+        Copies of the key in further writable sources follow `current`.
+        """
+
+
+@dataclass(frozen=True)
+class RotationTools:
+    """What a rotation needs beside `Tools`.
+
+    Attributes:
+        journal: Its write-ahead note.
+        vault: The secret and its slot.
+        weakness: Why a key is not good enough, or None.
+    """
+
+    journal: Journal
+    vault: Vault
+    weakness: Callable[[Secret], str | None]
 
 
 NamedSecrets = Mapping[str, Secret]

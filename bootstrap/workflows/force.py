@@ -1,0 +1,158 @@
+"""Put one key in force, and prove it: the moves that rotate, undo and recover are made of.
+
+Each is safe to repeat, so that recovery can run any of them again.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from bootstrap.domain import targets as target_names
+from bootstrap.domain.content import Content, Write
+from bootstrap.domain.errors import ConflictError, GatewayError, StoreDamagedError
+from bootstrap.domain.keyset import Keyset
+from bootstrap.domain.lab import ECHO_ALIAS
+from bootstrap.domain.plan import Plan
+from bootstrap.domain.probes import Answer, Verdict, describe, verdict
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.targets import Owner, targets
+from bootstrap.ports import Switch
+from bootstrap.workflows.gateway_up import bring_up, prove
+from bootstrap.workflows.memory import intend
+from bootstrap.workflows.planning import make_plan
+from bootstrap.workflows.tools import NamedSecrets, Tools
+
+_TRIES = 5
+# The guard looks at the keyset at each request, so its answer follows at once; a second covers a
+# request that another worker process of LiteLLM answers.
+_SETTLE_S = 5.0
+_PAUSE_S = 0.05
+
+
+def accept_both(
+    tools: Tools, current: Secret, other: Secret, not_after: float | None = None
+) -> None:
+    """Make the guard accept both keys, and prove it.
+
+    Args:
+        tools: The lab and everything around it.
+        current: The key without an end.
+        other: The key that is accepted beside it.
+        not_after: When that ends, epoch seconds; None for no end.
+    """
+    _write_keyset(tools, lambda keys: keys.with_overlap(other, current, not_after))
+    for key in (current, other):
+        _expect(tools, key, Verdict.ACCEPTED)
+
+
+@contextmanager
+def staged(tools: Tools, secrets: NamedSecrets) -> Iterator[Switch]:
+    """Stage every target that `secrets` change, but for which keys the guard accepts."""
+    plan = make_plan(tools, secrets=secrets)
+    intend(tools, plan)
+    with tools.files.staged(_writes(plan, keep_keyset=True)) as unit:
+        yield unit
+
+
+def deploy(tools: Tools, secrets: NamedSecrets, *, keep_keyset: bool) -> Plan:
+    """Make every target hold the key of `secrets`, and the gateway run with them.
+
+    A file that its owner changes meanwhile is merged again.
+
+    Args:
+        tools: The lab and everything around it.
+        secrets: What the targets are rendered with.
+        keep_keyset: Leave which keys the guard accepts as it is.
+    """
+    for attempt in range(_TRIES):
+        plan = make_plan(tools, secrets=secrets, force=False)
+        if plan.conflicts:
+            change = plan.conflicts[0]
+            raise ConflictError(
+                f"{change.target.path} was edited by hand",
+                why=change.why,
+                fix="keyturn plan shows it",
+            )
+        intend(tools, plan)
+        try:
+            tools.files.replace_all(_writes(plan, keep_keyset=keep_keyset))
+        except ConflictError:
+            if attempt == _TRIES - 1:
+                raise
+            continue
+        break
+    if plan.gateway:
+        bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
+    return plan
+
+
+def _writes(plan: Plan, *, keep_keyset: bool) -> list[Write]:
+    return [
+        c.write
+        for c in plan.changes
+        if c.write is not None and not (keep_keyset and c.target.owner is Owner.KEYSET)
+    ]
+
+
+def prove_key(tools: Tools, key: Secret) -> None:
+    """Prove that the gateway refuses no key and a made-up one, accepts `key`, and answers it."""
+    models = prove(tools, key)
+    alias = ECHO_ALIAS if ECHO_ALIAS in models else None
+    if alias is None:
+        return
+    answer = tools.gateway.complete(key, alias)
+    if answer.status != 200 or not answer.text:
+        raise GatewayError(
+            f"{alias} does not answer with the new key",
+            why=describe(answer),
+            fix="keyturn check --deep",
+        )
+
+
+def refuse_old(tools: Tools, current: Secret, old: Secret | None) -> None:
+    """Make the gateway accept `current` and not `old`, and prove both.
+
+    Without the guard the gateway's own restart has done it already, and this only proves it.
+    """
+    if tools.lab.guarded:
+        _write_keyset(tools, lambda keys: keys.with_current(current))
+    _expect(tools, current, Verdict.ACCEPTED)
+    if old is not None:
+        _expect(tools, old, Verdict.REFUSED)
+
+
+def _write_keyset(tools: Tools, change: Callable[[Keyset], Keyset]) -> None:
+    wanted = targets(tools.lab, tools.places, tools.service.kind)
+    target = next(t for t in wanted if t.name == target_names.KEYSET)
+    found = tools.files.observe(target.path)
+    try:
+        keys = Keyset.parse(found.content.data) if found else Keyset()
+    except StoreDamagedError:
+        keys = Keyset()
+    content = Content(change(keys).to_bytes())
+    if found is not None and found.content == content and found.mode == target.mode:
+        return
+    expected = found.content.digest if found else None
+    tools.files.replace_all([Write(target.path, content, target.mode, expected)])
+
+
+def _expect(tools: Tools, key: Secret, wanted: Verdict) -> None:
+    """Ask until the gateway gives the wanted verdict on `key`.
+
+    Raises:
+        GatewayError: It does not within the time.
+    """
+    deadline = tools.clock.monotonic() + _SETTLE_S
+    answer = Answer(None, problem="it was not asked")
+    while True:
+        answer = tools.gateway.models(key)
+        if verdict(answer, with_key=True) is wanted:
+            return
+        if tools.clock.monotonic() >= deadline:
+            break
+        tools.clock.sleep(_PAUSE_S)
+    word = "accept" if wanted is Verdict.ACCEPTED else "refuse"
+    raise GatewayError(
+        f"the gateway does not {word} the key {key.fingerprint()}",
+        why=describe(answer),
+        fix="keyturn check; see the log of the service",
+    )

@@ -1,0 +1,45 @@
+"""What keyturn remembers of a lab between commands: digests, never a value."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bootstrap.domain.plan import Plan
+from bootstrap.domain.targets import targets
+from bootstrap.workflows.planning import gateway_digest, inputs_digest, make_plan, seen
+from bootstrap.workflows.tools import NamedSecrets, Tools
+
+
+def intend(tools: Tools, plan: Plan) -> None:
+    """Remember what is about to be written, so that after a crash it is known to be ours."""
+    state: dict[str, Any] = dict(tools.state.load())
+    rows: dict[str, Any] = {name: dict(row) for name, row in state.get("targets", {}).items()}
+    for change in plan.changes:
+        if change.write is not None and change.write.content is not None:
+            row = rows.setdefault(change.target.name, {"path": str(change.target.path)})
+            row["next"] = change.write.content.digest
+    state.update(targets=rows, inputs="")
+    tools.state.save(state)
+
+
+def remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:
+    """Remember what stands there now.
+
+    Args:
+        tools: The lab and everything around it.
+        plan: What was carried out.
+        gateway: What identifies the files that the running gateway has read, if that is known.
+    """
+    wanted = targets(tools.lab, tools.places, tools.service.kind)
+    state: dict[str, Any] = dict(tools.state.load())
+    found = {target.name: tools.files.observe(target.path) for target in wanted}
+    rows: Mapping[str, Any] = {name: dict(row) for name, row in plan.remember.items()}
+    state.update(targets=rows, seen=seen(found), inputs=inputs_digest(tools, wanted))
+    if gateway is not None:
+        state["gateway"] = gateway
+    tools.state.save(state)
+
+
+def remember_applied(tools: Tools, secrets: NamedSecrets) -> None:
+    """Remember that every target and the gateway agree with `secrets`."""
+    plan = make_plan(tools, secrets=secrets)
+    remember(tools, plan, gateway=gateway_digest(tools, plan.remember))
