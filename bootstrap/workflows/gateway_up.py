@@ -160,15 +160,5 @@ def open_gateway(tools: Tools, words: str) -> OpenGatewayError:
     return OpenGatewayError(
         f"THE GATEWAY IS OPEN: {tools.gateway.url} served a request with {words}",
         why="no master key is in force, so anybody who reaches the port may use every model",
-        fix=f"stop it now ({_stop_command(tools)}), then: keyturn apply",
+        fix="stop it now (keyturn service stop), then: keyturn apply",
     )
-
-
-def _stop_command(tools: Tools) -> str:
-    if tools.service.kind == "systemd":
-        return f"systemctl --user stop {tools.service.name}"
-    try:
-        pid = tools.service.status().pid
-    except LabError:  # must not take the place of the error that this is for
-        pid = None
-    return f"kill {pid}" if pid else "stop the program that listens there"
