@@ -256,6 +256,8 @@ def _entry(item: Any) -> KeyEntry:
         raise ValueError("an entry has a wrong not_after")
     if models is None:
         return KeyEntry(**item)
+    if item["kind"] == "master":
+        raise ValueError("the master key has a list of models")
     if not isinstance(models, list) or not models or not all(m and type(m) is str for m in models):
         raise ValueError("an entry has a wrong list of models")
     return KeyEntry(**{**item, "models": tuple(models)})

@@ -23,8 +23,10 @@ _LINE = re.compile(
     rf"""(?ix) ^ ( [\s+\-]* (?:\#\s*)? (?:export\s+)? (?:Environment=)? ["']? {_NAME} ) (\S.*) $"""
 )
 # Somewhere in a line: the value is a mask of ours, quoted, or ends at a space or a bracket.
-_INSIDE = re.compile(rf"""(?ix) ( {_NAME} ) ( <[A-Za-z_]\w*[ ][0-9a-f]{{8}}> | "(?:[^"\\]|\\.)*"? | '[^']*'?
-    | [^\s"',;&)}}\]]+ )""")
+_INSIDE = re.compile(
+    rf"""(?ix) ( {_NAME} )
+    ( <[A-Za-z_]\w*[ ][0-9a-f]{{8}}> | "(?:[^"\\]|\\.)*"? | '[^']*'? | [^\s"',;&)}}\]]+ )"""
+)
 # A value that holds nothing: a reference, a mask of ours, a word of YAML or JSON.
 _HARMLESS = re.compile(
     r"""["']? (?: os\.environ/\w+ | \$\{\w+\} | <[A-Za-z_]\w*[ ][0-9a-f]{8}> | <hidden>

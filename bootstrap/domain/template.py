@@ -78,7 +78,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 def _environment() -> jinja2.Environment:
     environment = _Environment(
         undefined=jinja2.StrictUndefined,
-        autoescape=False,
+        autoescape=False,  # it writes YAML, JSON, units and env files, not HTML
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,

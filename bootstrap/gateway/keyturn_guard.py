@@ -233,16 +233,17 @@ class Guard:
         from litellm.proxy.common_utils.http_parsing_utils import _read_request_body
 
         # LiteLLM's own reader: the guard judges what the handler will get, not another reading.
-        body, query = await _read_request_body(request=request), dict(request.query_params)
+        body = await _read_request_body(request=request)
         if not isinstance(body, dict):
             raise rules.Refusal(403, "The body of a client key's request must be an object.")
-        for fields in (body, query):
+        given = [body, *({name: value} for name, value in request.query_params.multi_items())]
+        for fields in given:
             rules.check_fields(fields, self._refused_fields())
         if key.models is None:
             return
-        named = [*rules.named_models(body), *rules.named_models(query)]
-        named += rules.named_models(parameters)
-        named += [name for name in (route.model, request.headers.get("x-litellm-model")) if name]
+        named = [name for fields in (*given, parameters) for name in rules.named_models(fields)]
+        named += request.headers.getlist("x-litellm-model")
+        named += [route.model] if route.model is not None else []
         rules.check_models(named, key.models, needed=route.calls_model)
 
     def _refused_fields(self) -> frozenset[str]:

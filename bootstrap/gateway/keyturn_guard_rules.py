@@ -121,7 +121,10 @@ def _key(entry: Any) -> Key:
     if end is not None and (type(end) not in (int, float) or not 0 <= end < 1e12):
         raise ValueError("an entry has a wrong not_after")
     if models is not None and not (
-        isinstance(models, list) and models and all(m and isinstance(m, str) for m in models)
+        entry["kind"] == "client"
+        and isinstance(models, list)
+        and models
+        and all(model and isinstance(model, str) for model in models)
     ):
         raise ValueError("an entry has a wrong list of models")
     scope = None if models is None else frozenset(models)
