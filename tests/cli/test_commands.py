@@ -98,7 +98,7 @@ def test_the_json_of_a_check_and_a_list(lab: CliLab) -> None:
     assert all(set(r) == {"topic", "health", "detail", "fix"} for r in document["readings"])
     assert {r["health"] for r in document["readings"]} == {"ok"}
     rows = {row["name"]: row for row in lab.ok("list", "--json").json["secrets"]}
-    assert set(rows) == {MASTER, "LITELLM_SALT_KEY"}
+    assert set(rows) == {MASTER, "LITELLM_SALT_KEY", "KEYTURN_INTERNAL_KEY"}
     assert rows[MASTER]["source"] == f"sops:secrets/global.enc.env#{MASTER}"
     first, *others = rows[MASTER]["sources"]
     assert re.fullmatch("[0-9a-f]{8}", first["fingerprint"])

@@ -9,7 +9,7 @@ import pytest
 
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.domain.errors import ConflictError, LabError, ServiceError, UsageError
-from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
+from bootstrap.domain.secret_spec import GENERATED
 from bootstrap.workflows.bootstrap import Bootstrapped, Builder, bootstrap
 from bootstrap.workflows.init import Desk
 from support.fakes import FakeProgress, FakeTools, KeyMaker, make_tools
@@ -42,7 +42,7 @@ class World:
             """The store, which is there already."""
 
             def document(self, place: str) -> dict[str, Any]:
-                return dict.fromkeys([MASTER_KEY, SALT_KEY])
+                return dict.fromkeys(GENERATED)
 
             create = write_many = lambda self, place, secrets: pytest.fail("it is there")
 
@@ -73,6 +73,7 @@ class World:
             home=self.home,
             desk=self.desk,
             tools=lambda root: self.tools,
+            settle=lambda tools: self.order.append("settle"),
             lock=self.lock,
             register=self.register,
         )
@@ -89,7 +90,7 @@ def test_it_makes_the_lab_installs_starts_proves_and_registers_under_one_lock(
 ) -> None:
     world.tools.installer.present = False
     done = world.run()
-    assert world.order == ["lock lab", "init", "register", "unlock"]
+    assert world.order == ["lock lab", "init", "settle", "register", "unlock"]
     assert (done.installed, done.applied.installed, done.applied.proven) == (True, True, True)
     assert done.program == world.tools.installer.path
     assert done.registered
@@ -144,7 +145,7 @@ def test_no_lab_is_made_in_the_home_folder_itself_by_accident(world: World, wher
 
 
 def test_the_home_folder_is_taken_where_it_is_named(world: World) -> None:
-    rows = (f'[secrets.{n}]\nsources = ["env:{n}"]' for n in (MASTER_KEY, SALT_KEY))
+    rows = (f'[secrets.{n}]\nsources = ["env:{n}"]' for n in GENERATED)
     (Path(world.home) / "lab.toml").write_text("\n".join(rows))
     assert world.run(folder=world.home).made.root == world.home
 

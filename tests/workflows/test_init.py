@@ -9,6 +9,7 @@ from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.machine import TemplateFolder
 from bootstrap.domain.errors import ConfigError, StoreDamagedError, UsageError
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import GENERATED
 from bootstrap.workflows.init import Desk, Made, init
 from support.fakes import KeyMaker
 from support.homes import snapshot
@@ -102,8 +103,8 @@ def test_it_makes_everything_that_a_lab_needs(office: Office) -> None:
     }
     assert made.identity == IDENTITY
     assert made.kept == []
-    assert set(office.store.values) == {"LITELLM_MASTER_KEY", "LITELLM_SALT_KEY"}
-    assert len(set(office.store.values.values())) == 2
+    assert set(office.store.values) == set(GENERATED)
+    assert len(set(office.store.values.values())) == 3
     assert "age: age1test" in office.text(".sops.yaml")
     assert "port = 4000" in office.text("lab.toml")
 
@@ -211,10 +212,7 @@ def test_the_envrc_asks_for_the_names_that_the_lab_passes_on(office: Office) -> 
 
 
 def test_a_lab_that_reads_its_keys_elsewhere_gets_no_store(office: Office) -> None:
-    rows = [
-        f'[secrets.{name}]\nsources = ["env:{name}"]'
-        for name in ("LITELLM_MASTER_KEY", "LITELLM_SALT_KEY")
-    ]
+    rows = [f'[secrets.{name}]\nsources = ["env:{name}"]' for name in GENERATED]
     (office.root / "lab.toml").write_text("\n".join(rows))
     assert names(office.init()) == {".gitignore", ".gitattributes", ".envrc"}
     assert office.asked_for_identity == 0

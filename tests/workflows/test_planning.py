@@ -8,11 +8,11 @@ import pytest
 from bootstrap.domain import targets as names
 from bootstrap.domain.errors import ConfigError, SecretNotFoundError
 from bootstrap.domain.plan import Action, Plan
-from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY, STORE
+from bootstrap.domain.secret_spec import GENERATED, MASTER_KEY, SALT_KEY, STORE
 from bootstrap.domain.targets import targets
 from bootstrap.workflows.apply import apply
 from bootstrap.workflows.planning import inputs_digest, make_plan
-from support.fakes import MASTER, SALT, FakeTools, make_tools, with_lab
+from support.fakes import INTERNAL, MASTER, SALT, FakeTools, make_tools, with_lab
 
 MODELS = """
 version = 1
@@ -88,7 +88,7 @@ class TestFirstPlan:
 
     def test_each_secret_is_read_once(self, tools: FakeTools) -> None:
         make_plan(tools)
-        assert tools.reads == [f"sops:{STORE}#{MASTER_KEY}", f"sops:{STORE}#{SALT_KEY}"]
+        assert tools.reads == [f"sops:{STORE}#{name}" for name in GENERATED]
 
     def test_files_only_leaves_the_gateway_out(self, tools: FakeTools) -> None:
         plan = make_plan(tools, running=False)
@@ -109,7 +109,10 @@ class TestFirstPlan:
             folder.mkdir()
             tools = make_tools(folder, f"[gateway]\nport = 4123\nliteral_keys = {literal}\n")
             apply(tools, start=False)
-            assert (MASTER in text_of(tools, names.CONFIG)) is (literal == "true")
+            config = text_of(tools, names.CONFIG)
+            assert (INTERNAL in config) is (literal == "true")
+            assert MASTER not in config
+            assert MASTER not in text_of(tools, names.GATEWAY_ENV)
             assert MASTER in text_of(tools, names.ENV_FILE)
 
     def test_a_template_of_the_lab_that_would_not_work_is_refused(self, tools: FakeTools) -> None:
@@ -133,7 +136,7 @@ class TestNothingChanged:
         plan = make_plan(applied(tools), force=True)
         assert not plan
         assert plan.fresh
-        assert len(tools.reads) == 2
+        assert len(tools.reads) == len(GENERATED)
 
     def test_a_gateway_that_stopped_is_started_without_a_decryption(self, tools: FakeTools) -> None:
         applied(tools).service.stop()
@@ -290,7 +293,7 @@ class TestOptionalModels:
         apply(tools, start=False)
         store = tools.providers["sops"]
         store.write(tools.lab.secrets["OPENAI_API_KEY"].sources[0], tools.new_key())
-        assert {names.CONFIG, names.ENV_FILE, names.DROID_SETTINGS} <= set(
+        assert {names.CONFIG, names.GATEWAY_ENV, names.DROID_SETTINGS} <= set(
             actions(make_plan(tools))
         )
         apply(tools, start=False)
