@@ -298,7 +298,7 @@ class TestOptionalModels:
         )
         apply(tools, start=False)
         assert "os.environ/OPENAI_API_KEY" in text_of(tools, names.CONFIG)
-        assert tools.new_key.made[0] in text_of(tools, names.ENV_FILE)
+        assert tools.new_key.made[0] in text_of(tools, names.GATEWAY_ENV)
 
     def test_a_profile_leaves_models_and_their_keys_out(self, tmp_path: Path) -> None:
         tools = with_lab(self.with_key(tmp_path, present=True), MODELS, "small")
