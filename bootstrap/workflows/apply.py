@@ -11,6 +11,7 @@ from bootstrap.workflows.gateway_up import (
     prove,
     require_own_listener,
     require_port_free,
+    wait_until_ready,
 )
 from bootstrap.workflows.memory import intend, remember
 from bootstrap.workflows.planning import gateway_digest, make_plan, needed_secrets, only_secrets
@@ -72,6 +73,8 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
     if plan.gateway:
         bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
+    elif tools.gateway.alive().status is None:  # it was started a moment ago, by somebody else
+        wait_until_ready(tools, secrets)
     with tools.progress.step("prove: no key refused, wrong key refused, right key accepted"):
         models = prove(tools, secrets[MASTER_KEY])
         status = tools.service.status()

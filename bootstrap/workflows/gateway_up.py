@@ -41,6 +41,11 @@ def bring_up(tools: Tools, secrets: NamedSecrets, *, starts: bool, reload: bool)
             tools.service.start()
         else:
             tools.service.restart()
+    wait_until_ready(tools, secrets)
+
+
+def wait_until_ready(tools: Tools, secrets: NamedSecrets) -> None:
+    """Wait until the running service answers on its port; raises as `bring_up`."""
     with tools.progress.step(f"wait until it answers on {tools.gateway.url} (20 s is normal)"):
         _wait(tools, secrets)
 
@@ -99,16 +104,21 @@ def require_own_listener(tools: Tools, service_pid: int) -> None:
     """Refuse an answer that another program gives on the gateway's port.
 
     Raises:
-        GatewayError: The listener is no process of the service.
+        GatewayError: Nothing listens there, or no process of the service does.
     """
     port = tools.lab.gateway.port
     listener = tools.ports.listener(port)
-    if listener is not None and listener.pid is not None:
+    if listener is None:
+        raise GatewayError(
+            f"nothing listens on port {port}",
+            why=f"{tools.service.name} runs, but does not serve (it takes 10 to 20 s to start)",
+            fix="wait a little; keyturn service log shows what it does",
+        )
+    who = "another user's program"
+    if listener.pid is not None:
         if tools.ports.is_descendant(listener.pid, service_pid):
             return
         who = f"{listener.command} (pid {listener.pid})"
-    else:
-        who = "another user's program" if listener else "no process of this machine"
     raise GatewayError(
         f"port {port} is not the gateway's",
         why=f"{who} answers there, not {tools.service.name}",

@@ -15,7 +15,7 @@ from bootstrap.domain.errors import (
 from bootstrap.domain.probes import Answer
 from bootstrap.ports import Listener
 from bootstrap.workflows.apply import apply
-from support.fakes import LAB, MASTER, FakeTools, make_tools, with_lab
+from support.fakes import LAB, MASTER, SILENT, FakeTools, make_tools, with_lab
 from support.homes import snapshot
 
 
@@ -221,3 +221,16 @@ def test_a_missing_secret_stops_it_before_anything_is_written(tmp_path: Path) ->
     with pytest.raises(SecretNotFoundError):
         apply(tools)
     assert snapshot(tmp_path) == before
+
+
+def test_a_gateway_that_somebody_started_a_moment_ago_is_waited_for(tools: FakeTools) -> None:
+    apply(tools)
+    tools.gateway.answers["alive"] = SILENT
+
+    def comes_up() -> None:
+        tools.gateway.answers.pop("alive", None)
+
+    tools.clock.on_sleep = comes_up
+    done = apply(tools)
+    assert done.proven
+    assert not done.plan
