@@ -68,6 +68,13 @@ class Files(Protocol):
             TargetError: Something could not be written; everything is as before.
         """
 
+    def tidy(self, path: PurePath) -> None:
+        """Remove what a run that was killed left beside the file; it may hold a key.
+
+        Raises:
+            TargetError: The folder cannot be read.
+        """
+
     def back_up(self, path: PurePath) -> PurePath:
         """Copy the file to a 0600 sibling that nothing reads, and return its path."""
 

@@ -46,6 +46,11 @@ class LocalFiles:
                 item.sync()
             undo.pop_all()
 
+    def tidy(self, path: PurePath) -> None:
+        """Remove what a killed run left beside the file; see `bootstrap.ports.Files`."""
+        with _explained(path):
+            _sweep(real_path(Path(path)))
+
     def back_up(self, path: PurePath) -> PurePath:
         """Copy the file to a 0600 sibling; see `bootstrap.ports.Files`."""
         found = self.observe(path)

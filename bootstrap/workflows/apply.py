@@ -57,6 +57,8 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         ConflictError: A target was edited by hand; nothing was changed.
         LabError: Something could not be done; every file is as before or complete.
     """
+    for target in targets(tools.lab, tools.places, tools.service.kind):
+        tools.files.tidy(target.path)
     with tools.progress.step("compare"):
         plan = make_plan(tools, force=force, running=start)
     _refuse_conflicts(plan)
