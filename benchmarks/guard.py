@@ -42,7 +42,7 @@ GUARD = """\
 """
 BODY = json.dumps({"model": "lab-echo", "messages": [{"role": "user", "content": "hi " * 200}]})
 CLIENTS = 4
-SLICE_S = 2.0
+SLICE_S = 1.0
 
 
 class Server:
@@ -132,7 +132,15 @@ def litellm(program: str, folder: Path, variant: str) -> Iterator[Server]:
         "LITELLM_LOG": "ERROR",
     }
     process = subprocess.Popen(
-        [program, "--config", folder / "config.yaml", "--host", "127.0.0.1", "--port", str(port)],
+        [
+            Path(program).absolute(),
+            "--config",
+            folder / "config.yaml",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
         env=os.environ | more,
         cwd=folder,
         stdout=subprocess.DEVNULL,
@@ -178,7 +186,7 @@ def main(program: str, requests: int) -> None:
         for variant, server in servers.items():
             used[variant] += server.cpu()
         rates: dict[str, list[float]] = {variant: [] for variant in names}
-        for _ in range(max(4, requests // 200)):
+        for _ in range(max(4, requests // 50)):
             random.shuffle(order)
             for variant in order:
                 rates[variant].append(servers[variant].rate())

@@ -60,8 +60,9 @@ def run(words: list[str]) -> int:
     """Run the command that `words` spell, and return its exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path, or our own marks, in a Latin-1 terminal
         sys.stdout.reconfigure(errors="backslashreplace")
+    code: object = None
     try:
         app(args=words, prog_name="keyturn")
     except SystemExit as done:
-        return done.code if isinstance(done.code, int) else ExitCode.FAILED
-    return ExitCode.DONE
+        code = done.code
+    return code if isinstance(code, int) else ExitCode.DONE

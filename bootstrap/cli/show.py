@@ -33,6 +33,8 @@ _HEALTH_STYLE = {
 
 def short(path: PurePath, home: PurePath) -> str:
     """Return the path with the home folder as `~`."""
+    if path == home:
+        return "~"
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 

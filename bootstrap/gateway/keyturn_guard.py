@@ -33,6 +33,8 @@ else:
     rules = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(rules)
 
+__all__ = ["Guard", "KeysetFile", "Uses", "read_trusted", "rules", "user_api_key_auth"]
+
 KEYSET_FILE = "keyturn-keyset.json"
 USES_FILE = "keyturn-uses.json"
 MAX_BYTES = 256 * 1024
@@ -64,7 +66,7 @@ class KeysetFile:
         self._problem = ""
         self._keys: tuple[rules.Key, ...] = ()
 
-    def keys(self) -> tuple[rules.Key, ...]:
+    def read(self) -> tuple[rules.Key, ...]:
         """Return the entries, after one look at the file; it is read only where it changed."""
         try:
             seen = _signature(os.lstat(self._path))
@@ -192,7 +194,7 @@ class Guard:
         self._clock = clock
         self._refused: frozenset[str] | None = None
         self.uses = Uses(keyset.with_name(USES_FILE))
-        self._file.keys()  # says at the start what is wrong with it
+        self._file.read()  # says at the start what is wrong with it
 
     async def decide(self, request: Any, presented: object) -> tuple[rules.Key, rules.Route] | None:
         """Return the key that a request may go on with and its route; None where it needs none.
@@ -206,7 +208,7 @@ class Guard:
             Exception: LiteLLM's own, where it cannot read the body (400).
         """
         method, path = str(request.scope["method"]), rules.route_path(request.scope)
-        if rules.is_public(method, path):
+        if method == "GET" and path in rules.PUBLIC:
             return None
         key = self._accepted(presented)
         master = key.kind == "master"
@@ -219,7 +221,7 @@ class Guard:
         if not isinstance(presented, str) or not 0 < len(presented) <= _MAX_KEY:
             raise rules.Refusal(401, "Authentication Error, no key given.")
         now = self._clock.now()
-        key, digest = rules.find(self._file.keys(), presented, now)
+        key, digest = rules.find(self._file.read(), presented, now)
         if digest:
             self.uses.note(digest, now, accepted=key is not None)
         if key is None:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 MAX_USES = 256
+# Open to read without a key.
 PUBLIC = frozenset({"/health/liveliness", "/health/liveness", "/health/readiness"})
+_DIGEST = re.compile("[0-9a-f]{64}")
 _CALL = re.compile(
     r"(?:/v1)?/(?:chat/completions|completions|embeddings|moderations|rerank"
     r"|images/(?:generations|edits)|audio/(?:speech|transcriptions))"
@@ -100,11 +102,9 @@ def parse_keyset(data: bytes) -> tuple[Key, ...]:
         ValueError: Something in it is not as it should be; then none of it counts.
     """
     document = json.loads(data)
-    if not isinstance(document, dict) or document.get("version") != 1:
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or document.get("version") != 1:
         raise ValueError("it is not a keyset of version 1")
-    entries = document.get("keys")
-    if not isinstance(entries, list):
-        raise ValueError("it has no list of keys")
     return tuple(_key(entry) for entry in entries)
 
 
@@ -113,10 +113,8 @@ def _key(entry: Any) -> Key:
         raise ValueError("an entry is no object")
     if not all(isinstance(entry.get(field), str) for field in ("id", "sha256", "kind", "name")):
         raise ValueError("an entry lacks id, sha256, kind or name")
-    if entry["kind"] not in ("master", "client"):
-        raise ValueError("an entry has an unknown kind")
-    if not re.fullmatch("[0-9a-f]{64}", entry["sha256"]):
-        raise ValueError("an entry has a wrong sha256")
+    if entry["kind"] not in ("master", "client") or not _DIGEST.fullmatch(entry["sha256"]):
+        raise ValueError("an entry has a wrong kind or sha256")
     end, models = entry.get("not_after"), entry.get("models")
     if end is not None and (type(end) not in (int, float) or not 0 <= end < 1e12):
         raise ValueError("an entry has a wrong not_after")
@@ -206,11 +204,6 @@ class Route(NamedTuple):
     needs_admin: bool = False
 
 
-def is_public(method: str, path: str) -> bool:
-    """Tell whether a request needs no key."""
-    return method == "GET" and path in PUBLIC
-
-
 def route_of(method: str, path: str, *, master: bool, scoped: bool) -> Route:
     """Return what a request asks for.
 
@@ -242,12 +235,8 @@ def refused_fields(reserved: Iterable[str]) -> frozenset[str]:
 def check_fields(fields: Mapping[str, Any], refused: frozenset[str]) -> None:
     """Refuse fields that would choose another address, credential, provider or model.
 
-    Args:
-        fields: Of the body or the query.
-        refused: From `refused_fields`.
-
     Raises:
-        Refusal: There is such a field.
+        Refusal: There is a field of `refused` (from `refused_fields`), or one like these.
     """
     for field, value in fields.items():
         name = _plain(field)
@@ -256,7 +245,7 @@ def check_fields(fields: Mapping[str, Any], refused: frozenset[str]) -> None:
         if name in _METADATA and any(_DESTINATION.fullmatch(inner) for inner in _inner(value)):
             raise Refusal(403, "A client key may not set an address or a key in metadata.")
         if name in _FALLBACKS and _UNREADABLE in _names(value):
-            raise Refusal(403, "Fallbacks of a client key must be names of models.")
+            raise Refusal(403, "Fallbacks of a client key must be names.")
 
 
 def named_models(fields: Mapping[str, Any]) -> Iterator[str]:

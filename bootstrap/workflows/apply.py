@@ -6,6 +6,7 @@ from pathlib import PurePath
 from bootstrap.domain.errors import ConflictError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.targets import targets
 from bootstrap.workflows.gateway_up import (
     bring_up,
     prove,
@@ -49,6 +50,8 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         ConflictError: A target was edited by hand; nothing was changed.
         LabError: Something could not be done; every file is as before or complete.
     """
+    wanted = targets(tools.lab, tools.places, tools.service.kind)
+    tools.files.sweep([target.path for target in wanted])
     with tools.progress.step("compare"):
         plan = make_plan(tools, force=force, running=start)
     _refuse_conflicts(plan)

@@ -24,7 +24,7 @@ from support.homes import pick_free_port, snapshot
 from support.sessions import UserSystemd
 from support.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 UNIT = "litellm.service"
 USER, UID = "lab", 2001

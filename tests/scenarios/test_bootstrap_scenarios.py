@@ -33,7 +33,7 @@ SALT = "LITELLM_SALT_KEY"
 # Different in URL form, in JSON and for a shell.
 KNOWN = "sk-test-known-0123456789+/=%&?abcdef"
 OTHER = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
-ODD_NAMES = ("a b", "it's", 'say "hi"', "ünï ☃", "100%h %", "$HOME `id` \\", "new\nline", "-q")
+ODD_NAMES = ("it's a lab", 'say "hi" 100%h %', "ünï ☃", "$HOME `id` \\", "new\nline", "-q")
 
 
 def mode(path: Path) -> int:

@@ -6,6 +6,7 @@ that the life of a lab takes a second instead of a minute.
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import pty
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.machine import places
 from bootstrap.adapters.supervisor import SupervisorService
 from bootstrap.adapters.supervisor_state import Limits
@@ -217,11 +219,24 @@ def write_wrapper(path: Path, body: str | None = None) -> Path:
     return path
 
 
+_ports = itertools.cycle(range(100))
+
+
+def port_of_our_own() -> int:
+    """Return a port below the range that the kernel hands out, in a part of this process's own.
+
+    A gateway may be started long after its port was chosen: a port that merely was free then could
+    have been given to a test beside this one.
+    """
+    first = 10000 + os.getpid() % 200 * 100
+    return next(first + n for n in _ports if LocalPorts().listener(first + n) is None)
+
+
 def make(folder: Path, home: Path, *, name: str = "lab", write: bool = True) -> CliLab:
     """Return a lab in `folder/name` for `home`, with its lab.toml and nothing else."""
     root = folder / name
     root.mkdir(parents=True)
-    lab = CliLab(root, home, homes.pick_free_port(), write_wrapper(folder / "bin" / "litellm"))
+    lab = CliLab(root, home, port_of_our_own(), write_wrapper(folder / "bin" / "litellm"))
     if write:
         lab.write()
     return lab
