@@ -1,7 +1,8 @@
 """stub"""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
 from bootstrap.domain.secret import Secret
 
 

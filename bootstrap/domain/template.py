@@ -4,6 +4,7 @@ A Secret prints as its mask, so a template that forgets the encoding filter woul
 output that contains the mask is refused instead.
 """
 
+import functools
 import json
 import shlex
 from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
         ConfigError: The template is broken, or names a value that there is not.
     """
     try:
-        text = _environment().from_string(source).render(values)
+        text = _compiled(source).render(values)
     except jinja2.UndefinedError as error:
         # The message names a variable of the template, never a value.
         raise ConfigError(
@@ -69,6 +70,12 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
             fix="add a filter: {{ master_key | json }} or {{ master_key | dotenv }}",
         )
     return Content(text.encode())
+
+
+@functools.cache
+def _compiled(source: str) -> jinja2.Template:
+    """Return the compiled template: a rotation renders each of them six times."""
+    return _environment().from_string(source)
 
 
 def _environment() -> jinja2.Environment:

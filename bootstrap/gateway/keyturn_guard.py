@@ -1,7 +1,12 @@
 """stub"""
 
-import hashlib, hmac, json, os, time
+import hashlib
+import hmac
+import json
+import os
+import time
 from pathlib import Path
+
 from litellm.proxy._types import LitellmUserRoles, ProxyErrorTypes, ProxyException, UserAPIKeyAuth
 
 PATH = Path(__file__).with_name("keyturn-keyset.json")

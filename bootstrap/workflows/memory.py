@@ -21,6 +21,17 @@ def intend(tools: Tools, plan: Plan) -> None:
     tools.state.save(state)
 
 
+def doubt_gateway(tools: Tools) -> None:
+    """Forget which files the running gateway has read, before those are changed.
+
+    Else a crash between the change and the restart, and then the way back to the old files, would
+    end with a gateway that runs with the new ones and is taken for up to date.
+    """
+    state = dict(tools.state.load())
+    if state.pop("gateway", None) is not None:
+        tools.state.save(state)
+
+
 def remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:
     """Remember what stands there now.
 
