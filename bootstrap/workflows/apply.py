@@ -6,8 +6,9 @@ from pathlib import PurePath
 from bootstrap.domain.errors import ConflictError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.workflows.adopt import adopt, replaced_key
 from bootstrap.workflows.gateway_up import bring_up, prove, require_own_listener
-from bootstrap.workflows.memory import intend, remember
+from bootstrap.workflows.memory import doubt_gateway, intend, remember
 from bootstrap.workflows.planning import gateway_digest, make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.tools import Tools
 
@@ -44,19 +45,25 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     with tools.progress.step("compare"):
         plan = make_plan(tools, force=force, running=start)
     _refuse_conflicts(plan)
+    secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools))) if start else {}
+    old = replaced_key(tools, plan, secrets[MASTER_KEY]) if start and plan else None
+    if old is not None:
+        adopt(tools, secrets, old)
+        return Applied(plan, proven=True, models=prove(tools, secrets[MASTER_KEY]))
     backups = tuple(
         (c.target.path, tools.files.back_up(c.target.path)) for c in plan.changes if c.backup
     )
     if plan.writes:
         with tools.progress.step(f"write {len(plan.writes)} files"):
             intend(tools, plan)
+            if plan.gateway:
+                doubt_gateway(tools)
             tools.files.replace_all(plan.writes)
     remember(tools, plan)
     if not start:
         if plan.reload:
             tools.service.reset()
         return Applied(plan, backups)
-    secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
     if plan.gateway:
         bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
     with tools.progress.step("prove: no key refused, wrong key refused, right key accepted"):

@@ -1,11 +1,18 @@
 """What keyturn remembers of a lab between commands: digests, never a value."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.targets import targets
-from bootstrap.workflows.planning import gateway_digest, inputs_digest, make_plan, seen
+from bootstrap.workflows.planning import (
+    gateway_digest,
+    inputs_digest,
+    make_plan,
+    render_targets,
+    seen,
+)
 from bootstrap.workflows.tools import NamedSecrets, Tools
 
 
@@ -30,6 +37,28 @@ def doubt_gateway(tools: Tools) -> None:
     state = dict(tools.state.load())
     if state.pop("gateway", None) is not None:
         tools.state.save(state)
+
+
+def recognise(tools: Tools, secrets: NamedSecrets) -> None:
+    """Where the state was lost, remember files that are as `secrets` render them as ours.
+
+    In the middle of a rotation a target may hold the other key; without this it would look like
+    somebody else's file.
+    """
+    if tools.state.load():
+        return
+    wanted = targets(tools.lab, tools.places, tools.service.kind)
+    named = replace(tools, lab=tools.lab.with_secrets(secrets))
+    contents = render_targets(named, wanted, secrets)
+    tools.state.save(
+        {
+            "targets": {
+                target.name: {"path": str(target.path), "next": contents[target.name].digest}
+                for target in wanted
+                if target.name in contents
+            }
+        }
+    )
 
 
 def remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:

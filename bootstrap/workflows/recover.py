@@ -13,6 +13,7 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.targets import targets
 from bootstrap.workflows.force import admit, deploy, prove_key, prove_targets
+from bootstrap.workflows.memory import recognise
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.rotate import finish, put_back
 from bootstrap.workflows.tools import NamedSecrets, RotationTools, Tools
@@ -90,6 +91,8 @@ class _Settling:
     def settle(self, *, abort: bool, now: bool) -> Recovered:
         """Go the way that the store shows, or back where `abort` says so."""
         last, current = self._last, self._current.fingerprint()
+        if self._other is not None:
+            recognise(self._tools, self._with(self._other))
         if current == last.old:
             return self._back(self._current, self._other)
         if abort:

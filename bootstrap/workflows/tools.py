@@ -51,6 +51,7 @@ class Tools:
         new_key: Makes a fresh random key.
         known: Makes a mask for some secrets.
         ping_redis: (host, port, password) -> None if well, else what is wrong.
+        deployed_key: Returns the key that the env file for shells holds, or None.
     """
 
     lab: Lab
@@ -70,6 +71,7 @@ class Tools:
     new_key: Callable[[], Secret]
     known: Callable[[Mapping[str, Secret]], KnownMask]
     ping_redis: Callable[[str, int, Secret | None], str | None]
+    deployed_key: Callable[[], Secret | None] = lambda: None
 
     @property
     def program(self) -> PurePath:
