@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
-from bootstrap.adapters.dotenv import read_env_file
+from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.find_lab import find_lab, read_lab
@@ -24,7 +24,7 @@ from bootstrap.adapters.supervisor import SupervisorService
 from bootstrap.adapters.systemd import SystemdService
 from bootstrap.adapters.vault import SlotVault
 from bootstrap.domain.content import Content, Write
-from bootstrap.domain.errors import ConfigError, ServiceError, TargetError, UsageError
+from bootstrap.domain.errors import ConfigError, ServiceError, UsageError
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.places import Places
@@ -117,16 +117,8 @@ def tools(
         new_key=new_key,
         known=known,
         ping_redis=lambda host, port, password: ping(host, port, password, 3.0),
-        deployed_key=lambda: _deployed_key(places),
+        deployed_key=lambda: secret_in(places.env_file, MASTER_KEY),
     )
-
-
-def _deployed_key(places: Places) -> Secret | None:
-    try:
-        held = read_env_file(places.env_file).get(MASTER_KEY)
-    except TargetError:
-        return None
-    return held if isinstance(held, Secret) else None
 
 
 def rotation(tools: Tools) -> RotationTools:

@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from bootstrap.adapters.dotenv import read_env_file
+from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import weakness_of
 from bootstrap.adapters.journal import FileJournal
 from bootstrap.adapters.vault import SLOT_SUFFIX, SlotVault
 from bootstrap.domain import targets as names
 from bootstrap.domain.errors import TargetError
-from bootstrap.domain.places import Places
 from bootstrap.domain.probes import Answer
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.rotation import Record, Step
@@ -261,7 +260,7 @@ def make_world(
         gateway=gateway,
         provider=providers.__getitem__,  # type: ignore[arg-type]
         resolver=Resolver(tools.lab.secrets, providers.__getitem__),  # type: ignore[arg-type]
-        deployed_key=lambda: _deployed(places),
+        deployed_key=lambda: secret_in(places.env_file, MASTER_KEY),
     )
     folder = places.lab_state(tools.lab.root)
     Path(folder).mkdir(parents=True, mode=0o700)
@@ -279,11 +278,6 @@ def afresh(world: World) -> RotationTools:
 
 def _vault(tools: FakeTools) -> SlotVault:
     return SlotVault(tools.lab.secrets[MASTER_KEY].sources, tools.provider)
-
-
-def _deployed(places: Places) -> Secret | None:
-    held = read_env_file(places.env_file).get(MASTER_KEY)
-    return held if isinstance(held, Secret) else None
 
 
 def raises(error: BaseException) -> Callable[[], None]:
