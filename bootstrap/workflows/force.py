@@ -21,7 +21,7 @@ from bootstrap.workflows.memory import doubt_gateway, intend
 from bootstrap.workflows.planning import make_plan
 from bootstrap.workflows.tools import NamedSecrets, Tools
 
-_TRIES = 5
+_TRIES = 10
 # The guard looks at the keyset at each request, so its answer follows at once; the rest is for a
 # request that another worker process of LiteLLM answers, and for a gateway that is being restarted.
 _SETTLE_S = 5.0
@@ -88,8 +88,10 @@ def deploy(tools: Tools, secrets: NamedSecrets) -> None:
         bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
 
 
-def prove_targets(tools: Tools, secrets: NamedSecrets) -> None:
+def prove_targets(tools: Tools, secrets: NamedSecrets) -> Plan:
     """Prove that every target holds the key of `secrets`, also where its owner wrote it meanwhile.
+
+    Returns the plan that shows it.
 
     Raises:
         ConflictError: One does not keep it.
@@ -98,7 +100,7 @@ def prove_targets(tools: Tools, secrets: NamedSecrets) -> None:
         plan = make_plan(tools, secrets=secrets)
         _refuse_conflicts(plan)
         if not _writes(plan):
-            return
+            return plan
         with suppress(ConflictError):
             tools.files.replace_all(_writes(plan))
     raise ConflictError(

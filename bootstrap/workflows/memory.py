@@ -9,7 +9,6 @@ from bootstrap.domain.targets import targets
 from bootstrap.workflows.planning import (
     gateway_digest,
     inputs_digest,
-    make_plan,
     render_targets,
     seen,
 )
@@ -79,7 +78,6 @@ def remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:
     tools.state.save(state)
 
 
-def remember_applied(tools: Tools, secrets: NamedSecrets) -> None:
-    """Remember that every target and the gateway agree with `secrets`."""
-    plan = make_plan(tools, secrets=secrets)
+def remember_applied(tools: Tools, plan: Plan) -> None:
+    """Remember that every target and the gateway are as `plan` found them."""
     remember(tools, plan, gateway=gateway_digest(tools, plan.remember))

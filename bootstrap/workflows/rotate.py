@@ -155,7 +155,7 @@ class _Turn:
             self.last = replace(self.last, retire_at=until)
             self.note(Step.PROVEN)
         accept_both(self.tools, self.new, self.old, not_after=self.last.retire_at)
-        remember_applied(self.tools, self.after)
+        remember_applied(self.tools, prove_targets(self.tools, self.after))
 
 
 def _retire(turn: _Turn, grace_s: float) -> None:
@@ -192,7 +192,7 @@ def finish(
         refuse_old(tools, secrets[MASTER_KEY], old)
         note(Step.RETIRED)
         using.vault.put(secrets[MASTER_KEY], None)
-        remember_applied(tools, secrets)
+        remember_applied(tools, prove_targets(tools, secrets))
         note(Step.CLOSED)
 
 
@@ -260,5 +260,5 @@ def put_back(
     using.vault.put(old, None)
     if reached(last, Step.SWITCHED):  # before that, no copy has been written
         using.vault.spread(old)
-    remember_applied(tools, secrets)
+    remember_applied(tools, prove_targets(tools, secrets))
     note(Step.UNDONE)
