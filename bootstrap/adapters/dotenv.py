@@ -38,6 +38,15 @@ def read_env_file(path: PurePath) -> dict[str, Secret | str]:
     return {name: Secret(value) if value else "" for name, value in values.items()}
 
 
+def secret_in(path: PurePath, name: str) -> Secret | None:
+    """Return one value of the env file at `path`, or None where it cannot be had."""
+    try:
+        held = read_env_file(path).get(name)
+    except TargetError:
+        return None
+    return held if isinstance(held, Secret) else None
+
+
 def _text_of(path: PurePath) -> str:
     try:
         return Path(path).read_bytes().decode("utf-8")

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.exchange import exchange
 from bootstrap.adapters.trust import real_path
 from bootstrap.domain.content import Content, FileState, Write, digest_of
 from bootstrap.domain.errors import ConflictError, LabError, TargetError
@@ -19,6 +20,8 @@ from bootstrap.domain.errors import ConflictError, LabError, TargetError
 _MARK = ".keyturn-"
 _MOST_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
+# Against a program that rewrites its file every few milliseconds, without a pause.
+_MOST_MERGES = 200
 
 
 class LocalFiles:
@@ -37,7 +40,7 @@ class LocalFiles:
     def staged(self, writes: Sequence[Write]) -> Iterator["_Unit"]:
         """Write every file beside its place; see `bootstrap.ports.Files`."""
         with contextlib.ExitStack() as tidy:
-            yield _Unit([_Staged(write, tidy) for write in writes], tidy)
+            yield _Unit([_Staged(write, tidy) for write in writes])
 
     def replace_all(self, writes: Sequence[Write]) -> None:
         """Put every write in force as one unit; see `bootstrap.ports.Files`."""
@@ -73,15 +76,14 @@ class LocalFiles:
 class _Unit:
     """Staged files that go into force together."""
 
-    def __init__(self, items: "list[_Staged]", tidy: contextlib.ExitStack) -> None:
+    def __init__(self, items: "list[_Staged]") -> None:
         self._items = items
-        self._tidy = tidy
 
     def switch(self) -> None:
         """Put them in force; a failure in the middle puts every file back."""
         with contextlib.ExitStack() as undo:
             for item in self._items:
-                item.keep_old(self._tidy)
+                item.keep_old()
             for item in self._items:
                 undo.callback(item.put_back)
                 item.switch()
@@ -95,7 +97,10 @@ class _Staged:
 
     def __init__(self, write: Write, tidy: contextlib.ExitStack) -> None:
         self._write = write
+        self._tidy = tidy
         self.real = real_path(Path(write.path))
+        self._expected = write.expected
+        self._content = write.content
         self._old: Path | None = None
         self._new: Path | None = None
         self._switched = False
@@ -104,32 +109,25 @@ class _Staged:
             _sweep(self.real)
             self._check_writable()
             if write.content is not None:
-                self._new = _stage(self.real, write.content.data, write.mode)
-                tidy.callback(_remove, self._new)
+                self._stage(write.content, write.mode)
 
-    def keep_old(self, tidy: contextlib.ExitStack) -> None:
+    def keep_old(self) -> None:
         """Link the file found to a second name, after checking that it is still that file."""
         with _explained(self._write.path):
-            found = self._unchanged("nothing was changed: run it again")
-            if found is None:
-                return
-            old = _beside(self.real)
-            tidy.callback(_remove, old)
-            try:
-                old.hardlink_to(self.real)
-            except OSError:  # a file system without hard links
-                _stage(self.real, *found).replace(old)
-            self._old = old
+            found = self._agreed("nothing was changed: run it again")
+            if found is not None:
+                self._link(found)
 
     def switch(self) -> None:
         """Put the new file in force."""
         with _explained(self._write.path):
-            self._unchanged("everything was put back: run it again")
-            self._switched = True
-            if self._new is None:
-                self.real.unlink(missing_ok=True)
-            else:
-                self._new.replace(self.real)
+            for _ in range(_MOST_MERGES):
+                self._agreed("everything was put back: run it again")
+                self._switched = True
+                if self._exchange():
+                    return
+                self._switched = False
+            raise self._conflict("everything was put back: run it again")
 
     def sync(self) -> None:
         """Make the rename last."""
@@ -137,10 +135,12 @@ class _Staged:
             _sync_folder(self.real.parent)
 
     def put_back(self) -> None:
-        """Undo `switch`."""
+        """Undo `switch`; what its other writer wrote since then stays."""
         if not self._switched:
             return
         try:
+            if self._write.again is not None and not self._is_ours():
+                return
             if self._old is None:
                 self.real.unlink(missing_ok=True)
             else:
@@ -152,16 +152,72 @@ class _Staged:
                 fix="mend that, then: keyturn apply",
             ) from None
 
-    def _unchanged(self, fix: str) -> tuple[bytes, int] | None:
-        """Return what stands at the place, after checking that it is what the plan was made for."""
+    def _agreed(self, fix: str) -> tuple[bytes, int] | None:
+        """Return what stands at the place, once that is what the new content was made for.
+
+        Raises:
+            ConflictError: Another program wrote it, and it cannot be merged, or not fast enough.
+        """
+        for _ in range(_MOST_MERGES):
+            found = _read(self._write.path, self.real)
+            digest = None if found is None else digest_of(found[0])
+            if digest == self._expected:
+                return found
+            if found is None or self._write.again is None:
+                break
+            self._stage(self._write.again(found[0]), found[1] & 0o700)
+            self._expected = digest
+            if self._old is not None:
+                self._link(found)
+        raise self._conflict(fix)
+
+    def _exchange(self) -> bool:
+        """Rename the new file into place; False where its other writer was faster, and is back.
+
+        An exchange instead of a rename hands over what stood there in the very moment, so that
+        nothing that was written between the last look and the rename can get lost.
+        """
+        if self._new is None:
+            self.real.unlink(missing_ok=True)
+            return True
+        shared = self._write.again is not None and self._old is not None
+        if not shared or not exchange(self._new, self.real):
+            self._new.replace(self.real)
+            return True
+        displaced = _read(self._write.path, self._new)
+        if displaced is not None and digest_of(displaced[0]) == self._expected:
+            return True
+        exchange(self._new, self.real)
+        return False
+
+    def _is_ours(self) -> bool:
         found = _read(self._write.path, self.real)
-        if (None if found is None else digest_of(found[0])) != self._write.expected:
-            raise ConflictError(
-                f"{self._write.path} changed while keyturn worked",
-                why="another program wrote it",
-                fix=fix,
-            )
-        return found
+        return found is not None and Content(found[0]) == self._content
+
+    def _stage(self, content: Content, mode: int) -> None:
+        if self._new is not None:
+            _remove(self._new)
+        self._content = content
+        self._new = _stage(self.real, content.data, mode)
+        self._tidy.callback(_remove, self._new)
+
+    def _link(self, found: tuple[bytes, int]) -> None:
+        if self._old is not None:
+            _remove(self._old)
+        old = _beside(self.real)
+        self._tidy.callback(_remove, old)
+        try:
+            old.hardlink_to(self.real)
+        except OSError:  # a file system without hard links
+            _stage(self.real, *found).replace(old)
+        self._old = old
+
+    def _conflict(self, fix: str) -> ConflictError:
+        return ConflictError(
+            f"{self._write.path} changed while keyturn worked",
+            why="another program wrote it",
+            fix=fix,
+        )
 
     def _check_writable(self) -> None:
         try:

@@ -1,7 +1,9 @@
 """The write-ahead note of a rotation: JSON lines, 0600, on disk before the next step begins."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from bootstrap.adapters.trust import real_path
@@ -24,82 +26,74 @@ class FileJournal:
     def records(self) -> list[Record]:
         """Return the lines of the last rotation; empty where there was none.
 
-        A last line that was cut off by a crash is left out: its step had not been done.
+        A last line that a crash cut off is left out: nothing was begun after it.
 
         Raises:
             RecoveryNeededError: The journal is damaged elsewhere.
         """
         try:
-            lines = real_path(self._path).read_text("utf-8").split("\n")
+            lines = real_path(self._path).read_text("utf-8").split("\n")[:-1]
+            return [Record.from_dict(json.loads(line)) for line in lines]
         except FileNotFoundError:
             return []
-        except (OSError, UnicodeDecodeError):
-            raise self._damaged() from None
-        whole = lines[:-1]
-        try:
-            return [Record.from_dict(json.loads(line)) for line in whole if line]
-        except (ValueError, KeyError, TypeError):
-            raise self._damaged() from None
+        except (OSError, ValueError, KeyError, TypeError):  # a wrong encoding is a ValueError
+            raise RecoveryNeededError(
+                f"the journal {self._path} cannot be read",
+                why="it is damaged, so the state of the last rotation is not known",
+                fix=f"put in force what the store holds: mv {self._path} {self._path}.damaged, "
+                "then: keyturn apply",
+            ) from None
 
     def begin(self, record: Record) -> None:
         """Start a new journal with `record`; the one before it is replaced."""
         temporary = self._path.with_name(f".{_FILE}.tmp")
-        temporary.unlink(missing_ok=True)
-        self._append(temporary, record, os.O_EXCL)
-        try:
+        with self._explained():
+            temporary.unlink(missing_ok=True)
+            _append(temporary, record, os.O_EXCL)
             temporary.replace(self._path)
-            self._sync_folder()
-        except OSError as error:
-            raise self._unwritable(error) from None
+            _sync_folder(self._path.parent)
 
     def add(self, record: Record) -> None:
         """Add a line, on disk before this returns."""
-        self._cut_torn_line()
-        self._append(self._path, record, 0)
+        with self._explained():
+            _cut_torn_line(self._path)
+            _append(self._path, record, 0)
 
-    def _append(self, path: Path, record: Record, flags: int) -> None:
-        line = json.dumps(record.to_dict(), sort_keys=True).encode() + b"\n"
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            handle = os.open(
-                path,
-                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | flags,
-                0o600,
-            )
-            with os.fdopen(handle, "wb") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+            yield
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise TargetError(
+                f"{self._path} cannot be written",
+                why=os.strerror(error.errno or 0).lower(),
+                fix=f"make room and rights there: df -h {self._path.parent}",
+            ) from None
 
-    def _cut_torn_line(self) -> None:
-        try:
-            data = self._path.read_bytes()
-            end = data.rfind(b"\n") + 1
-            if end != len(data):
-                os.truncate(self._path, end)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self._unwritable(error) from None
 
-    def _sync_folder(self) -> None:
-        handle = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _append(path: Path, record: Record, flags: int) -> None:
+    line = json.dumps(record.to_dict(), sort_keys=True).encode() + b"\n"
+    flags |= os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(path, flags, 0o600)
+    try:
+        while line:
+            line = line[os.write(handle, line) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
-    def _unwritable(self, error: OSError) -> TargetError:
-        return TargetError(
-            f"{self._path} cannot be written",
-            why=os.strerror(error.errno or 0).lower(),
-            fix=f"make room and rights there: df -h {self._path.parent}",
-        )
 
-    def _damaged(self) -> RecoveryNeededError:
-        return RecoveryNeededError(
-            f"the journal {self._path} cannot be read",
-            why="it is damaged, so the state of the last rotation is not known",
-            fix="keyturn check shows what is in force; move the journal away, then: keyturn apply",
-        )
+def _cut_torn_line(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        data = path.read_bytes()
+        end = data.rfind(b"\n") + 1
+        if end != len(data):
+            os.truncate(path, end)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

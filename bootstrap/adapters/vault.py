@@ -1,12 +1,11 @@
 """The rotated secret in its store, with a slot for the other key beside it.
 
 The slot is a name of its own in the same encrypted file, so both keys change in one rename and no
-plaintext is ever needed to go back. In a keyring the two entries change one after the other, the
-slot first when it is filled and last when it is emptied.
+plaintext is ever needed to go back. A keyring changes one entry at a time, so there a second slot
+keeps either key stored in between.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 from bootstrap.domain.errors import ProviderUnavailableError, SecretError, SecretNotFoundError
@@ -15,6 +14,7 @@ from bootstrap.domain.secret import Secret
 from bootstrap.ports import Provider, WritableProvider
 
 SLOT_SUFFIX = "_KEYTURN_ROTATION"
+SECOND_SUFFIX = "_KEYTURN_PREVIOUS"
 
 
 @runtime_checkable
@@ -28,7 +28,7 @@ class _Removes(Protocol):
 
 
 class SlotVault:
-    """One secret of the lab and its slot.
+    """One secret of the lab, its slot, and its copies.
 
     Args:
         sources: The secret's references in the order they are asked.
@@ -42,81 +42,109 @@ class SlotVault:
     ) -> None:
         self._sources = sources
         self._provider = provider
+        self._found: tuple[SecretRef, tuple[SecretRef, ...]] | None = None
+
+    @property
+    def store(self) -> str:
+        """The source that holds the key in force."""
+        return str(self._places[0])
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """The further writable sources that hold some value under this name."""
+        return tuple(str(ref) for ref in self._places[1])
+
+    def pin(self, store: str, copies: Sequence[str]) -> None:
+        """Take these places; see `bootstrap.workflows.tools.Vault`."""
+        self._found = SecretRef.parse(store), tuple(SecretRef.parse(copy) for copy in copies)
 
     def check_writable(self) -> None:
         """Refuse a source that keyturn cannot write; see `bootstrap.workflows.tools.Vault`."""
-        if not isinstance(self._provider(self._first.scheme), WritableProvider):
+        ref = self._places[0]
+        if not isinstance(self._provider(ref.scheme), WritableProvider):
             raise ProviderUnavailableError(
-                f"the key in force comes from {self._first}",
+                f"the key in force comes from {ref}",
                 why="keyturn cannot write there, so it cannot rotate it",
                 fix="change it where it comes from, or put a sops: or keyring: source before it",
             )
 
     def current(self) -> Secret:
         """Return the key in force as the store has it."""
-        return self._provider(self._first.scheme).read(self._first)
+        ref = self._places[0]
+        return self._provider(ref.scheme).read(ref)
 
     def other(self) -> Secret | None:
-        """Return what the slot holds, or None."""
+        """Return the other key of an open rotation, or None."""
+        current = self.current()
+        held = (self._read(self._slot(suffix)) for suffix in (SLOT_SUFFIX, SECOND_SUFFIX))
+        return next((key for key in held if key is not None and key != current), None)
+
+    def put(self, current: Secret, other: Secret | None) -> None:
+        """Store both; see `bootstrap.workflows.tools.Vault`."""
+        ref = self._places[0]
+        provider = self._provider(ref.scheme)
+        if isinstance(provider, _ManyAtOnce):
+            provider.write_many(ref.place, {ref.name: current, self._slot().name: other})
+        elif other is None:
+            self._write(ref, current)
+            self._clear(self._slot())
+            self._clear(self._slot(SECOND_SUFFIX))
+        else:
+            self._put_one_by_one(ref, current, other)
+
+    def spread(self, current: Secret) -> None:
+        """Make the copies follow; see `bootstrap.workflows.tools.Vault`."""
+        for ref in self._places[1]:
+            self._write(ref, current)
+
+    def _put_one_by_one(self, ref: SecretRef, current: Secret, other: Secret) -> None:
+        """Keep either key in some entry after each write."""
+        slot, second = self._slot(), self._slot(SECOND_SUFFIX)
+        if self.current() == current:
+            self._write(slot, other)
+            return
+        # `ref` is about to be overwritten, so what it holds goes into the slot that can be spared.
+        self._write(second if self._read(slot) == current else slot, other)
+        self._write(ref, current)
+
+    def _write(self, ref: SecretRef, secret: Secret) -> None:
+        provider = self._provider(ref.scheme)
+        if isinstance(provider, WritableProvider) and self._read(ref) != secret:
+            provider.write(ref, secret)
+
+    def _clear(self, ref: SecretRef) -> None:
+        provider = self._provider(ref.scheme)
+        if isinstance(provider, _Removes) and self._read(ref) is not None:
+            provider.delete(ref)
+
+    def _read(self, ref: SecretRef) -> Secret | None:
         try:
-            return self._provider(self._first.scheme).read(self._slot)
+            return self._provider(ref.scheme).read(ref)
         except SecretNotFoundError:
             return None
 
-    def put(self, current: Secret, other: Secret | None) -> None:
-        """Store both, and the copies; see `bootstrap.workflows.tools.Vault`."""
-        provider = self._provider(self._first.scheme)
-        if isinstance(provider, _ManyAtOnce):
-            both = {self._first.name: current, self._slot.name: other}
-            provider.write_many(self._first.place, both)
-        else:
-            self._put_one_by_one(current, other)
-        for ref in self._copies():
-            copy = self._provider(ref.scheme)
-            if isinstance(copy, WritableProvider):
-                copy.write(ref, current)
-
-    def _put_one_by_one(self, current: Secret, other: Secret | None) -> None:
-        provider = self._provider(self._first.scheme)
-        if not isinstance(provider, WritableProvider):
-            self.check_writable()
-            return
-        if other is not None and self.current() != other:
-            provider.write(self._slot, other)
-            provider.write(self._first, current)
-        elif other is not None:
-            # A swap: the new key is in the slot and goes live before the slot takes the old one.
-            provider.write(self._first, current)
-            provider.write(self._slot, other)
-        else:
-            provider.write(self._first, current)
-            if isinstance(provider, _Removes) and self.other() is not None:
-                provider.delete(self._slot)
+    def _slot(self, suffix: str = SLOT_SUFFIX) -> SecretRef:
+        ref = self._places[0]
+        return SecretRef(ref.scheme, ref.place, ref.name + suffix)
 
     @property
-    def _slot(self) -> SecretRef:
-        return SecretRef(self._first.scheme, self._first.place, self._first.name + SLOT_SUFFIX)
+    def _places(self) -> tuple[SecretRef, tuple[SecretRef, ...]]:
+        if self._found is None:
+            self._found = self._look()
+        return self._found
 
-    @cached_property
-    def _first(self) -> SecretRef:
-        """The source that holds the key in force."""
-        for ref in self._sources:
-            try:
-                self._provider(ref.scheme).read(ref)
-            except (SecretNotFoundError, ProviderUnavailableError):
-                continue
-            return ref
-        return self._sources[0]
+    def _look(self) -> tuple[SecretRef, tuple[SecretRef, ...]]:
+        """Return the first source that holds a value, and the writable ones after it that do."""
+        holding = [ref for ref in self._sources if self._holds(ref)]
+        if not holding:
+            return self._sources[0], ()
+        copies = (r for r in holding[1:] if isinstance(self._provider(r.scheme), WritableProvider))
+        return holding[0], tuple(copies)
 
-    def _copies(self) -> list[SecretRef]:
-        """Return the further writable sources that hold some value under this name."""
-        copies = []
-        for ref in self._sources:
-            if ref == self._first or not isinstance(self._provider(ref.scheme), WritableProvider):
-                continue
-            try:
-                self._provider(ref.scheme).read(ref)
-            except SecretError:
-                continue
-            copies.append(ref)
-        return copies
+    def _holds(self, ref: SecretRef) -> bool:
+        try:
+            return self._read(ref) is not None
+        except ProviderUnavailableError:
+            return False
+        except SecretError:  # damaged: the resolver says so when it is asked
+            return True

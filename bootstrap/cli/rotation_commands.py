@@ -9,9 +9,9 @@ import typer
 
 from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.duration import parse_duration, show_duration
-from bootstrap.domain.errors import ExitCode, UsageError
+from bootstrap.domain.errors import ExitCode, RecoveryNeededError, UsageError
 from bootstrap.domain.rotation import Step
-from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
 from bootstrap.wiring import labs, signals
 from bootstrap.workflows.recover import Recovered, open_rotation
 from bootstrap.workflows.recover import recover as recover_rotation
@@ -79,7 +79,7 @@ def rotate(
     with signals.termination_raises(), labs.lock(root):
         if resume or abort:
             return _settled(session, recover_rotation(tools, using, abort=abort, now=resume))
-        settle(session, tools, using)
+        _refuse_waiting(settle(session, tools, using, now=now))
         done = rotate_key(tools, using, new=new, grace_s=_grace(tools, grace, now=now))
     _show_rotated(session, tools, done)
     return None
@@ -94,19 +94,26 @@ def recover(session: Session, as_json: JsonOption = False) -> int | None:
         return _settled(session, recover_rotation(tools, using))
 
 
-def settle(session: Session, tools: Tools, using: RotationTools) -> None:
+def settle(session: Session, tools: Tools, using: RotationTools, *, now: bool = False) -> Recovered:
     """Bring an open rotation to its end before another command writes, and say so."""
-    done = recover_rotation(tools, using)
+    done = recover_rotation(tools, using, now=now)
     if done.outcome not in ("nothing", "waiting"):
         session.progress.note(
             f"An earlier rotation was {done.outcome}: {done.in_force} is in force."
         )
+    return done
 
 
 def say_open(session: Session, using: RotationTools) -> None:
     """Say that a rotation is open, for commands that only read."""
-    last = open_rotation(using)
-    if last is None or session.quiet or session.as_json:
+    if session.quiet or session.as_json:
+        return
+    try:
+        last = open_rotation(using)
+    except RecoveryNeededError as error:
+        session.progress.note(f"{error.what}; {error.fix}")
+        return
+    if last is None:
         return
     if last.step is Step.PROVEN and last.retire_at is not None:
         words = f"{last.old} is accepted until {_when(last.retire_at)}, beside {last.new}"
@@ -115,7 +122,24 @@ def say_open(session: Session, using: RotationTools) -> None:
     session.progress.note(words)
 
 
+def _refuse_waiting(done: Recovered) -> None:
+    if done.outcome != "waiting" or done.retire_at is None:
+        return
+    raise UsageError(
+        "an earlier rotation is not over yet",
+        why=f"its old key {done.refused} is accepted until {_when(done.retire_at)}",
+        fix="wait, or end it: keyturn rotate --resume; with a leaked key: keyturn rotate --now",
+    )
+
+
 def _refuse_mixed(name: str, *groups: Mapping[str, bool]) -> None:
+    if name == SALT_KEY:
+        raise UsageError(
+            f"{SALT_KEY} is never rotated",
+            why="LiteLLM encrypts what its database holds with it, and without the old one could "
+            "never read that again",
+            fix="leave it as it is; a changed master key does not touch it: keyturn rotate",
+        )
     if name != MASTER_KEY:
         raise UsageError(
             f"{name} is not rotated by this command",

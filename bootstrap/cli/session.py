@@ -193,8 +193,9 @@ def guarded(session: Session, action: Callable[[], int | None]) -> int:
         session.show_error(error)
         return error.exit_code
     except (KeyboardInterrupt, Interrupted) as stop:
-        session.err.print("interrupted; every file is either as before or complete", markup=False)
         number = getattr(stop, "signal_number", 2)
+        outcome = getattr(stop, "outcome", "every file is either as before or complete")
+        session.err.print(f"interrupted; {outcome}", markup=False)
         return ExitCode.INTERRUPTED if number == 2 else 128 + number
     except BrokenPipeError:  # `main` knows what to do
         raise

@@ -1,7 +1,8 @@
 """Bytes that do not print themselves: what a file should hold, and what was found there."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 
@@ -58,9 +59,12 @@ class Write:
         content: What; None removes the file.
         mode: Permission bits from the first byte on.
         expected: The digest found when the plan was made; None if there was no file.
+        again: For files that another program writes, too: makes `content` anew from the bytes that
+            stand there now. None where such a change is a conflict.
     """
 
     path: PurePath
     content: Content | None
     mode: int
     expected: str | None
+    again: "Callable[[bytes], Content] | None" = field(default=None, compare=False)

@@ -135,11 +135,15 @@ class Interrupted(BaseException):  # like KeyboardInterrupt, not an error
 
     Args:
         signal_number: The signal, for the exit status 128+n.
+
+    Attributes:
+        outcome: What it came to, one clause; who undoes or finishes something says so here.
     """
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"signal {signal_number}")
         self.signal_number = signal_number
+        self.outcome = "every file is either as before or complete"
 
 
 def cause_of(failure: BaseException) -> str:

@@ -69,6 +69,18 @@ def general_settings(lab: Lab) -> dict[str, Any]:
     }
 
 
+def names_database(data: bytes) -> bool:
+    """Tell whether a rendered config.yaml gives LiteLLM a database; never True for a broken one."""
+    import yaml
+
+    try:
+        document = yaml.safe_load(data)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False
+    general = document.get("general_settings") if isinstance(document, dict) else None
+    return isinstance(general, dict) and bool(general.get("database_url"))
+
+
 def to_yaml(value: object, indent: int = 0, literal: Mapping[str, str] | None = None) -> str:
     """Return `value` as block YAML without its last newline, every text in double quotes.
 

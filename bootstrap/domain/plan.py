@@ -10,7 +10,8 @@ from enum import Enum
 from typing import Any
 
 from bootstrap.domain.content import Content, FileState, Write
-from bootstrap.domain.droid import foreign_problems, merge_models, retire_legacy
+from bootstrap.domain.droid import Merge, foreign_problems, merge_models, retire_legacy
+from bootstrap.domain.errors import ConflictError
 from bootstrap.domain.targets import Owner, Target, Touches
 
 # Turns the bytes found (or None) and the bytes wanted into lines that are safe to show.
@@ -185,9 +186,22 @@ def _droid(
 ) -> Decision:
     entries = json.loads(wanted.data)["customModels"]
     current = None if found is None else found.content.data
-    merged = merge_models(
-        current, entries, gateway_url=gateway_url, last_written=last.get("entries", {}), force=force
-    )
+
+    def merge(data: bytes | None) -> Merge:
+        known = last.get("entries", {})
+        return merge_models(data, entries, gateway_url=gateway_url, last_written=known, force=force)
+
+    def again(data: bytes) -> Content:
+        merged = merge(data)
+        if merged.conflicts:
+            raise ConflictError(
+                f"{target.path} changed while keyturn worked",
+                why=f"edited by hand: {', '.join(merged.conflicts)}",
+                fix="keyturn plan shows it",
+            )
+        return Content(merged.data)
+
+    merged = merge(current)
     remember = {"path": str(target.path), "entries": dict(merged.written)}
     notes = () if current is None else _droid_notes(current, merged.lost_default)
     details = (*(str(change) for change in merged.changes), *notes)
@@ -200,7 +214,7 @@ def _droid(
         return Decision(None, remember)
     expected = None if found is None else found.content.digest
     mode = 0o600 if found is None else found.mode & 0o700
-    write = Write(target.path, Content(merged.data), mode, expected)
+    write = Write(target.path, Content(merged.data), mode, expected, again)
     action = Action.CREATE if found is None else Action.UPDATE
     why = "missing" if found is None else "our model entries differ"
     return Decision(

@@ -1,15 +1,16 @@
-"""The states of a rotation, and what an open journal says to do next.
+"""The states of a rotation, and what an open journal says about it.
 
-    begun > created > staged > overlapping > switched > promoted   > proven > retired > closed
-    |____________________________________________________________|  |________________|
-                  any failure or signal: undone                        only forward
+    begun > created > staged > overlapping > switched > promoted > proven  > retired > closed
+    |__________________________________________________________|   |_________________|
+              a failure or a signal: undone, exit 5                   only forward
 
-Up to `promoted` a failure puts the old key back everywhere; from `proven` on only finishing makes
-sense, since the old key may be refused already.
+A process that dies leaves the journal open. Then the store says which way to go: the key that it
+calls current is put in force everywhere, whichever of the two it is. It changes in one rename,
+between `switched` and `promoted`, so both ways are safe from every state.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -23,7 +24,7 @@ class Step(Enum):
     OVERLAPPING = "overlapping"  # the gateway accepts both keys
     SWITCHED = "switched"  # every target holds the new key
     PROMOTED = "promoted"  # the store's current key is the new one, the old one beside it
-    PROVEN = "proven"  # the new key was accepted and answered; the point of no return
+    PROVEN = "proven"  # the new key was accepted and answered; from here on only forward
     RETIRED = "retired"  # the old key is refused, proven
     CLOSED = "closed"  # the store has forgotten the old key: done
     UNDONE = "undone"  # the old key is in force everywhere, proven
@@ -33,22 +34,17 @@ _ORDER = tuple(Step)
 _FINAL = frozenset({Step.CLOSED, Step.UNDONE})
 
 
-class Direction(Enum):
-    """Which way an open rotation goes."""
-
-    FORWARD = "forward"
-    BACK = "back"
-
-
 @dataclass(frozen=True)
 class Record:
-    """One line of the journal. Fingerprints and times only, never a value.
+    """One line of the journal. Fingerprints, places and times only, never a value.
 
     Attributes:
         step: What has been done.
         name: Which secret is rotated.
         old: The fingerprint of the key that was in force.
         new: The fingerprint of the key that takes over.
+        store: The reference of the source that holds the key.
+        copies: References of further sources that hold a copy.
         at: Epoch seconds.
         retire_at: When the old key stops being accepted; None if that was not yet decided.
     """
@@ -57,8 +53,14 @@ class Record:
     name: str
     old: str
     new: str
+    store: str
     at: float
+    copies: tuple[str, ...] = ()
     retire_at: float | None = None
+
+    def then(self, step: Step, at: float) -> "Record":
+        """Return the record of a later step of the same rotation."""
+        return replace(self, step=step, at=at)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON data."""
@@ -67,6 +69,8 @@ class Record:
             "name": self.name,
             "old": self.old,
             "new": self.new,
+            "store": self.store,
+            "copies": list(self.copies),
             "at": round(self.at, 3),
             "retire_at": self.retire_at,
         }
@@ -84,7 +88,9 @@ class Record:
             str(data["name"]),
             str(data["old"]),
             str(data["new"]),
+            str(data["store"]),
             float(data["at"]),
+            tuple(str(copy) for copy in data["copies"]),
             None if retire_at is None else float(retire_at),
         )
 
@@ -94,12 +100,6 @@ def is_open(records: Sequence[Record]) -> bool:
     return bool(records) and records[-1].step not in _FINAL
 
 
-def direction(records: Sequence[Record]) -> Direction:
-    """Return which way the open rotation goes: forward once the new key was proven."""
-    proven = any(record.step is Step.PROVEN for record in records)
-    return Direction.FORWARD if proven else Direction.BACK
-
-
-def reached(records: Sequence[Record], step: Step) -> bool:
-    """Tell whether the open rotation has got as far as `step`."""
-    return any(_ORDER.index(record.step) >= _ORDER.index(step) for record in records)
+def reached(record: Record, step: Step) -> bool:
+    """Tell whether a rotation whose last record is `record` has got as far as `step`."""
+    return record.step is not Step.UNDONE and _ORDER.index(record.step) >= _ORDER.index(step)

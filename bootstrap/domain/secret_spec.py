@@ -19,6 +19,8 @@ SALT_KEY = "LITELLM_SALT_KEY"
 # LiteLLM demands a master key of its own at its start; under the guard it opens nothing and no
 # client ever holds it.
 INTERNAL_KEY = "KEYTURN_INTERNAL_KEY"
+# Where LiteLLM has a database, it looks for it here.
+DATABASE_URL = "DATABASE_URL"
 GENERATED = (MASTER_KEY, SALT_KEY, INTERNAL_KEY)
 
 

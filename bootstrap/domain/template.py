@@ -4,6 +4,7 @@ A Secret prints as its mask, so a template that forgets the encoding filter woul
 output that contains the mask is refused instead.
 """
 
+import functools
 import json
 import shlex
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
         ConfigError: The template is broken, or names a value that there is not.
     """
     try:
-        text = _environment().from_string(source).render(values)
+        text = _compiled(source).render(values)
     except jinja2.UndefinedError as error:
         # The message names a variable of the template, never a value.
         raise ConfigError(
@@ -73,6 +74,12 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return not isinstance(obj, Secret) and super().is_safe_attribute(obj, attr, value)
+
+
+@functools.cache
+def _compiled(source: str) -> jinja2.Template:
+    """Return the compiled template: a rotation renders each of them six times."""
+    return _environment().from_string(source)
 
 
 def _environment() -> jinja2.Environment:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
+from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.find_lab import find_lab, read_lab
@@ -116,6 +117,7 @@ def tools(
         new_key=new_key,
         known=known,
         ping_redis=lambda host, port, password: ping(host, port, password, 3.0),
+        deployed_key=lambda: secret_in(places.env_file, MASTER_KEY),
     )
 
 

@@ -7,6 +7,7 @@ from bootstrap.domain.errors import ConflictError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.targets import targets
+from bootstrap.workflows.adopt import adopt, replaced_key
 from bootstrap.workflows.gateway_up import (
     bring_up,
     prove,
@@ -14,7 +15,7 @@ from bootstrap.workflows.gateway_up import (
     require_port_free,
     wait_until_ready,
 )
-from bootstrap.workflows.memory import intend, remember
+from bootstrap.workflows.memory import doubt_gateway, intend, remember
 from bootstrap.workflows.planning import gateway_digest, make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.tools import Tools
 
@@ -61,19 +62,25 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     if installed:
         tools.installer.install(tools.progress)
         plan = replace(plan, gateway=plan.gateway or "another version was installed")
+    secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools))) if start else {}
+    old = replaced_key(tools, plan, secrets[MASTER_KEY]) if start and plan else None
+    if old is not None:
+        adopt(tools, secrets, old)
+        return Applied(plan, proven=True, models=prove(tools, secrets[MASTER_KEY]))
     backups = tuple(
         (c.target.path, tools.files.back_up(c.target.path)) for c in plan.changes if c.backup
     )
     if plan.writes:
         with tools.progress.step(f"write {len(plan.writes)} files"):
             intend(tools, plan)
+            if plan.gateway:
+                doubt_gateway(tools)
             tools.files.replace_all(plan.writes)
     remember(tools, plan)
     if not start:
         if plan.reload:
             tools.service.reset()
         return Applied(plan, backups)
-    secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
     if plan.gateway:
         bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
     elif tools.gateway.alive().status is None:  # it was started a moment ago, by somebody else

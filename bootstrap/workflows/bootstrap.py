@@ -32,7 +32,7 @@ class Builder:
     home: PurePath
     desk: Callable[[PurePath], Desk]
     tools: Callable[[PurePath], Tools]
-    settle: Callable[[Tools], None]
+    settle: Callable[[Tools], object]
     lock: Callable[[PurePath], AbstractContextManager[object]]
     register: Callable[[PurePath], bool]
 

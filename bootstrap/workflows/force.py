@@ -4,7 +4,7 @@ Each is safe to repeat, so that recovery can run any of them again.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from bootstrap.domain import targets as target_names
 from bootstrap.domain.content import Content, Write
@@ -17,31 +17,41 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.targets import Owner, targets
 from bootstrap.ports import Switch
 from bootstrap.workflows.gateway_up import bring_up, prove
-from bootstrap.workflows.memory import intend
+from bootstrap.workflows.memory import doubt_gateway, intend
 from bootstrap.workflows.planning import make_plan
 from bootstrap.workflows.tools import NamedSecrets, Tools
 
-_TRIES = 5
-# The guard looks at the keyset at each request, so its answer follows at once; a second covers a
-# request that another worker process of LiteLLM answers.
+_TRIES = 10
+# The guard looks at the keyset at each request, so its answer follows at once; the rest is for a
+# request that another worker process of LiteLLM answers, and for a gateway that is being restarted.
 _SETTLE_S = 5.0
 _PAUSE_S = 0.05
+
+
+def admit(
+    tools: Tools, current: Secret, other: Secret | None, not_after: float | None = None
+) -> None:
+    """Write into the keyset that both keys are accepted, without asking the gateway.
+
+    Args:
+        tools: The lab and everything around it.
+        current: The key without an end.
+        other: The key that is accepted beside it, or None.
+        not_after: When that ends, epoch seconds; None for no end.
+    """
+    if other is None:
+        _write_keyset(tools, lambda keys: keys.with_current(current))
+    else:
+        _write_keyset(tools, lambda keys: keys.with_overlap(other, current, not_after))
 
 
 def accept_both(
     tools: Tools, current: Secret, other: Secret, not_after: float | None = None
 ) -> None:
-    """Make the guard accept both keys, and prove it.
-
-    Args:
-        tools: The lab and everything around it.
-        current: The key without an end.
-        other: The key that is accepted beside it.
-        not_after: When that ends, epoch seconds; None for no end.
-    """
-    _write_keyset(tools, lambda keys: keys.with_overlap(other, current, not_after))
+    """Make the guard accept both keys, see `admit`, and prove it."""
+    admit(tools, current, other, not_after)
     for key in (current, other):
-        _expect(tools, key, Verdict.ACCEPTED)
+        expect(tools, key, Verdict.ACCEPTED)
 
 
 @contextmanager
@@ -49,60 +59,79 @@ def staged(tools: Tools, secrets: NamedSecrets) -> Iterator[Switch]:
     """Stage every target that `secrets` change, but for which keys the guard accepts."""
     plan = make_plan(tools, secrets=secrets)
     intend(tools, plan)
-    with tools.files.staged(_writes(plan, keep_keyset=True)) as unit:
+    with tools.files.staged(_writes(plan)) as unit:
         yield unit
 
 
-def deploy(tools: Tools, secrets: NamedSecrets, *, keep_keyset: bool) -> Plan:
+def deploy(tools: Tools, secrets: NamedSecrets) -> None:
     """Make every target hold the key of `secrets`, and the gateway run with them.
 
-    A file that its owner changes meanwhile is merged again.
+    Which keys the guard accepts stays as it is. A file that its owner changes meanwhile is merged
+    again.
 
-    Args:
-        tools: The lab and everything around it.
-        secrets: What the targets are rendered with.
-        keep_keyset: Leave which keys the guard accepts as it is.
+    Raises:
+        ConflictError: A file was edited by hand, or is written faster than it can be merged.
     """
     for attempt in range(_TRIES):
-        plan = make_plan(tools, secrets=secrets, force=False)
-        if plan.conflicts:
-            change = plan.conflicts[0]
-            raise ConflictError(
-                f"{change.target.path} was edited by hand",
-                why=change.why,
-                fix="keyturn plan shows it",
-            )
+        plan = make_plan(tools, secrets=secrets)
+        _refuse_conflicts(plan)
         intend(tools, plan)
+        if plan.gateway:
+            doubt_gateway(tools)
         try:
-            tools.files.replace_all(_writes(plan, keep_keyset=keep_keyset))
+            tools.files.replace_all(_writes(plan))
+            break
         except ConflictError:
             if attempt == _TRIES - 1:
                 raise
-            continue
-        break
     if plan.gateway:
         bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
-    return plan
 
 
-def _writes(plan: Plan, *, keep_keyset: bool) -> list[Write]:
-    return [
-        c.write
-        for c in plan.changes
-        if c.write is not None and not (keep_keyset and c.target.owner is Owner.KEYSET)
-    ]
+def prove_targets(tools: Tools, secrets: NamedSecrets) -> Plan:
+    """Prove that every target holds the key of `secrets`, also where its owner wrote it meanwhile.
+
+    Returns the plan that shows it.
+
+    Raises:
+        ConflictError: One does not keep it.
+    """
+    for _ in range(_TRIES):
+        plan = make_plan(tools, secrets=secrets)
+        _refuse_conflicts(plan)
+        if not _writes(plan):
+            return plan
+        with suppress(ConflictError):
+            tools.files.replace_all(_writes(plan))
+    raise ConflictError(
+        "a target does not keep the new key",
+        why="its owner writes it faster than keyturn can",
+        fix="quit the running droid, then rotate again",
+    )
+
+
+def _refuse_conflicts(plan: Plan) -> None:
+    for change in plan.conflicts:
+        raise ConflictError(
+            f"{change.target.path} was edited by hand",
+            why=change.why,
+            fix=f"keyturn plan shows it; put it right, or move it away: mv {change.target.path} "
+            f"{change.target.path}.mine",
+        )
+
+
+def _writes(plan: Plan) -> list[Write]:
+    return [c.write for c in plan.changes if c.write and c.target.owner is not Owner.KEYSET]
 
 
 def prove_key(tools: Tools, key: Secret) -> None:
     """Prove that the gateway refuses no key and a made-up one, accepts `key`, and answers it."""
-    models = prove(tools, key)
-    alias = ECHO_ALIAS if ECHO_ALIAS in models else None
-    if alias is None:
+    if ECHO_ALIAS not in prove(tools, key):
         return
-    answer = tools.gateway.complete(key, alias)
+    answer = tools.gateway.complete(key, ECHO_ALIAS)
     if answer.status != 200 or not answer.text:
         raise GatewayError(
-            f"{alias} does not answer with the new key",
+            f"{ECHO_ALIAS} does not answer with the new key",
             why=describe(answer),
             fix="keyturn check --deep",
         )
@@ -115,9 +144,9 @@ def refuse_old(tools: Tools, current: Secret, old: Secret | None) -> None:
     """
     if tools.lab.guarded:
         _write_keyset(tools, lambda keys: keys.with_current(current))
-    _expect(tools, current, Verdict.ACCEPTED)
+    expect(tools, current, Verdict.ACCEPTED)
     if old is not None:
-        _expect(tools, old, Verdict.REFUSED)
+        expect(tools, old, Verdict.REFUSED)
 
 
 def _write_keyset(tools: Tools, change: Callable[[Keyset], Keyset]) -> None:
@@ -135,7 +164,7 @@ def _write_keyset(tools: Tools, change: Callable[[Keyset], Keyset]) -> None:
     tools.files.replace_all([Write(target.path, content, target.mode, expected)])
 
 
-def _expect(tools: Tools, key: Secret, wanted: Verdict) -> None:
+def expect(tools: Tools, key: Secret, wanted: Verdict) -> None:
     """Ask until the gateway gives the wanted verdict on `key`.
 
     Raises:

@@ -1,11 +1,17 @@
 """What keyturn remembers of a lab between commands: digests, never a value."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.targets import targets
-from bootstrap.workflows.planning import gateway_digest, inputs_digest, make_plan, seen
+from bootstrap.workflows.planning import (
+    gateway_digest,
+    inputs_digest,
+    render_targets,
+    seen,
+)
 from bootstrap.workflows.tools import NamedSecrets, Tools
 
 
@@ -19,6 +25,39 @@ def intend(tools: Tools, plan: Plan) -> None:
             row["next"] = change.write.content.digest
     state.update(targets=rows, inputs="")
     tools.state.save(state)
+
+
+def doubt_gateway(tools: Tools) -> None:
+    """Forget which files the running gateway has read, before those are changed.
+
+    Else a crash between the change and the restart, and then the way back to the old files, would
+    end with a gateway that runs with the new ones and is taken for up to date.
+    """
+    state = dict(tools.state.load())
+    if state.pop("gateway", None) is not None:
+        tools.state.save(state)
+
+
+def recognise(tools: Tools, secrets: NamedSecrets) -> None:
+    """Where the state was lost, remember files that are as `secrets` render them as ours.
+
+    In the middle of a rotation a target may hold the other key; without this it would look like
+    somebody else's file.
+    """
+    if tools.state.load():
+        return
+    wanted = targets(tools.lab, tools.places, tools.service.kind)
+    named = replace(tools, lab=tools.lab.with_secrets(secrets))
+    contents = render_targets(named, wanted, secrets)
+    tools.state.save(
+        {
+            "targets": {
+                target.name: {"path": str(target.path), "next": contents[target.name].digest}
+                for target in wanted
+                if target.name in contents
+            }
+        }
+    )
 
 
 def remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:
@@ -39,7 +78,6 @@ def remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:
     tools.state.save(state)
 
 
-def remember_applied(tools: Tools, secrets: NamedSecrets) -> None:
-    """Remember that every target and the gateway agree with `secrets`."""
-    plan = make_plan(tools, secrets=secrets)
+def remember_applied(tools: Tools, plan: Plan) -> None:
+    """Remember that every target and the gateway are as `plan` found them."""
     remember(tools, plan, gateway=gateway_digest(tools, plan.remember))

@@ -5,17 +5,18 @@ the other one is refused and forgotten.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bootstrap.domain.errors import LabError, RecoveryNeededError, cause_of
-from bootstrap.domain.rotation import Record, Step, is_open
+from bootstrap.domain.rotation import Record, Step, is_open, reached
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.targets import targets
-from bootstrap.workflows.force import deploy, prove_key
+from bootstrap.workflows.force import admit, deploy, prove_key, prove_targets
+from bootstrap.workflows.memory import recognise
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.rotate import finish, put_back
-from bootstrap.workflows.tools import RotationTools, Tools
+from bootstrap.workflows.tools import NamedSecrets, RotationTools, Tools
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,11 @@ class Recovered:
 
 
 def open_rotation(using: RotationTools) -> Record | None:
-    """Return the last line of the open rotation's journal, or None where there is none."""
+    """Return the last line of the open rotation's journal, or None where there is none.
+
+    Raises:
+        RecoveryNeededError: The journal is damaged.
+    """
     records = using.journal.records()
     return records[-1] if is_open(records) else None
 
@@ -59,11 +64,9 @@ def recover(
     _sweep(tools)
     if last is None:
         return Recovered("nothing")
-    waiting = last.step is Step.PROVEN and last.retire_at is not None and not abort and not now
-    if waiting and last.retire_at is not None and tools.clock.now() < last.retire_at:
-        return Recovered("waiting", last.new, last.old, last.retire_at)
+    using.vault.pin(last.store, last.copies)
     try:
-        return _settle(tools, using, last, abort)
+        return _Settling(tools, using, last).settle(abort=abort, now=now)
     except LabError as failure:
         raise RecoveryNeededError(
             f"the rotation {last.old} -> {last.new} is half done, after: {last.step.value}",
@@ -72,46 +75,80 @@ def recover(
         ) from failure
 
 
-def _settle(tools: Tools, using: RotationTools, last: Record, abort: bool) -> Recovered:
-    current, other = using.vault.current(), using.vault.other()
-    secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
-    note = _noter(tools, using, last)
-    forward = current.fingerprint() == last.new
-    if forward and not abort:
-        old = _only(other, last.old)
+class _Settling:
+    """One open rotation on its way to its end."""
+
+    def __init__(self, tools: Tools, using: RotationTools, last: Record) -> None:
+        self._tools = tools
+        self._using = using
+        self._last = last
+        self._current = using.vault.current()
+        other = using.vault.other()
+        known = (last.old, last.new)
+        self._other = other if other is not None and other.fingerprint() in known else None
+        self._secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
+
+    def settle(self, *, abort: bool, now: bool) -> Recovered:
+        """Go the way that the store shows, or back where `abort` says so."""
+        last, current = self._last, self._current.fingerprint()
+        if self._other is not None:
+            recognise(self._tools, self._with(self._other))
+        if current == last.old:
+            return self._back(self._current, self._other)
+        if abort:
+            if self._other is None:
+                raise RecoveryNeededError(
+                    "the old key is gone from the store",
+                    why="it forgets it once the new one is in force",
+                    fix="keyturn rotate --resume",
+                )
+            return self._back(self._other, self._current)
+        until = last.retire_at if last.step is Step.PROVEN and not now else None
+        if until is not None and self._tools.clock.now() < until and self._other is not None:
+            return self._wait(self._other, until)
+        return self._forward()
+
+    def _wait(self, old: Secret, until: float) -> Recovered:
+        """See to it that the old key ends by itself, whatever a crash left out.
+
+        Asks the gateway nothing: it may be down, and the command that comes next may start it.
+        """
+        admit(self._tools, self._current, old, not_after=until)
+        return Recovered("waiting", self._last.new, self._last.old, until)
+
+    def _forward(self) -> Recovered:
+        """Finish with the store's current key; go back only where it cannot be proven."""
+        secrets, old = self._with(self._current), self._other
         try:
-            with tools.progress.step("finish: the new key everywhere"):
-                deploy(tools, {**secrets, MASTER_KEY: current}, keep_keyset=False)
-                prove_key(tools, current)
-            finish(tools, using, {**secrets, MASTER_KEY: current}, old, note)
+            with self._tools.progress.step("finish: the store's key everywhere"):
+                if self._tools.lab.guarded:
+                    admit(self._tools, self._current, old)
+                deploy(self._tools, secrets)
+                prove_key(self._tools, self._current)
+                prove_targets(self._tools, secrets)
+            self._using.vault.spread(self._current)
+            finish(self._tools, self._using, secrets, old, self._note)
         except LabError:
-            if old is None or last.step in (Step.RETIRED, Step.PROVEN):
+            if old is None or reached(self._last, Step.PROVEN):
                 raise
-            with tools.progress.step("the new key cannot be proven: back to the old one"):
-                put_back(tools, using, secrets, old, current, note)
-            return Recovered("undone", last.old, last.new)
-        return Recovered("finished", last.new, last.old)
-    old, new = (other, current) if forward else (current, _only(other, last.new))
-    if old is None or old.fingerprint() != last.old:
-        raise RecoveryNeededError(
-            "the old key is gone from the store",
-            why="the slot beside the current key is empty",
-            fix="keyturn rotate --resume goes forward",
-        )
-    with tools.progress.step("undo: the old key everywhere"):
-        put_back(tools, using, secrets, old, new, note)
-    return Recovered("undone", last.old, last.new)
+            return self._back(old, self._current)
+        return Recovered("finished", self._current.fingerprint(), self._last.old)
 
+    def _back(self, old: Secret, new: Secret | None) -> Recovered:
+        with self._tools.progress.step("undo: the old key everywhere"):
+            put_back(self._tools, self._using, self._with(old), self._last, new, self._note)
+        return Recovered("undone", self._last.old, self._last.new)
 
-def _only(secret: Secret | None, fingerprint: str) -> Secret | None:
-    return secret if secret is not None and secret.fingerprint() == fingerprint else None
+    def _with(self, key: Secret) -> NamedSecrets:
+        return {**self._secrets, MASTER_KEY: key}
 
+    @property
+    def _note(self) -> Callable[[Step], None]:
+        def note(step: Step) -> None:
+            record = self._last.then(step, self._tools.clock.now())
+            self._using.journal.add(replace(record, retire_at=None))
 
-def _noter(tools: Tools, using: RotationTools, last: Record) -> Callable[[Step], None]:
-    def note(step: Step) -> None:
-        using.journal.add(Record(step, last.name, last.old, last.new, tools.clock.now()))
-
-    return note
+        return note
 
 
 def _sweep(tools: Tools) -> None:

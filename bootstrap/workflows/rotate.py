@@ -6,28 +6,32 @@ other key beside the current one, and every target is a function of the key.
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bootstrap.domain.errors import (
-    ConfigError,
     ConflictError,
-    GatewayError,
+    Interrupted,
     LabError,
     RecoveryNeededError,
     RotationUndoneError,
     cause_of,
 )
-from bootstrap.domain.probes import Verdict, describe, verdict
-from bootstrap.domain.rotation import Record, Step
+from bootstrap.domain.rotation import Record, Step, is_open, reached
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.domain.targets import Owner
-from bootstrap.workflows.force import accept_both, deploy, prove_key, refuse_old, staged
-from bootstrap.workflows.memory import remember_applied
-from bootstrap.workflows.planning import make_plan, needed_secrets, only_secrets
+from bootstrap.workflows.force import (
+    accept_both,
+    admit,
+    deploy,
+    prove_key,
+    prove_targets,
+    refuse_old,
+    staged,
+)
+from bootstrap.workflows.memory import doubt_gateway, remember_applied
+from bootstrap.workflows.planning import needed_secrets, only_secrets
+from bootstrap.workflows.preflight import preflight
 from bootstrap.workflows.tools import NamedSecrets, RotationTools, Tools
-
-_MERGE_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -61,82 +65,61 @@ def rotate(
 
     Raises:
         RotationUndoneError: Something failed; the old key is proven in force again.
-        RecoveryNeededError: Undoing failed too; `keyturn recover` goes on from the journal.
+        RecoveryNeededError: Undoing failed too, or the old key could not be retired; `keyturn
+            recover` goes on from the journal.
         LabError: Preflight failed; nothing was changed.
+        Interrupted: A signal came; `outcome` says which key is in force, proven.
     """
     with tools.progress.step("preflight: targets, store, gateway"):
         secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
-        old = secrets[MASTER_KEY]
         new = new or tools.new_key()
-        planned = _preflight(tools, using, secrets, old, new)
-    turn = _Turn(tools, using, secrets, old, new)
-    turn.note(Step.BEGUN, begin=True)
+        files = preflight(tools, using, secrets, new, grace_s)
+    turn = _Turn(tools, using, secrets, new)
     try:
         turn.put_in_force()
     except BaseException as failure:
         _undo(turn, failure)
         raise
-    turn.retire(grace_s)
-    return Rotated(old.fingerprint(), new.fingerprint(), turn.retire_at, planned)
-
-
-def _preflight(
-    tools: Tools, using: RotationTools, secrets: NamedSecrets, old: Secret, new: Secret
-) -> tuple[str, ...]:
-    """Refuse while nothing has changed; return the names of the targets that will."""
-    weak = using.weakness(new)
-    if weak:
-        raise ConfigError("the new key is not good enough", why=weak, fix="let keyturn make one")
-    if new == old:
-        raise ConfigError(
-            "the new key is the old one", why="nothing would change", fix="make another"
-        )
-    using.vault.check_writable()
-    present = make_plan(tools, secrets=secrets)
-    if present:
-        why = present.gateway or ", ".join(str(c.target.path) for c in present.drift)
-        raise ConflictError(
-            "this machine does not agree with the lab", why=why, fix="keyturn apply, then rotate"
-        )
-    trial = make_plan(tools, secrets={**secrets, MASTER_KEY: new})
-    answer = tools.gateway.models(old)
-    if verdict(answer, with_key=True) is not Verdict.ACCEPTED:
-        raise GatewayError(
-            "the gateway does not accept the key in force",
-            why=describe(answer),
-            fix="keyturn check",
-        )
-    return tuple(change.target.name for change in trial.changes)
+    _retire(turn, grace_s)
+    last = turn.last
+    return Rotated(last.old, last.new, last.retire_at, files)
 
 
 class _Turn:
-    """One rotation on its way; each method is one step of the protocol."""
+    """One rotation on its way.
+
+    Attributes:
+        last: What the journal says, or would say if nothing is written yet.
+    """
 
     def __init__(
-        self, tools: Tools, using: RotationTools, secrets: NamedSecrets, old: Secret, new: Secret
+        self, tools: Tools, using: RotationTools, secrets: NamedSecrets, new: Secret
     ) -> None:
         self.tools = tools
         self.using = using
+        self.old = secrets[MASTER_KEY]
+        self.new = new
         self.before = secrets
         self.after: NamedSecrets = {**secrets, MASTER_KEY: new}
-        self.old = old
-        self.new = new
-        self.retire_at: float | None = None
-
-    def note(self, step: Step, *, begin: bool = False) -> None:
-        """Write the journal's next line."""
-        record = Record(
-            step,
+        self.last = Record(
+            Step.BEGUN,
             MASTER_KEY,
             self.old.fingerprint(),
-            self.new.fingerprint(),
-            self.tools.clock.now(),
-            self.retire_at,
+            new.fingerprint(),
+            using.vault.store,
+            tools.clock.now(),
+            using.vault.copies,
         )
-        (self.using.journal.begin if begin else self.using.journal.add)(record)
+
+    def note(self, step: Step) -> None:
+        """Write the journal's next line."""
+        record = self.last.then(step, self.tools.clock.now())
+        (self.using.journal.begin if step is Step.BEGUN else self.using.journal.add)(record)
+        self.last = record
 
     def put_in_force(self) -> None:
         """Everything up to the proof; any failure in here is undone."""
+        self.note(Step.BEGUN)
         with self.tools.progress.step("create: new key into the store, pending"):
             self.using.vault.put(self.old, self.new)
             self.note(Step.CREATED)
@@ -146,30 +129,55 @@ class _Turn:
                 with self.tools.progress.step("overlap: the gateway accepts both keys"):
                     accept_both(self.tools, self.old, self.new)
                     self.note(Step.OVERLAPPING)
+            else:
+                doubt_gateway(self.tools)
             # A target that its owner writes meanwhile is merged again by deploying it.
             with self.tools.progress.step("switch: every target"), suppress(ConflictError):
                 unit.switch()
-        deploy(self.tools, self.after, keep_keyset=True)
+        deploy(self.tools, self.after)
         self.note(Step.SWITCHED)
         with self.tools.progress.step("promote: the new key is the store's current one"):
             self.using.vault.put(self.new, self.old)
+            self.using.vault.spread(self.new)
             self.note(Step.PROMOTED)
         with self.tools.progress.step("prove: new key accepted, an answer, no drift"):
             prove_key(self.tools, self.new)
-            _prove_targets(self.tools, self.after)
+            prove_targets(self.tools, self.after)
             self.note(Step.PROVEN)
 
     def retire(self, grace_s: float) -> None:
-        """From here on only forward: the old key ends."""
-        now = self.tools.clock.now()
-        if grace_s > 0 and self.tools.lab.guarded:
-            self.retire_at = now + grace_s
-            accept_both(self.tools, self.new, self.old, not_after=self.retire_at)
-            self.note(Step.PROVEN)
-            remember_applied(self.tools, self.after)
+        """End the old key, now or when its grace time is over. Safe to repeat."""
+        if grace_s <= 0:
+            finish(self.tools, self.using, self.after, self.old, self.note)
             return
-        finish(self.tools, self.using, self.after, self.old, self.note)
-        self.retire_at = None
+        if self.last.retire_at is None:
+            until = self.tools.clock.now() + grace_s
+            self.last = replace(self.last, retire_at=until)
+            self.note(Step.PROVEN)
+        accept_both(self.tools, self.new, self.old, not_after=self.last.retire_at)
+        remember_applied(self.tools, prove_targets(self.tools, self.after))
+
+
+def _retire(turn: _Turn, grace_s: float) -> None:
+    """Go forward, past a signal, too: the new key is proven, so there is nothing to undo.
+
+    Raises:
+        RecoveryNeededError: The old key could not be retired.
+        Interrupted: A signal came; it is done nevertheless.
+    """
+    try:
+        try:
+            turn.retire(grace_s)
+        except Interrupted as stop:
+            turn.retire(grace_s)
+            stop.outcome = f"the rotation is complete: {turn.last.new} is in force, proven"
+            raise
+    except Exception as failure:
+        raise RecoveryNeededError(
+            f"{turn.last.new} is in force and proven, but {turn.last.old} is not retired",
+            why=cause_of(failure),
+            fix="keyturn recover",
+        ) from failure
 
 
 def finish(
@@ -184,65 +192,73 @@ def finish(
         refuse_old(tools, secrets[MASTER_KEY], old)
         note(Step.RETIRED)
         using.vault.put(secrets[MASTER_KEY], None)
-        remember_applied(tools, secrets)
+        remember_applied(tools, prove_targets(tools, secrets))
         note(Step.CLOSED)
 
 
-def _prove_targets(tools: Tools, secrets: NamedSecrets) -> None:
-    """Prove that every target holds the new key, also where its owner wrote it meanwhile."""
-    for _ in range(_MERGE_TRIES):
-        plan = make_plan(tools, secrets=secrets)
-        writes = [c.write for c in plan.changes if c.write and c.target.owner is not Owner.KEYSET]
-        if plan.conflicts:
-            raise ConflictError(
-                "a target was edited while the key rotated",
-                why=plan.conflicts[0].why,
-                fix="keyturn plan shows it",
-            )
-        if not writes:
-            return
-        tools.files.replace_all(writes)
-    raise ConflictError(
-        "a target does not keep the new key",
-        why="its owner writes it faster than keyturn can",
-        fix="quit the running droid, then rotate again",
-    )
-
-
 def _undo(turn: _Turn, failure: BaseException) -> None:
-    tools, using = turn.tools, turn.using
+    """Go back to the old key; on return `failure` itself is what there is to raise.
+
+    A signal that comes meanwhile does not stop this: it is raised once, so that the second try
+    runs to its end.
+
+    Raises:
+        RotationUndoneError: It was undone.
+        RecoveryNeededError: Undoing failed.
+    """
+    if not is_open(turn.using.journal.records()):
+        return  # it failed before anything was changed
     try:
-        with tools.progress.step("undo: the old key everywhere"):
-            put_back(tools, using, turn.before, turn.old, turn.new, turn.note)
-    except BaseException as second:  # noqa: BLE001 - whatever it is, the journal stays open
+        with turn.tools.progress.step("undo: the old key everywhere"):
+            try:
+                _put_turn_back(turn)
+            except Interrupted:
+                _put_turn_back(turn)
+    except Exception as second:  # noqa: BLE001 - whatever it is, the journal stays open
         raise RecoveryNeededError(
-            "the rotation is half done",
+            f"the rotation is half done, after: {turn.last.step.value}",
             why=f"{cause_of(failure)}; undoing it failed too: {cause_of(second)}",
             fix="keyturn recover",
-        ) from None
-    if isinstance(failure, LabError):
-        raise RotationUndoneError(
-            "the rotation was undone: the old key is proven in force",
-            why=cause_of(failure),
-            fix=failure.fix,
         ) from failure
+    words = f"the rotation was undone: {turn.last.old} is in force, proven"
+    if isinstance(failure, Interrupted):
+        failure.outcome = words
+    elif isinstance(failure, Exception):
+        fix = failure.fix if isinstance(failure, LabError) else "keyturn rotate"
+        raise RotationUndoneError(words, why=cause_of(failure), fix=fix) from failure
+
+
+def _put_turn_back(turn: _Turn) -> None:
+    put_back(turn.tools, turn.using, turn.before, turn.last, turn.new, turn.note)
 
 
 def put_back(
     tools: Tools,
     using: RotationTools,
     secrets: NamedSecrets,
-    old: Secret,
+    last: Record,
     new: Secret | None,
     note: Callable[[Step], None],
 ) -> None:
     """Put the old key in force everywhere, prove it and that the new one is refused.
 
-    Safe to repeat. The store's current key is the old one again before anything else changes.
+    Safe to repeat. The store follows last, in one write: until then it still has both keys.
+
+    Args:
+        tools: The lab and everything around it.
+        using: Journal and vault.
+        secrets: With the old key.
+        last: How far the rotation has got.
+        new: The key that is given up; None where nobody knows it any more.
+        note: Writes the journal's next line.
     """
-    using.vault.put(old, new)
-    deploy(tools, {**secrets, MASTER_KEY: old}, keep_keyset=True)
+    old = secrets[MASTER_KEY]
+    if tools.lab.guarded and new is not None:
+        admit(tools, old, new)
+    deploy(tools, secrets)
     refuse_old(tools, old, new)
     using.vault.put(old, None)
-    remember_applied(tools, {**secrets, MASTER_KEY: old})
+    if reached(last, Step.SWITCHED):  # before that, no copy has been written
+        using.vault.spread(old)
+    remember_applied(tools, prove_targets(tools, secrets))
     note(Step.UNDONE)

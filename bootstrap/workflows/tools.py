@@ -51,6 +51,7 @@ class Tools:
         new_key: Makes a fresh random key.
         known: Makes a mask for some secrets.
         ping_redis: (host, port, password) -> None if well, else what is wrong.
+        deployed_key: Returns the key that the env file for shells holds, or None.
     """
 
     lab: Lab
@@ -70,6 +71,7 @@ class Tools:
     new_key: Callable[[], Secret]
     known: Callable[[Mapping[str, Secret]], KnownMask]
     ping_redis: Callable[[str, int, Secret | None], str | None]
+    deployed_key: Callable[[], Secret | None] = lambda: None
 
     @property
     def program(self) -> PurePath:
@@ -93,6 +95,20 @@ class Journal(Protocol):
 class Vault(Protocol):
     """Where the rotated secret lives, with a slot for the other key of a rotation beside it."""
 
+    @property
+    def store(self) -> str:
+        """The reference of the source that holds the key in force."""
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """References of the further writable sources that hold a copy of it."""
+
+    def pin(self, store: str, copies: Sequence[str]) -> None:
+        """Take these places, as an open rotation's journal names them, whatever is found now.
+
+        Else a keyring that is locked today would make a stale copy look like the store.
+        """
+
     def check_writable(self) -> None:
         """Refuse now what could not be written later.
 
@@ -109,8 +125,11 @@ class Vault(Protocol):
     def put(self, current: Secret, other: Secret | None) -> None:
         """Store both, all or nothing where the store can do that; None empties the slot.
 
-        Copies of the key in further writable sources follow `current`.
+        Where it cannot, both keys are stored somewhere at every moment in between.
         """
+
+    def spread(self, current: Secret) -> None:
+        """Make the copies follow."""
 
 
 @dataclass(frozen=True)

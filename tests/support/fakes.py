@@ -408,9 +408,8 @@ def make_tools(
         folder.mkdir(mode=0o700, exist_ok=True)
     (root / "lab.toml").write_text(lab_text)
     lab = parse_lab(lab_text, PurePath(root), profile)
-    held = {INTERNAL_KEY: INTERNAL} | (
-        {MASTER_KEY: MASTER, SALT_KEY: SALT} if secrets is None else secrets
-    )
+    held = {MASTER_KEY: MASTER, SALT_KEY: SALT} if secrets is None else dict(secrets)
+    held.setdefault(INTERNAL_KEY, INTERNAL)
     providers = {
         "sops": MemoryProvider(
             "sops", {f"sops:{STORE}#{name}": value for name, value in held.items()}, root / STORE

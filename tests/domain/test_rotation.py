@@ -1,0 +1,52 @@
+"""The states of a rotation as data."""
+
+import pytest
+
+from bootstrap.domain.rotation import Record, Step, is_open, reached
+
+BEGUN = Record(Step.BEGUN, "KEY", "11111111", "22222222", "sops:a.env#KEY", 1.5)
+
+
+def test_a_record_survives_the_way_through_json() -> None:
+    record = Record(
+        Step.PROVEN, "KEY", "11111111", "22222222", "keyring:k#KEY", 1.25, ("sops:a#KEY",), 9.5
+    )
+    assert Record.from_dict(record.to_dict()) == record
+    assert Record.from_dict(BEGUN.to_dict()) == BEGUN
+
+
+def test_times_are_kept_to_the_millisecond() -> None:
+    assert BEGUN.then(Step.CREATED, 2.00049).to_dict()["at"] == 2.0
+
+
+@pytest.mark.parametrize("missing", BEGUN.to_dict())
+def test_a_record_without_one_of_its_parts_is_none(missing: str) -> None:
+    data = BEGUN.to_dict()
+    del data[missing]
+    with pytest.raises(KeyError):
+        Record.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("step", "dancing"), ("at", "noon"), ("at", None), ("copies", None)]
+)
+def test_a_record_with_a_part_of_another_kind_is_none(part: str, value: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Record.from_dict({**BEGUN.to_dict(), part: value})
+
+
+@pytest.mark.parametrize("step", Step)
+def test_a_rotation_is_open_until_it_is_closed_or_undone(step: Step) -> None:
+    assert is_open([BEGUN, BEGUN.then(step, 2.0)]) == (step not in (Step.CLOSED, Step.UNDONE))
+
+
+def test_no_rotation_is_open_where_there_was_none() -> None:
+    assert not is_open([])
+
+
+def test_a_rotation_has_reached_its_last_step_and_those_before() -> None:
+    switched = BEGUN.then(Step.SWITCHED, 2.0)
+    assert reached(switched, Step.CREATED)
+    assert reached(switched, Step.SWITCHED)
+    assert not reached(switched, Step.PROMOTED)
+    assert not reached(BEGUN.then(Step.UNDONE, 2.0), Step.BEGUN)

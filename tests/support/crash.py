@@ -1,0 +1,307 @@
+"""Kill a rotation, or make the disk fail, at any of its system calls; then see what is left.
+
+`keyturn rotate` runs under strace, which kills it, signals it or makes one system call fail. The
+key that it shall put in force comes by standard input, so that both keys are known here. Between
+two points nothing is put back but what `keyturn recover` puts back.
+"""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap.adapters.entropy import new_key
+from bootstrap.adapters.gateway import HttpGateway
+from bootstrap.domain.secret import Secret
+from support import labs, leaks
+from support.sops_lab import REAL_SOPS
+
+MUTATING = (
+    "write", "pwrite64", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat",
+    "fsync", "fdatasync", "ftruncate", "truncate", "fchmod", "chmod", "fchown", "mkdir", "mkdirat",
+    "symlink", "openat",
+)  # fmt: skip
+# What real disks say; each is tried at every call that can say it.
+FAILURES = {
+    "write": ("ENOSPC", "EIO"),
+    "fsync": ("EIO", "ENOSPC"),
+    "rename": ("EACCES", "EIO", "ENOSPC"),
+    "link": ("EACCES", "ENOSPC"),
+    "unlink": ("EACCES",),
+    "openat": ("ENOSPC", "EACCES"),
+    "fchmod": ("EIO",),
+}
+_CALL = re.compile(r"^(\w+)\((.*)$")
+SETTINGS = """\
+// my settings: do not touch
+{
+  "model": "custom:other-1",   "logoAnimation": "off",
+  "customModels": [
+    {"id": "custom:other-1", "model": "other", "displayName": "Other", "baseUrl": "https://other.invalid/v1",
+     "apiKey": "sk-test-somebody-elses-0123456789", "provider": "generic-chat-completion-api"} // mine
+  ],
+  "trustedFolders": {"/somewhere": {"trustedAt": "2026-01-01T00:00:00.000Z"}}
+}
+"""
+LEGACY = (
+    '{"custom_models": [{"model": "mine", "base_url": "https://mine.invalid", "api_key": "k"}]}\n'
+)
+SOURCES = "".join(
+    f'[secrets.{name}]\nsources = ["sops:{labs.STORE}#{name}"]\n'
+    for name in ("LITELLM_MASTER_KEY", "LITELLM_SALT_KEY", "KEYTURN_INTERNAL_KEY")
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One system call of a good run.
+
+    Attributes:
+        name: Its name.
+        number: Which of that name it was in that process, from 1.
+        text: Its arguments as strace shows them.
+    """
+
+    name: str
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """What to do to a rotation.
+
+    Attributes:
+        call: The system call before which it happens.
+        what: `signal=KILL`, `error=ENOSPC` and the like, as strace has it.
+        onwards: At all later calls of that name, too.
+    """
+
+    call: Call
+    what: str
+    onwards: bool = False
+
+    def __str__(self) -> str:
+        more = "+" if self.onwards else ""
+        return f"{self.what} at {self.call.name} {self.call.number}{more}: {self.call.text[:120]}"
+
+
+def make(folder: Path, home: Path) -> labs.CliLab:
+    """Return a bootstrapped lab with other people's content in the files that it shares."""
+    lab = labs.make(folder, home, write=False)
+    lab.write(more=SOURCES)
+    factory = Path(lab.places.factory)
+    factory.mkdir(mode=0o700)
+    (factory / "settings.json").write_text(SETTINGS)
+    (factory / "config.json").write_text(LEGACY)
+    (Path(lab.places.config) / "lab-secrets").mkdir(parents=True, mode=0o700)
+    (Path(lab.places.config) / "lab-secrets" / "mine.env").write_text("A=1\n")
+    lab.ok("bootstrap", str(lab.root))
+    return lab
+
+
+def value_for_stdin() -> str:
+    """Return a new key."""
+    return new_key().reveal()
+
+
+class Crash:
+    """A lab in which rotations are disturbed again and again.
+
+    Attributes:
+        lab: The lab.
+        key: The key in force, as the last verification found it.
+    """
+
+    def __init__(self, lab: labs.CliLab) -> None:
+        self.lab = lab
+        self.key = lab.key
+        self._gateway = HttpGateway(f"http://127.0.0.1:{lab.port}")
+        self._log = lab.root.parent / "strace"
+        self._foreign = self._foreign_bytes()
+
+    def calls(self) -> list[Call]:
+        """Return the file-changing system calls of a good rotation, in order."""
+        code, new = self.rotate()
+        assert code == 0
+        self.verify(new)
+        counts: dict[str, int] = {}
+        found = []
+        for line in self._log.read_text().splitlines():
+            match = _CALL.match(line)
+            if match is None:
+                continue
+            name, text = match[1], match[2]
+            counts[name] = counts.get(name, 0) + 1
+            if _changes_files(name, text):
+                found.append(Call(name, counts[name], text))
+        return found
+
+    def rotate(
+        self, point: Point | None = None, env: dict[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Rotate, disturbed at `point`; return the exit status (-N for signal N) and the new key."""
+        new = value_for_stdin()
+        argv = ["strace", "-y", "-s", "80", "-o", str(self._log), "-e", "signal=none"]
+        argv += ["-e", f"trace={','.join(MUTATING)}"]
+        if point is not None:
+            number = f"{point.call.number}{'+' if point.onwards else ''}"
+            argv += ["-e", f"inject={point.call.name}:{point.what}:when={number}"]
+        # -B: its own byte code files are none of the product's writes.
+        argv += [sys.executable, "-B", "-m", "bootstrap", "rotate", "-q", "--value-stdin"]
+        child = subprocess.Popen(
+            argv,
+            cwd=self.lab.root,
+            env=self.lab.environment(**(env or {})),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        out, err = child.communicate(new.encode(), timeout=90)
+        self.lab.said += [out.decode(), err.decode()]
+        return child.returncode, new
+
+    def recover(self) -> None:
+        """Recover, and prove that doing it again changes nothing."""
+        ran = self.lab.call("recover", "-q")
+        assert ran.code == 0, ran.err
+        before = self._stamps()
+        assert self.lab.call("recover", "-q").code == 0
+        assert self._stamps() == before
+
+    def verify(self, new: str) -> None:
+        """Prove that exactly one of both keys is in force, everywhere, and nothing else changed."""
+        old, stored = self.key, self.lab.key
+        assert stored in (old, new), "the store holds a third key"
+        refused = new if stored == old else old
+        assert self.accepts(stored), "the stored key is not accepted"
+        assert not self.accepts(refused), "both keys are accepted"
+        assert self.lab.env_file.read_text().count(stored) == 1
+        assert self.lab.settings.read_text().count(stored) == 1
+        plan = self.lab.call("plan", "--exit-code")
+        assert plan.code == 0, plan.out + plan.err
+        self.key = stored
+        assert self._foreign_bytes() == self._foreign, "somebody else's bytes changed"
+        self._find_leaks(refused)
+
+    def accepts(self, key: str) -> bool:
+        """Ask the gateway."""
+        return self._gateway.models(Secret(key)).status == 200
+
+    def _find_leaks(self, refused: str) -> None:
+        lab = self.lab
+        roots = (lab.root, lab.home)
+        texts = {f"run {number}": text for number, text in enumerate(lab.said) if text}
+        assert leaks.find(refused, roots, texts=texts) == []
+        allowed = (lab.env_file, lab.settings)
+        assert leaks.find(self.key, roots, texts=texts, allowed=allowed) == []
+        strays = [
+            p for root in roots for p in root.rglob(".*.tmp") if "state/keyturn" not in str(p)
+        ]
+        assert [p for p in strays if p.parent != lab.store.parent] == []  # those are ciphertext
+        lab.said.clear()
+
+    def _foreign_bytes(self) -> dict[str, bytes]:
+        """Return what is not ours in the files that we share, and all that is none of ours."""
+        lab = self.lab
+        settings = lab.settings.read_text().replace(self.key, "<ours>")
+        other = {
+            str(path): path.read_bytes()
+            for path in (
+                lab.settings.with_name("config.json"),
+                lab.env_file.with_name("mine.env"),
+                lab.file,
+                lab.root / ".sops.yaml",
+                lab.root / ".envrc",
+                lab.root / ".gitignore",
+            )
+        }
+        return other | {"settings": settings.encode()}
+
+    def _stamps(self) -> dict[str, tuple[int, int, int]]:
+        """Return inode and times of every file, but for the lock and what the gateway writes."""
+        own = ("lock", "gateway.log", "supervisor.json", "supervisor.lock")
+        return {
+            str(path): (found.st_ino, found.st_mtime_ns, found.st_size)
+            for root in (self.lab.root, self.lab.home)
+            for path in sorted(root.rglob("*"))
+            if path.is_file() and path.name not in own
+            for found in [path.stat()]
+        }
+
+    def survive(self, point: Point) -> str:
+        """Disturb one rotation at `point`, recover, verify; return what happened, for reports."""
+        code, new = self.rotate(point)
+        self.judge(code, new)
+        return str(code)
+
+    def judge(self, code: int, new: str) -> None:
+        """Prove that the exit status told the truth, then recover and verify."""
+        if code == 0:
+            assert self.lab.key == new
+        elif code in (1, 5, 130, 143):
+            assert self.lab.key == self.key
+            assert self.accepts(self.key)
+            assert not self.accepts(new)
+        else:
+            assert code in (6, -signal.SIGKILL), f"exit status {code}: {self.lab.said[-1][-600:]}"
+        self.recover()
+        self.verify(new)
+
+
+def _changes_files(name: str, text: str) -> bool:
+    """Tell whether a call changes the file system, going by strace's text of it."""
+    if name == "openat":
+        return "O_CREAT" in text or "O_TRUNC" in text
+    if name in ("write", "pwrite64", "fsync", "ftruncate", "fchmod", "fchown"):
+        return bool(re.match(r"\d+</(?!dev/|proc/)", text))
+    return not re.search(r"= -1 E(NOENT|EXIST)", text)
+
+
+def kills(calls: Sequence[Call]) -> Iterator[Point]:
+    """Return a kill before every call."""
+    return (Point(call, "signal=KILL") for call in calls)
+
+
+def failures(calls: Sequence[Call]) -> Iterator[Point]:
+    """Return every failure of every call, once."""
+    for call in calls:
+        for error in FAILURES.get(call.name, ()):
+            yield Point(call, f"error={error}")
+
+
+def write_sops(folder: Path, at: int, mode: str, *, alone: bool) -> dict[str, str]:
+    """Write a sops that dies at its call number `at`, and return the variables that choose it.
+
+    Args:
+        folder: Where; its counter starts anew.
+        at: Which call, from 1.
+        mode: `before` it does anything, `empty` after it has emptied the file it writes to, `after`
+            all is done.
+        alone: keyturn lives on; else it is killed first.
+    """
+    folder.mkdir(exist_ok=True)
+    count, script = folder / "count", folder / "sops"
+    count.write_text("0")
+    killed = "" if alone else "kill -9 $PPID\n"
+    body = {
+        "before": f"{killed}kill -9 $$",
+        "empty": f"{killed}for last; do file=$before; before=$last; done\n"
+        '[ -f "$file" ] && : >"$file"\n[ -f "$before" ] && : >"$before"\nkill -9 $$',
+        "after": f'{REAL_SOPS} "$@"\n{killed}kill -9 $$',
+    }[mode]
+    script.write_text(
+        f"#!/bin/sh\nn=$(($(cat {count}) + 1)); echo $n >{count}\n"
+        f'[ $n = {at} ] || exec {REAL_SOPS} "$@"\n{body}\n'
+    )
+    script.chmod(0o755)
+    return {"KEYTURN_SOPS": str(script)}
+
+
+def sops_calls(folder: Path) -> int:
+    """Return how often the sops of `write_sops` was called."""
+    return int((folder / "count").read_text())

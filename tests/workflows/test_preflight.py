@@ -1,0 +1,113 @@
+"""What a rotation refuses before anything is changed."""
+
+from pathlib import Path
+
+import pytest
+
+from bootstrap.domain import targets as names
+from bootstrap.domain.errors import (
+    ConfigError,
+    ConflictError,
+    GatewayError,
+    LabError,
+    ProviderUnavailableError,
+)
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import INTERNAL_KEY, MASTER_KEY, SALT_KEY
+from bootstrap.workflows.rotate import rotate
+from support.fakes import LAB, MASTER
+from support.rotation_fakes import HELD, NEW, PLAIN, World, make_world
+
+NO_SALT = {name: value for name, value in HELD.items() if name != SALT_KEY}
+SALT_OPTIONAL = f"[secrets.{SALT_KEY}]\noptional = true\n"
+DATABASE = "[secrets.DATABASE_URL]\noptional = true\n"
+CONFIG = "litellm/config.yaml.j2"
+
+
+def refused(world: World, new: str = NEW, grace_s: float = 0.0) -> LabError:
+    with pytest.raises(LabError) as caught:
+        rotate(world.tools, world.using, new=Secret(new), grace_s=grace_s)
+    assert caught.value.exit_code == 1
+    assert world.steps == []
+    assert world.store.puts == []
+    return caught.value
+
+
+def test_a_weak_key(tmp_path: Path) -> None:
+    assert "good enough" in refused(make_world(tmp_path), "sk-1234").what
+
+
+def test_the_key_in_force(tmp_path: Path) -> None:
+    assert "is the old one" in refused(make_world(tmp_path), MASTER).what
+
+
+def test_drift(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.path(names.ENV_FILE).unlink()
+    error = refused(world)
+    assert isinstance(error, ConflictError)
+    assert "litellm.env: missing" in error.why
+
+
+def test_a_keyset_that_others_may_write(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.path(names.KEYSET).chmod(0o666)
+    assert "mode is 0666" in refused(world).why
+
+
+def test_a_gateway_that_does_not_run(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.tools.service.stop()
+    assert "it is not running" in refused(world).why
+
+
+def test_a_gateway_that_refuses_the_key_in_force(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.gateway.refuses = {MASTER}
+    assert isinstance(refused(world), GatewayError)
+
+
+def test_a_source_that_keyturn_cannot_write(tmp_path: Path) -> None:
+    lab = LAB + f'[secrets.{MASTER_KEY}]\nsources = ["env:{MASTER_KEY}"]\n'
+    error = refused(make_world(tmp_path, lab, environ={MASTER_KEY: MASTER}))
+    assert isinstance(error, ProviderUnavailableError)
+    assert "env:LITELLM_MASTER_KEY" in error.what
+
+
+def test_a_grace_time_without_the_guard(tmp_path: Path) -> None:
+    assert isinstance(refused(make_world(tmp_path, PLAIN), grace_s=5.0), ConfigError)
+
+
+def test_a_database_that_the_master_key_encrypts(tmp_path: Path) -> None:
+    world = make_world(tmp_path, PLAIN + SALT_OPTIONAL + DATABASE, held=NO_SALT)
+    error = refused(world)
+    assert f"has a database and no {SALT_KEY}" in error.what
+    assert f"the value of {MASTER_KEY} as {SALT_KEY}" in error.fix
+
+
+def test_a_database_that_the_internal_key_encrypts(tmp_path: Path) -> None:
+    world = make_world(tmp_path, LAB + SALT_OPTIONAL + DATABASE, held=NO_SALT)
+    assert f"the value of {INTERNAL_KEY} as {SALT_KEY}" in refused(world).fix
+
+
+def test_a_database_that_an_own_template_names(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "templates" / CONFIG
+    own = tmp_path / "lab" / "templates" / CONFIG
+    own.parent.mkdir(parents=True)
+    own.write_text(
+        shipped.read_text() + '{% raw %}{% endraw %}\n  database_url: "postgresql://db"\n'
+    )
+    world = make_world(tmp_path, LAB + SALT_OPTIONAL, held=NO_SALT)
+    assert "has a database" in refused(world).what
+
+
+def test_a_database_with_a_salt_key_is_no_obstacle(tmp_path: Path) -> None:
+    world = make_world(tmp_path, LAB + DATABASE)
+    rotate(world.tools, world.using, new=Secret(NEW))
+    assert world.in_force(NEW, MASTER)
+
+
+def test_no_salt_key_without_a_database_is_no_obstacle(tmp_path: Path) -> None:
+    world = make_world(tmp_path, LAB + SALT_OPTIONAL, held=NO_SALT)
+    rotate(world.tools, world.using, new=Secret(NEW))
+    assert world.in_force(NEW, MASTER)
