@@ -1,5 +1,7 @@
 """What each client has to do next, in words that can be pasted. Never a value."""
 
+import shlex
+
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret_spec import MASTER_KEY
@@ -26,7 +28,7 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
     if "openwebui" in served:
         steps.append(("OpenWebUI", f"API base {url}/v1, key from: {keyturn} get {MASTER_KEY}"))
     if lab.switches.envrc:
-        steps.append(("shell", f"cd {lab.root} && direnv allow"))
+        steps.append(("shell", f"cd {shlex.quote(str(lab.root))} && direnv allow"))
     steps.append(
         (
             "CI",

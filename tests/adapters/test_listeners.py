@@ -1,3 +1,5 @@
+"""Who listens on a port, and whose process it is: asked of real sockets and processes."""
+
 import os
 import socket
 import subprocess

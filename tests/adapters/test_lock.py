@@ -1,3 +1,5 @@
+"""One keyturn at a time: the lock of a lab, across processes and after a crash."""
+
 import os
 import stat
 import subprocess

@@ -1,3 +1,5 @@
+"""The first termination signal raises, later ones wait, and handlers are put back."""
+
 import os
 import signal
 import threading

@@ -58,7 +58,7 @@ backend = "real"
 password = "REDIS_PASSWORD"
 """
 NAMES = frozenset(
-    {"LITELLM_MASTER_KEY", "LITELLM_SALT_KEY", "CLOUD_KEY", "OPENAI_KEY", "REDIS_PASSWORD"}
+    {"KEYTURN_INTERNAL_KEY", "LITELLM_SALT_KEY", "CLOUD_KEY", "OPENAI_KEY", "REDIS_PASSWORD"}
 )
 
 
@@ -148,8 +148,17 @@ def test_a_redis_is_used_as_the_cache(text: str, password: str | None) -> None:
     assert settings["cache_params"].get("password") == password
 
 
-def test_the_master_key_is_a_reference() -> None:
-    assert general_settings(lab_of()) == {"master_key": "os.environ/LITELLM_MASTER_KEY"}
+def test_under_the_guard_litellm_gets_a_master_key_that_no_client_holds() -> None:
+    assert general_settings(lab_of()) == {
+        "master_key": "os.environ/KEYTURN_INTERNAL_KEY",
+        "custom_auth": "keyturn_guard.user_api_key_auth",
+        "custom_auth_run_common_checks": True,
+    }
+
+
+def test_without_the_guard_the_master_key_is_a_reference() -> None:
+    lab = parse_lab('[gateway]\nauth = "master-key"\n', PurePath("/lab"))
+    assert general_settings(lab) == {"master_key": "os.environ/LITELLM_MASTER_KEY"}
 
 
 # YAML

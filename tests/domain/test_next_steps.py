@@ -18,7 +18,7 @@ def steps(lab_text: str) -> dict[str, str]:
 def test_each_client_that_the_lab_serves_gets_its_words() -> None:
     found = steps("[gateway]\nport = 4123\n")
     assert list(found) == ["droid", "Claude Code", "OpenWebUI", "shell", "CI"]
-    assert "custom:keyturn-lab-echo" in found["droid"]
+    assert "custom:lab-echo" in found["droid"]
     assert "ANTHROPIC_BASE_URL=http://127.0.0.1:4123 " in found["Claude Code"]
     assert '"$(/usr/bin/keyturn get LITELLM_MASTER_KEY)"' in found["Claude Code"]
     assert "http://127.0.0.1:4123/v1" in found["OpenWebUI"]

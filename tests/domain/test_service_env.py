@@ -1,3 +1,5 @@
+"""What the gateway's environment holds and lacks, and how words stand in a unit file."""
+
 import pytest
 
 from bootstrap.domain.errors import ConfigError
