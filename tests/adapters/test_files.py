@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bootstrap.adapters import disk
 from bootstrap.adapters import files as module
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.domain.content import Content, Write, digest_of
@@ -154,7 +155,7 @@ def test_whichever_system_call_fails_all_files_are_old_or_all_are_new(
 def test_whichever_line_a_signal_interrupts_all_files_are_old_or_all_are_new(
     folders: Iterator[Folder],
 ) -> None:
-    watched = {module.__file__, contextlib.__file__}
+    watched = {module.__file__, disk.__file__, contextlib.__file__}
     number, done = 0, False
     while not done:
         number += 7  # every line would take half a minute
@@ -371,7 +372,7 @@ class TestReplaceAll:
         monkeypatch.setattr(os, "link", refuse)
         with pytest.MonkeyPatch.context() as patch:
             bad_sync = Bomb(1, OSError(errno.EIO, ""))
-            patch.setattr(module, "_sync_folder", bad_sync._guard(module._sync_folder))
+            patch.setattr(module, "sync_folder", bad_sync._guard(disk.sync_folder))
             bad_sync.left = 3  # the two new folders' parents come first
             with pytest.raises(TargetError):
                 LocalFiles().replace_all(folder.writes)

@@ -1,0 +1,149 @@
+"""Single moves on the disk that `files.py` and others put together: stage, read, sweep, sync.
+
+Nothing here decides what to write.
+"""
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
+
+from bootstrap.domain.errors import LabError, TargetError
+
+_MARK = ".keyturn-"
+_MOST_BYTES = 64 * 1024 * 1024
+_CHUNK_BYTES = 1024 * 1024
+
+
+def stage(real: Path, data: bytes, mode: int) -> Path:
+    """Write `data` beside `real`, on disk, readable by nobody else at any moment."""
+    temporary = beside(real)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        handle = os.open(temporary, flags, 0o600)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(handle, left) :]
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except BaseException:
+        remove(temporary)
+        raise
+    return temporary
+
+
+def read(path: PurePath, real: Path) -> tuple[bytes, int] | None:
+    """Return the bytes and the permission bits of the file at `real`; None if there is none.
+
+    Never waits for a pipe, and never reads a device.
+
+    Raises:
+        TargetError: It is no regular file, or too big; calls it `path`.
+        OSError: It cannot be read.
+    """
+    try:
+        handle = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise TargetError(
+                f"{path} is not a file",
+                why="a folder or a device stands there",
+                fix=f"move it away: mv {path} {path}.old",
+            )
+        if found.st_size > _MOST_BYTES:
+            raise TargetError(
+                f"{path} is too big",
+                why=f"it has {found.st_size} bytes, 64 MiB is the limit",
+                fix=f"look what is in it: head -c 1000 {path}",
+            )
+        chunks = iter(lambda: os.read(handle, _CHUNK_BYTES), b"")
+        return b"".join(chunks), stat.S_IMODE(found.st_mode)
+    finally:
+        os.close(handle)
+
+
+def beside(real: Path) -> Path:
+    """Return a new name in the same folder, which `sweep` will know again."""
+    return real.with_name(f"{_prefix(real)}{secrets.token_hex(6)}.tmp")
+
+
+def _prefix(real: Path) -> str:
+    return f".{real.name[:200]}{_MARK}"
+
+
+def sweep(real: Path) -> None:
+    """Remove what a killed run left beside `real`; the lab's lock keeps the living out."""
+    for leftover in real.parent.glob(f"{_glob_safe(_prefix(real))}*.tmp"):
+        remove(leftover)
+
+
+def _glob_safe(text: str) -> str:
+    import glob
+
+    return glob.escape(text)
+
+
+def make_folders(folder: Path) -> None:
+    """Make what is missing of `folder`, 0700 and on disk."""
+    missing = [step for step in (folder, *folder.parents) if not step.exists()]
+    for step in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            step.mkdir(mode=0o700)
+        sync_folder(step.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` last."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Remove a file of ours, whatever happens."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def explained(path: PurePath) -> Iterator[None]:
+    """Turn an OSError in the block into a TargetError about `path`."""
+    try:
+        yield
+    except LabError:
+        raise
+    except OSError as error:
+        raise explain(path, "written", error) from None
+
+
+_FIXES: dict[str, Callable[[PurePath], str]] = {
+    "ENOSPC": lambda path: f"make room: df -h {path.parent}",
+    "EDQUOT": lambda path: f"make room: quota; df -h {path.parent}",
+    "EACCES": lambda path: f"look at the folder: ls -ld {path.parent}",
+    "EROFS": lambda path: f"the file system is read-only: mount | grep {path.anchor}",
+}
+
+
+def explain(path: PurePath, verb: str, error: OSError) -> TargetError:
+    """Return a TargetError about `path`; `verb` is `read` or `written`."""
+    import errno
+
+    name = errno.errorcode.get(error.errno or 0, "")
+    fix = _FIXES[name](path) if name in _FIXES else f"ls -la {path.parent}"
+    done = "read" if verb == "read" else "written; every file is as it was"
+    return TargetError(f"{path} cannot be {done}", why=words(error), fix=fix)
+
+
+def words(error: OSError) -> str:
+    """Return what the system says of an error, in lower case."""
+    return os.strerror(error.errno or 0).lower()
