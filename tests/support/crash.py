@@ -5,6 +5,8 @@ key that it shall put in force comes by standard input, so that both keys are kn
 two points nothing is put back but what `keyturn recover` puts back.
 """
 
+import json
+import os
 import re
 import signal
 import subprocess
@@ -16,8 +18,9 @@ from pathlib import Path
 from bootstrap.adapters.entropy import new_key
 from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.domain.secret import Secret
-from support import labs, leaks
+from support import homes, labs, leaks
 from support.sops_lab import REAL_SOPS
+from support.waiting import until
 
 MUTATING = (
     "write", "pwrite64", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat",
@@ -40,8 +43,9 @@ SETTINGS = """\
 {
   "model": "custom:other-1",   "logoAnimation": "off",
   "customModels": [
-    {"id": "custom:other-1", "model": "other", "displayName": "Other", "baseUrl": "https://other.invalid/v1",
-     "apiKey": "sk-test-somebody-elses-0123456789", "provider": "generic-chat-completion-api"} // mine
+    {"id": "custom:other-1", "model": "other", "displayName": "Other",
+     "baseUrl": "https://other.invalid/v1", "apiKey": "sk-test-somebody-elses-0123456789",
+     "provider": "generic-chat-completion-api"} // mine
   ],
   "trustedFolders": {"/somewhere": {"trustedAt": "2026-01-01T00:00:00.000Z"}}
 }
@@ -103,9 +107,35 @@ def make(folder: Path, home: Path) -> labs.CliLab:
     return lab
 
 
-def value_for_stdin() -> str:
-    """Return a new key."""
-    return new_key().reveal()
+class _Nursery:
+    """The process that starts the rotations, see `support.crash_nursery`."""
+
+    def __init__(self, lab: labs.CliLab, stdin: Path, output: Path) -> None:
+        # -B: its own byte code files are none of the product's writes.
+        self._process = subprocess.Popen(
+            [sys.executable, "-B", "-m", "support.crash_nursery", str(stdin), str(output)],
+            cwd=lab.root,
+            env=lab.environment(PYTHONPATH=f"{homes.REPOSITORY}:{homes.REPOSITORY / 'tests'}"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.hear() == "ready"
+
+    def tell(self, line: str) -> None:
+        """Send a line."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def hear(self) -> str:
+        """Return the next line."""
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate(timeout=20)
 
 
 class Crash:
@@ -120,11 +150,13 @@ class Crash:
         self.lab = lab
         self.key = lab.key
         self._gateway = HttpGateway(f"http://127.0.0.1:{lab.port}")
-        self._log = lab.root.parent / "strace"
+        work = lab.root.parent
+        self._log, self._stdin, self._output = (work / f"crash-{n}" for n in ("trace", "in", "out"))
+        self._nursery = _Nursery(lab, self._stdin, self._output)
         self._foreign = self._foreign_bytes()
 
     def calls(self) -> list[Call]:
-        """Return the file-changing system calls of a good rotation, in order."""
+        """Rotate undisturbed, and return the file-changing system calls of that, in order."""
         code, new = self.rotate()
         assert code == 0
         self.verify(new)
@@ -143,27 +175,32 @@ class Crash:
     def rotate(
         self, point: Point | None = None, env: dict[str, str] | None = None
     ) -> tuple[int, str]:
-        """Rotate, disturbed at `point`; return the exit status (-N for signal N) and the new key."""
-        new = value_for_stdin()
+        """Rotate, disturbed at `point`; return the exit status, -N for signal N, and the key."""
+        new = new_key().reveal()
+        self._stdin.write_text(new)
+        self._nursery.tell(json.dumps(env or {}))
+        pid = int(self._nursery.hear())
+        self._stdin.unlink()  # it is open there by now; the key must not be found here later
+        strace = self._attach(pid, point)
+        os.kill(pid, signal.SIGCONT)
+        code = int(self._nursery.hear())
+        strace.wait(20)
+        self.lab.said.append(self._output.read_text())
+        return code, new
+
+    def _attach(self, pid: int, point: Point | None) -> "subprocess.Popen[bytes]":
         argv = ["strace", "-y", "-s", "80", "-o", str(self._log), "-e", "signal=none"]
-        argv += ["-e", f"trace={','.join(MUTATING)}"]
+        argv += ["-e", f"trace={','.join(MUTATING)}", "-p", str(pid)]
         if point is not None:
             number = f"{point.call.number}{'+' if point.onwards else ''}"
             argv += ["-e", f"inject={point.call.name}:{point.what}:when={number}"]
-        # -B: its own byte code files are none of the product's writes.
-        argv += [sys.executable, "-B", "-m", "bootstrap", "rotate", "-q", "--value-stdin"]
-        child = subprocess.Popen(
-            argv,
-            cwd=self.lab.root,
-            env=self.lab.environment(**(env or {})),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        out, err = child.communicate(new.encode(), timeout=90)
-        self.lab.said += [out.decode(), err.decode()]
-        return child.returncode, new
+        strace = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: "TracerPid:\t0" not in Path(f"/proc/{pid}/status").read_text(), "strace")
+        return strace
+
+    def close(self) -> None:
+        """End what starts the rotations."""
+        self._nursery.close()
 
     def recover(self) -> None:
         """Recover, and prove that doing it again changes nothing."""
@@ -234,23 +271,33 @@ class Crash:
         }
 
     def survive(self, point: Point) -> str:
-        """Disturb one rotation at `point`, recover, verify; return what happened, for reports."""
+        """Disturb one rotation at `point`, recover, verify; return the exit status."""
         code, new = self.rotate(point)
-        self.judge(code, new)
-        return str(code)
+        return self.judge(code, new)
 
-    def judge(self, code: int, new: str) -> None:
-        """Prove that the exit status told the truth, then recover and verify."""
+    def survive_sops(self, at: int, mode: str, *, alone: bool) -> str:
+        """Rotate with a sops that dies, see `write_sops`; return the exit status."""
+        code, new = self.rotate(
+            env=write_sops(self.lab.root.parent / "sops", at, mode, alone=alone)
+        )
+        return self.judge(code, new)
+
+    def judge(self, code: int, new: str) -> str:
+        """Prove that the exit status told the truth, then recover and verify; return it."""
         if code == 0:
             assert self.lab.key == new
-        elif code in (1, 5, 130, 143):
+        elif code in (1, 5):
             assert self.lab.key == self.key
-            assert self.accepts(self.key)
-            assert not self.accepts(new)
+        if code in (0, 1, 5, 128 + signal.SIGINT, 128 + signal.SIGTERM):
+            stored = self.lab.key
+            assert self.accepts(stored)
+            assert not self.accepts(new if stored == self.key else self.key)
         else:
-            assert code in (6, -signal.SIGKILL), f"exit status {code}: {self.lab.said[-1][-600:]}"
+            ended = (6, -signal.SIGKILL, -signal.SIGTERM)
+            assert code in ended, f"exit status {code}: {self.lab.said[-1][-600:]}"
         self.recover()
         self.verify(new)
+        return str(code)
 
 
 def _changes_files(name: str, text: str) -> bool:
@@ -262,9 +309,9 @@ def _changes_files(name: str, text: str) -> bool:
     return not re.search(r"= -1 E(NOENT|EXIST)", text)
 
 
-def kills(calls: Sequence[Call]) -> Iterator[Point]:
-    """Return a kill before every call."""
-    return (Point(call, "signal=KILL") for call in calls)
+def signals(calls: Sequence[Call], name: str) -> Iterator[Point]:
+    """Return a signal before every call: `KILL`, `TERM`, `INT`."""
+    return (Point(call, f"signal={name}") for call in calls)
 
 
 def failures(calls: Sequence[Call]) -> Iterator[Point]:
@@ -300,8 +347,3 @@ def write_sops(folder: Path, at: int, mode: str, *, alone: bool) -> dict[str, st
     )
     script.chmod(0o755)
     return {"KEYTURN_SOPS": str(script)}
-
-
-def sops_calls(folder: Path) -> int:
-    """Return how often the sops of `write_sops` was called."""
-    return int((folder / "count").read_text())
