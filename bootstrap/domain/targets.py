@@ -14,7 +14,10 @@ GUARD = "litellm-guard"
 KEYSET = "litellm-keyset"
 ENV_FILE = "env-file"
 GATEWAY_ENV = "gateway-env"
+SERVE = "litellm-serve"
 UNIT = "unit"
+UNIT_SOCKET = "unit-socket"
+UNIT_SPARE = "unit-spare"
 SUPERVISOR = "supervisor"
 DROID_SETTINGS = "droid-settings"
 DROID_OVERLAY = "droid-overlay"
@@ -104,24 +107,41 @@ def _gateway(lab: Lab, places: Places, service_kind: str) -> list[Target]:
         ),
         *_keys(lab, places),
     ]
-    if service_kind == "systemd":
-        unit = places.config / "systemd" / "user" / "litellm.service"
+    if lab.gateway.held is not None:
         found.append(
             Target(
-                UNIT,
-                unit,
-                "systemd/litellm.service.j2",
-                "unit",
-                touches=Touches.MANAGER,
-                mode=0o644,
+                SERVE,
+                places.litellm_serve,
+                "litellm/keyturn_serve.py",
+                "python",
+                touches=Touches.GATEWAY,
+                raw=True,
             )
         )
-    else:
-        spec = places.lab_state(lab.root) / "service.json"
-        found.append(
-            Target(SUPERVISOR, spec, "supervisor/service.json.j2", "json", touches=Touches.MANAGER)
-        )
+    if service_kind == "systemd":
+        return [*found, *_units(lab, places)]
+    spec = places.lab_state(lab.root) / "service.json"
+    found.append(
+        Target(SUPERVISOR, spec, "supervisor/service.json.j2", "json", touches=Touches.MANAGER)
+    )
     return found
+
+
+def _units(lab: Lab, places: Places) -> list[Target]:
+    """Return systemd's unit and, where systemd holds the port open, the two that go with it."""
+    folder = places.config / "systemd" / "user"
+    rows = [(UNIT, "litellm.service", "litellm.service", "unit")]
+    if lab.gateway.held is not None:
+        rows += [
+            (UNIT_SOCKET, "litellm.socket", "litellm.socket", "socket"),
+            (UNIT_SPARE, "litellm-spare.service", "litellm.service", "unit"),
+        ]
+    return [
+        Target(
+            name, folder / file, f"systemd/{source}.j2", check, touches=Touches.MANAGER, mode=0o644
+        )
+        for name, file, source, check in rows
+    ]
 
 
 def _keys(lab: Lab, places: Places) -> list[Target]:

@@ -1,9 +1,12 @@
 """Carry a plan out: files as one unit, then the gateway once, then proof."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
-from bootstrap.domain.errors import ConflictError
+from bootstrap.domain.content import Write
+from bootstrap.domain.errors import ConflictError, KeptError, TargetError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.workflows.gateway_up import bring_up, prove, require_own_listener
@@ -39,11 +42,13 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
 
     Raises:
         ConflictError: A target was edited by hand; nothing was changed.
+        KeptError: The gateway does not come up with the new files; all is as before.
         LabError: Something could not be done; every file is as before or complete.
     """
     with tools.progress.step("compare"):
         plan = make_plan(tools, force=force, running=start)
     _refuse_conflicts(plan)
+    before = _snapshot(tools, plan)
     backups = tuple(
         (c.target.path, tools.files.back_up(c.target.path)) for c in plan.changes if c.backup
     )
@@ -58,7 +63,10 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         return Applied(plan, backups)
     secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
     if plan.gateway:
-        bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
+        try:
+            bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
+        except KeptError as error:
+            raise _put_back(tools, before, error) from None
     with tools.progress.step("prove: no key refused, wrong key refused, right key accepted"):
         models = prove(tools, secrets[MASTER_KEY])
         status = tools.service.status()
@@ -66,6 +74,38 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
             require_own_listener(tools, status.pid)
     remember(tools, plan, gateway=gateway_digest(tools, plan.remember))
     return Applied(plan, backups, proven=True, models=models)
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What stood there before: `undo` brings it back."""
+
+    undo: tuple[Write, ...]
+    state: Mapping[str, Any]
+
+
+def _snapshot(tools: Tools, plan: Plan) -> _Snapshot:
+    undo = []
+    for write in plan.writes:
+        found = tools.files.observe(write.path)
+        content, mode = (found.content, found.mode) if found else (None, write.mode)
+        written = write.content.digest if write.content else None
+        undo.append(Write(write.path, content, mode, written))
+    return _Snapshot(tuple(undo), tools.state.load())
+
+
+def _put_back(tools: Tools, before: _Snapshot, error: KeptError) -> KeptError:
+    """Undo the writes of an apply whose files the gateway does not start with."""
+    try:
+        tools.files.replace_all(before.undo)
+    except TargetError as second:
+        outcome = f"the new files stay in place, since they cannot be put back ({second})"
+    else:
+        tools.state.save(before.state)
+        tools.service.reset()
+        outcome = "every file is as before"
+    why = f"{error.why}; the gateway goes on as it was, and {outcome}"
+    return KeptError(error.what, why=why, fix=error.fix)
 
 
 def _refuse_conflicts(plan: Plan) -> None:

@@ -1,7 +1,9 @@
 """What systemctl says, in our words; the programs are stand-ins that answer as the real ones do."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,13 +25,29 @@ class Machine:
         program.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.diary}\n{script}\n')
         program.chmod(0o700)
 
-    def unit_is(self, *, failing: object = "nothing", **properties: object) -> None:
-        """Let `systemctl show` give these properties, and the verb `failing` fail."""
-        lines = "".join(f"{name}={value}\\n" for name, value in properties.items())
+    def unit_is(
+        self,
+        *,
+        failing: object = "nothing",
+        socket: Mapping[str, object] | None = None,
+        spare: Mapping[str, object] | None = None,
+        **properties: Any,
+    ) -> None:
+        """Let `systemctl show` give these properties, and the verb `failing` fail.
+
+        `failing` may name the unit, too; socket and spare unit do not run unless told.
+        """
+        away = {"ActiveState": "inactive", "LoadState": "loaded", "Result": "success"}
+        answers = (("socket", socket or away), ("-spare.service", spare or away), ("", properties))
+        shows = "".join(
+            f'*" show "*"{name} "*) printf \'{lines}\';;\n'
+            for name, values in answers
+            for lines in ["".join(f"{n}={value}\\n" for n, value in values.items())]
+        )
         self.install(
             "systemctl",
             f'case "$*" in\n*" {failing} "*|*" {failing}") echo {LEAK} >&2; exit 1;;\n'
-            f"*\" show \"*) printf '{lines}';;\n*is-system-running*) echo degraded; exit 1;;\nesac",
+            f"{shows}*is-system-running*) echo degraded; exit 1;;\nesac",
         )
 
     def calls(self) -> list[str]:
@@ -45,8 +63,18 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(folder)
 
 
-RUNNING = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": 42}
-FAILED = {"LoadState": "loaded", "ActiveState": "failed", "SubState": "failed", "MainPID": 0}
+RUNNING: dict[str, Any] = {
+    "LoadState": "loaded",
+    "ActiveState": "active",
+    "SubState": "running",
+    "MainPID": 42,
+}
+FAILED: dict[str, Any] = {
+    "LoadState": "loaded",
+    "ActiveState": "failed",
+    "SubState": "failed",
+    "MainPID": 0,
+}
 
 
 def test_a_running_unit_is_running(machine: Machine) -> None:
@@ -80,7 +108,7 @@ def test_a_running_unit_is_running(machine: Machine) -> None:
     ],
 )  # fmt: skip
 def test_a_unit_that_does_not_run_is_explained(
-    machine: Machine, properties: dict[str, object], detail: str
+    machine: Machine, properties: dict[str, Any], detail: str
 ) -> None:
     machine.unit_is(**properties)
     status = SystemdService().status()
@@ -94,7 +122,8 @@ def test_starting_enables_the_unit_too(machine: Machine) -> None:
     SystemdService("lab.service").start()
     verbs = [call for call in machine.calls() if not call.startswith("show")]
     assert verbs == [
-        "daemon-reload", "reset-failed lab.service", "enable lab.service", "start lab.service",
+        "daemon-reload", "reset-failed lab.socket", "reset-failed lab-spare.service",
+        "reset-failed lab.service", "enable lab.service", "start lab.service",
     ]  # fmt: skip
 
 
@@ -114,7 +143,7 @@ def test_stopping_what_does_not_run_does_nothing(machine: Machine) -> None:
 def test_stopping_what_runs_stops_it(machine: Machine) -> None:
     machine.unit_is(**RUNNING)
     SystemdService().stop()
-    assert machine.calls()[-1] == "stop litellm.service"
+    assert [call for call in machine.calls() if "show" not in call] == ["stop litellm.service"]
 
 
 @pytest.mark.parametrize(
