@@ -5,6 +5,7 @@ Everything in the state folder is 0600 and holds no secret.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def read_state(path: Path) -> SupervisorState | None:
     return None
 
 
-def _swapping(more: dict[str, Any]) -> tuple[str | None, int, str]:
+def _swapping(more: Mapping[Any, Any]) -> tuple[str | None, int, str]:
     match more:
         case {
             "listening": str() | None as address,
