@@ -52,7 +52,7 @@ def _open_missing_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             mode = "w" if descriptor else "r"
-            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: PTH123, SIM115
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
 
 
 def _silence(*streams: object) -> None:

@@ -65,6 +65,8 @@ def become(argv: "Sequence[str]", environment: "Mapping[str, str]") -> "NoReturn
     sys.stderr.flush()
     _restore_signals()
     try:
+        if not argv[0]:
+            raise FileNotFoundError
         os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606 - no shell on purpose
     except (FileNotFoundError, NotADirectoryError):
         why = "it, or the interpreter that it names, is not there or not on PATH"

@@ -18,6 +18,7 @@ from bootstrap.domain.errors import ConflictError, LabError, TargetError
 
 _MARK = ".keyturn-"
 _MOST_BYTES = 64 * 1024 * 1024
+_CHUNK_BYTES = 1024 * 1024
 
 
 class LocalFiles:
@@ -208,7 +209,7 @@ def _read(path: PurePath, real: Path) -> tuple[bytes, int] | None:
         handle = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise TargetError(
@@ -222,7 +223,10 @@ def _read(path: PurePath, real: Path) -> tuple[bytes, int] | None:
                 why=f"it has {found.st_size} bytes, 64 MiB is the limit",
                 fix=f"look what is in it: head -c 1000 {path}",
             )
-        return file.read(), stat.S_IMODE(found.st_mode)
+        chunks = iter(lambda: os.read(handle, _CHUNK_BYTES), b"")
+        return b"".join(chunks), stat.S_IMODE(found.st_mode)
+    finally:
+        os.close(handle)
 
 
 def _beside(real: Path) -> Path:

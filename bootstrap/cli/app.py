@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bootstrap import __version__
-from bootstrap.cli import commands, rotation_commands
+from bootstrap.cli import commands, rotation_commands, service_commands
 from bootstrap.cli.session import (
     ColorOption,
     LabOption,
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 commands.register(app)
 rotation_commands.register(app)
+service_commands.register(app)
 
 
 def _version(asked: bool) -> None:

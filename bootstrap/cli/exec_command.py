@@ -51,6 +51,8 @@ def run_exec(words: list[str]) -> int:
         return ExitCode.EXEC_FAILED if code in (ExitCode.FAILED, ExitCode.LOCKED) else code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # `main` knows what to do
+        raise
     except Exception as error:  # noqa: BLE001 - its text may quote a secret
         kind = type(error).__name__
         sys.stderr.write(f"error: this is a bug in keyturn\ncause: {kind}\nfix:   report it\n")

@@ -61,12 +61,18 @@ class Spinner:
     def step(self, text: str) -> Iterator[None]:
         """Show `text` while the block runs."""
         started = time.monotonic()
-        with self._console.status(Text(text), spinner="dots"):
+        status = self._console.status(Text(text), spinner="dots")
+        with suppress(OSError):
+            status.start()
+        try:
             yield
+        finally:
+            with suppress(OSError):
+                status.stop()
         took = time.monotonic() - started
         if took >= self.WORTH_A_LINE_S:
-            line = Text("✓ ", style="green") + Text(text, style="default")
-            _say(self._console, line + Text(f" {took:.1f} s", style="dim"))
+            line = Text.assemble(("✓ ", "green"), text, (f" {took:.1f} s", "dim"))
+            _say(self._console, line)
 
     def note(self, text: str) -> None:
         """Say something that stays."""

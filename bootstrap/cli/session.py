@@ -16,7 +16,7 @@ import typer
 from rich.text import Text
 
 from bootstrap.cli.progress import Plain, Quiet, Spinner, Terminal
-from bootstrap.domain.errors import ExitCode, Interrupted, LabError
+from bootstrap.domain.errors import ExitCode, Interrupted, LabError, TargetError
 from bootstrap.ports import Progress
 from bootstrap.wiring import labs
 
@@ -87,8 +87,18 @@ class Session:
 
     def print(self, text: str | Text = "") -> None:
         """Print a line of the result, unless quiet."""
-        if not self.quiet and not self.as_json:
+        if self.quiet or self.as_json:
+            return
+        try:
             self.out.print(text, markup=False)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise TargetError(
+                "standard output cannot be written",
+                why=os.strerror(error.errno or 0).lower(),
+                fix="look where it leads, and whether that is full: df -h",
+            ) from None
 
     def document(self, value: object) -> None:
         """Print the JSON document, where one was asked for."""
@@ -110,8 +120,9 @@ class Session:
             )
             return
         for word, text in (("error", error.what), ("cause", error.why), ("fix", error.fix)):
-            label = Text(f"{word}:".ljust(7), style="bold red" if word == "error" else "bold")
-            self.err.print(label + Text(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)))
+            label = f"{word}:".ljust(7), "bold red" if word == "error" else "bold"
+            safe = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+            self.err.print(Text.assemble(label, safe))
 
 
 def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable[..., Any]:

@@ -40,21 +40,20 @@ def show_plan(session: Session, tools: Tools, plan: Plan, *, details: bool) -> N
     """Print a plan: one line a target, and the redacted difference below it."""
     home = tools.places.home
     for change in plan.changes:
-        line = Text(f"{change.action.value:9}", style=_ACTION_STYLE[change.action])
-        session.print(
-            line
-            + Text(f"{short(change.target.path, home)}  ", style="default")
-            + Text(change.why, style="dim")
-        )
+        word = f"{change.action.value:9}", _ACTION_STYLE[change.action]
+        path = f"{short(change.target.path, home)}  "
+        session.print(Text.assemble(word, path, (change.why, "dim")))
         if details:
             for row in change.details:
                 session.print(Text(f"          {row}", style=_diff_style(row)))
     if plan.gateway:
         verb = "start" if plan.starts else "restart"
         session.print(
-            Text(f"{verb:9}", style="yellow")
-            + Text(f"{tools.service.name} ({tools.service.kind})  ")
-            + Text(plan.gateway, style="dim")
+            Text.assemble(
+                (f"{verb:9}", "yellow"),
+                f"{tools.service.name} ({tools.service.kind})  ",
+                (plan.gateway, "dim"),
+            )
         )
     if not plan:
         session.print("Nothing to change.")
@@ -91,17 +90,25 @@ def plan_data(tools: Tools, plan: Plan) -> dict[str, Any]:
 
 def show_applied(session: Session, tools: Tools, applied: Applied) -> None:
     """Print what `apply` did."""
+    if applied.installed:
+        show_installed(session, tools)
     show_plan(session, tools, applied.plan, details=session.verbose)
     for original, copy in applied.backups:
         session.print(f"backup   {short(original, tools.places.home)} is kept as {copy}")
     if applied.proven:
         session.print(
-            Text("proven   ", style="bold green")
-            + Text(
+            Text.assemble(
+                ("proven   ", "bold green"),
                 f"{tools.gateway.url}: no key refused, wrong key refused, right key accepted; "
-                f"{len(applied.models)} models"
+                f"{len(applied.models)} model{'' if len(applied.models) == 1 else 's'}",
             )
         )
+
+
+def show_installed(session: Session, tools: Tools) -> None:
+    """Print where the gateway's program is now."""
+    path = short(tools.program, tools.places.home)
+    session.print(Text.assemble(("installed", "green"), f" {path}"))
 
 
 def applied_data(tools: Tools, applied: Applied) -> dict[str, Any]:
@@ -109,6 +116,7 @@ def applied_data(tools: Tools, applied: Applied) -> dict[str, Any]:
     return {
         **plan_data(tools, applied.plan),
         "backups": [{"path": str(a), "backup": str(b)} for a, b in applied.backups],
+        "installed": applied.installed,
         "proven": applied.proven,
         "url": tools.gateway.url,
         "models": list(applied.models),
@@ -119,19 +127,17 @@ def show_made(session: Session, made: Made, home: PurePath) -> None:
     """Print what `init` made, and shout about a new identity."""
     for path, what in made.created:
         session.print(
-            Text("created  ", style="green")
-            + Text(f"{short(path, home)}  ")
-            + Text(what, style="dim")
+            Text.assemble(("created  ", "green"), f"{short(path, home)}  ", (what, "dim"))
         )
     for path in made.kept if session.verbose or not made.created else ():
-        session.print(Text("there    ", style="dim") + Text(short(path, home)))
+        session.print(Text.assemble(("there    ", "dim"), short(path, home)))
     if made.identity is not None:
         session.print()
         session.print(
-            Text("BACK UP ", style="bold yellow")
-            + Text(
-                f"{short(made.identity, home)} now: without it nobody can decrypt this lab, "
-                "not even you."
+            Text.assemble(
+                ("BACK UP ", "bold yellow"),
+                f"{short(made.identity, home)} now: without it nobody can decrypt this lab, ",
+                "not even you.",
             )
         )
 
@@ -153,20 +159,22 @@ def show_bootstrapped(session: Session, done: Bootstrapped) -> None:
     if done.made.created:
         show_made(session, done.made, home)
         session.print()
-    if done.installed:
-        session.print(Text("installed", style="green") + Text(f" {short(done.program, home)}"))
+    if done.installed and not done.applied.installed:
+        show_installed(session, tools)
     show_applied(session, tools, done.applied)
     if done.registered:
         session.print(
-            Text("default  ", style="green")
-            + Text(f"{tools.lab.root} is the lab that keyturn uses from any folder")
+            Text.assemble(
+                ("default  ", "green"),
+                f"{tools.lab.root} is the lab that keyturn uses from any folder",
+            )
         )
     if not changed and not session.verbose:
         return
     session.print()
     session.print(Text("Next", style="bold"))
     for client, step in next_steps(tools.lab, tools.places, tools.keyturn):
-        session.print(Text(f"  {client:12} ", style="cyan") + Text(step))
+        session.print(Text.assemble((f"  {client:12} ", "cyan"), step))
 
 
 def bootstrapped_data(done: Bootstrapped) -> dict[str, Any]:
@@ -185,9 +193,11 @@ def show_readings(session: Session, readings: Sequence[Reading]) -> None:
     """Print one line a reading, and the command that mends it."""
     for reading in readings:
         session.print(
-            Text(f"{reading.health.value:6}", style=_HEALTH_STYLE[reading.health])
-            + Text(f" {reading.topic}: ")
-            + Text(reading.detail, style="dim")
+            Text.assemble(
+                (f"{reading.health.value:6}", _HEALTH_STYLE[reading.health]),
+                f" {reading.topic}: ",
+                (reading.detail, "dim"),
+            )
         )
         if reading.fix and reading.health is not Health.WELL:
             session.print(Text(f"         fix: {reading.fix}"))

@@ -12,7 +12,7 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
     first = next((m.alias for m in lab.models if "droid" in m.clients), None)
     steps: list[tuple[str, str]] = []
     if first is not None and lab.switches.droid_settings:
-        steps.append(("droid", f'droid exec -m custom:keyturn-{first} "hi"  (interactive: /model)'))
+        steps.append(("droid", f'droid exec -m custom:{first} "hi"  (interactive: /model)'))
     if "claude" in served:
         token = f'"$({keyturn} get {MASTER_KEY})"'
         alias = next(m.alias for m in lab.models if "claude" in m.clients)

@@ -5,12 +5,12 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 from bootstrap.domain.content import Content, FileState, Write
-from bootstrap.domain.droid import merge_models, retire_legacy
+from bootstrap.domain.droid import foreign_problems, merge_models, retire_legacy
 from bootstrap.domain.targets import Owner, Target, Touches
 
 # Turns the bytes found (or None) and the bytes wanted into lines that are safe to show.
@@ -155,7 +155,7 @@ def _whole(
     )
     if force:
         change = _change(target, Action.UPDATE, f"{why}; replaced by --force", wanted, found, diff)
-        return Decision(_with_backup(change), remember)
+        return Decision(replace(change, backup=True), remember)
     details = tuple(diff(found.content.data, wanted.data))
     kind = Action.NOTE if target.owner is Owner.GUEST else Action.CONFLICT
     return Decision(Change(target, kind, why, details), last)
@@ -189,17 +189,13 @@ def _droid(
         current, entries, gateway_url=gateway_url, last_written=last.get("entries", {}), force=force
     )
     remember = {"path": str(target.path), "entries": dict(merged.written)}
-    details = tuple(str(change) for change in merged.changes)
+    notes = () if current is None else _droid_notes(current, merged.lost_default)
+    details = (*(str(change) for change in merged.changes), *notes)
     if merged.conflicts:
         why = f"edited by hand: {', '.join(merged.conflicts)}"
         return Decision(Change(target, Action.CONFLICT, why, details), last)
-    if current is not None and merged.data == current:
-        if found is not None and found.mode & 0o077:
-            why = f"mode is {found.mode:04o}, and a key stands in it"
-            content = found.content
-            write = Write(target.path, content, 0o600, content.digest)
-            return Decision(Change(target, Action.MODE, why, (), write), remember)
-        return Decision(None, remember)
+    if found is not None and merged.data == current:
+        return Decision(_droid_unchanged(target, found, notes), remember)
     if found is None and not entries:
         return Decision(None, remember)
     expected = None if found is None else found.content.digest
@@ -212,6 +208,28 @@ def _droid(
     )
 
 
+def _droid_unchanged(target: Target, found: FileState, notes: tuple[str, ...]) -> Change | None:
+    """Return what is left to do or to say where our entries are as they should be."""
+    if found.mode & 0o077:
+        why = f"mode is {found.mode:04o}, and a key stands in it"
+        write = Write(target.path, found.content, 0o600, found.content.digest)
+        return Change(target, Action.MODE, why, notes, write)
+    if notes:
+        return Change(target, Action.NOTE, "droid does not read it as it is", notes)
+    return None
+
+
+def _droid_notes(current: bytes, lost_default: str | None) -> tuple[str, ...]:
+    """Return what the user should know about the file, beyond what we change in it."""
+    ignored = tuple(
+        f"note: droid ignores the whole file: {problem}" for problem in foreign_problems(current)
+    )
+    if lost_default is None:
+        return ignored
+    lost = f"note: {lost_default} is droid's default model and goes; choose another one with /model"
+    return (*ignored, lost)
+
+
 def _legacy(
     target: Target, found: FileState | None, gateway_url: str, aliases: Sequence[str]
 ) -> Decision:
@@ -222,6 +240,9 @@ def _legacy(
         f"kept {name}: it asks this gateway for a model that lab.toml does not have"
         for name in legacy.kept
     )
+    if legacy.problem:
+        why = f"legacy file that droid cannot read: {legacy.problem}"
+        return Decision(Change(target, Action.NOTE, why), {})
     if not legacy.removed:
         note = Change(target, Action.NOTE, "legacy file with models of its own", notes)
         return Decision(note if notes else None, {})
@@ -242,12 +263,6 @@ def _change(
     details = () if action is Action.MODE else tuple(diff(old, wanted.data))
     expected = None if found is None else found.content.digest
     return Change(target, action, why, details, Write(target.path, wanted, target.mode, expected))
-
-
-def _with_backup(change: Change) -> Change:
-    from dataclasses import replace
-
-    return replace(change, backup=True)
 
 
 def gateway_reason(changes: Sequence[Change]) -> str:

@@ -34,21 +34,22 @@ class Secret:
         """Return the plain text; call it only where the text leaves the process."""
         return self._text
 
-    def digest(self) -> str:
-        """Return the SHA-256 of the text, hexadecimal."""
-        import hashlib
-
-        return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()
-
     def fingerprint(self) -> str:
         """Return 8 hex digits (the first 32 bits of SHA-256) that tell two keys apart.
 
         Safe to show for generated keys, which carry 256 bits. A weak password chosen by a person
         could be guessed from it, so `init` and `rotate` refuse weak values.
         """
+        return self.digest()[:8]
+
+    def digest(self) -> str:
+        """Return the SHA-256 as 64 hex digits: what the gateway's guard knows a key by.
+
+        Only for generated keys, for the reason that `fingerprint` gives.
+        """
         import hashlib
 
-        return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def __repr__(self) -> str:
         return MASK

@@ -11,6 +11,7 @@ CONFIG = "litellm-config"
 CAPS = "litellm-caps"
 HOOK = "litellm-hook"
 GUARD = "litellm-guard"
+GUARD_RULES = "litellm-guard-rules"
 KEYSET = "litellm-keyset"
 ENV_FILE = "env-file"
 GATEWAY_ENV = "gateway-env"
@@ -88,14 +89,7 @@ def targets(lab: Lab, places: Places, service_kind: str) -> tuple[Target, ...]:
 def _gateway(lab: Lab, places: Places, service_kind: str) -> list[Target]:
     folder = places.litellm
     found = [
-        Target(
-            HOOK,
-            folder / "keyturn_output_cap.py",
-            "litellm/keyturn_output_cap.py",
-            "python",
-            touches=Touches.GATEWAY,
-            raw=True,
-        ),
+        _module(HOOK, folder, "keyturn_output_cap.py"),
         Target(CAPS, folder / "keyturn-caps.json", "litellm/keyturn-caps.json.j2", "json"),
         Target(
             CONFIG,
@@ -108,16 +102,7 @@ def _gateway(lab: Lab, places: Places, service_kind: str) -> list[Target]:
         *_keys(lab, places),
     ]
     if lab.gateway.held is not None:
-        found.append(
-            Target(
-                SERVE,
-                places.litellm_serve,
-                "litellm/keyturn_serve.py",
-                "python",
-                touches=Touches.GATEWAY,
-                raw=True,
-            )
-        )
+        found.append(_module(SERVE, folder, places.litellm_serve.name))
     if service_kind == "systemd":
         return [*found, *_units(lab, places)]
     spec = places.lab_state(lab.root) / "service.json"
@@ -144,6 +129,12 @@ def _units(lab: Lab, places: Places) -> list[Target]:
     ]
 
 
+def _module(name: str, folder: PurePath, file: str) -> Target:
+    """Return a module of ours that runs inside LiteLLM, copied as it is."""
+    template, gateway = f"litellm/{file}", Touches.GATEWAY
+    return Target(name, folder / file, template, "python", touches=gateway, raw=True)
+
+
 def _keys(lab: Lab, places: Places) -> list[Target]:
     """Return who holds keys: under the guard the gateway gets none that a client holds."""
     folder = places.litellm
@@ -154,14 +145,8 @@ def _keys(lab: Lab, places: Places) -> list[Target]:
     if not lab.guarded:
         return [shells]
     return [
-        Target(
-            GUARD,
-            folder / "keyturn_guard.py",
-            "litellm/keyturn_guard.py",
-            "python",
-            touches=Touches.GATEWAY,
-            raw=True,
-        ),
+        _module(GUARD_RULES, folder, "keyturn_guard_rules.py"),
+        _module(GUARD, folder, "keyturn_guard.py"),
         Target(KEYSET, folder / "keyturn-keyset.json", None, "none", Owner.KEYSET),
         Target(
             GATEWAY_ENV,

@@ -10,23 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bootstrap.domain.content import Content
 from bootstrap.domain.droid import entry_id
 from bootstrap.domain.envfile import quote
-from bootstrap.domain.errors import ConfigError, UnencodedSecretError
+from bootstrap.domain.errors import ConfigError, LabError, UnencodedSecretError
 from bootstrap.domain.litellm_config import to_yaml
 from bootstrap.domain.secret import MASK, Secret
 from bootstrap.domain.service_env import systemd_arg, systemd_env_file, systemd_text
-
-_TEMPLATE_FAULTS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    jinja2.TemplateError,
-)
 
 
 def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
@@ -56,7 +48,9 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
             why=f"line {error.lineno}",
             fix=f"edit templates/{name}",
         ) from None
-    except _TEMPLATE_FAULTS as error:
+    except LabError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a template may raise anything, quoting a value
         raise ConfigError(
             f"template {name} cannot be rendered",
             why=f"a {type(error).__name__} in it",
@@ -71,10 +65,20 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
     return Content(text.encode())
 
 
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja for templates that may have come with somebody else's lab: no way into Python.
+
+    A Secret has no attributes here, so `{{ key.reveal() }}` is no way around the filters.
+    """
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return not isinstance(obj, Secret) and super().is_safe_attribute(obj, attr, value)
+
+
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+    environment = _Environment(
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - writes YAML, JSON, units and env files, not HTML
+        autoescape=False,  # it writes YAML, JSON, units and env files, not HTML
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -87,6 +91,8 @@ def _plain(value: object) -> Any:
     """Return `value` with every Secret in it revealed: the border."""
     if isinstance(value, Secret):
         return value.reveal()
+    if isinstance(value, jinja2.Undefined):
+        return str(value)  # raises an error that names the variable
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -99,7 +105,7 @@ def _json(value: object, indent: int | None = None) -> str:
 
 
 def _yaml(value: object, indent: int = 0, literal: Mapping[str, Secret] | None = None) -> str:
-    return to_yaml(value, indent, _plain(literal) if literal else None)
+    return to_yaml(_plain(value), indent, _plain(literal) if literal else None)
 
 
 _FILTERS: dict[str, Callable[..., str]] = {

@@ -35,27 +35,26 @@ class Providers:
         """Return the provider of `scheme`.
 
         Raises:
-            ConfigError: No package, or more than one, brings that scheme.
+            ConfigError: No package, or more than one, brings that scheme, or the one that does
+                is broken.
         """
         if scheme not in self._made:
-            self._made[scheme] = _factory(scheme)(self._root)
+            target = BUILT_IN.get(scheme)
+            self._made[scheme] = (
+                _plug_in(scheme, self._root) if target is None else _built_in(target, self._root)
+            )
         return self._made[scheme]
 
 
-def _factory(scheme: str) -> "Callable[[PurePath | str], Provider]":
-    target = BUILT_IN.get(scheme)
-    return _plug_in(scheme) if target is None else _load(target)
-
-
-def _load(target: str) -> "Callable[[PurePath | str], Provider]":
+def _built_in(target: str, root: "PurePath | str") -> "Provider":
     from importlib import import_module
 
     module, _, name = target.partition(":")
     factory: Callable[[PurePath | str], Provider] = getattr(import_module(module), name)
-    return factory
+    return factory(root)
 
 
-def _plug_in(scheme: str) -> "Callable[[PurePath | str], Provider]":
+def _plug_in(scheme: str, root: "PurePath | str") -> "Provider":
     from importlib.metadata import entry_points
 
     from bootstrap.domain.errors import ConfigError
@@ -75,11 +74,11 @@ def _plug_in(scheme: str) -> "Callable[[PurePath | str], Provider]":
             fix="uninstall all but one",
         )
     try:
-        factory: Callable[[PurePath | str], Provider] = found[0].load()
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything when imported
+        provider: Provider = found[0].load()(root)
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything when it is loaded
         raise ConfigError(
             f"the provider for {scheme}: references does not load",
             why=type(error).__name__,
             fix="install its package again",
         ) from None
-    return factory
+    return provider

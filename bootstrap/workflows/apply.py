@@ -1,7 +1,7 @@
 """Carry a plan out: files as one unit, then the gateway once, then proof."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -9,7 +9,12 @@ from bootstrap.domain.content import Write
 from bootstrap.domain.errors import ConflictError, KeptError, TargetError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.workflows.gateway_up import bring_up, prove, require_own_listener
+from bootstrap.workflows.gateway_up import (
+    bring_up,
+    prove,
+    require_own_listener,
+    require_port_free,
+)
 from bootstrap.workflows.memory import intend, remember
 from bootstrap.workflows.planning import gateway_digest, make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.tools import Tools
@@ -24,12 +29,14 @@ class Applied:
         backups: (original, copy) for each file that was copied aside.
         proven: Whether the gateway was asked without, with a wrong and with the right key.
         models: The model ids that the gateway serves.
+        installed: Whether the gateway's program had to be installed.
     """
 
     plan: Plan
     backups: tuple[tuple[PurePath, PurePath], ...] = ()
     proven: bool = False
     models: tuple[str, ...] = ()
+    installed: bool = False
 
 
 def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
@@ -48,6 +55,12 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     with tools.progress.step("compare"):
         plan = make_plan(tools, force=force, running=start)
     _refuse_conflicts(plan)
+    if plan.gateway:
+        require_port_free(tools)  # before anything is written
+    installed = start and tools.installer.installed() is None
+    if installed:
+        tools.installer.install(tools.progress)
+        plan = replace(plan, gateway=plan.gateway or "another version was installed")
     before = _snapshot(tools, plan)
     backups = tuple(
         (c.target.path, tools.files.back_up(c.target.path)) for c in plan.changes if c.backup
@@ -73,7 +86,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         if status.pid is not None:
             require_own_listener(tools, status.pid)
     remember(tools, plan, gateway=gateway_digest(tools, plan.remember))
-    return Applied(plan, backups, proven=True, models=models)
+    return Applied(plan, backups, proven=True, models=models, installed=installed)
 
 
 @dataclass(frozen=True)

@@ -86,12 +86,13 @@ def bootstrap(
             made = init(builder.desk(root), port=port)
         tools = builder.tools(root)
         with _noted(progress, made):
-            before = tools.installer.installed()
-            program = before or tools.installer.install(progress)
             builder.settle(tools)
+            missing = tools.installer.installed() is None
+            if missing and not start:  # else `apply` does it, once it knows that nothing conflicts
+                tools.installer.install(progress)
             applied = apply(tools, force=force, start=start)
         registered = builder.register(root)
-    return Bootstrapped(tools, made, applied, program, before is None, registered)
+    return Bootstrapped(tools, made, applied, tools.program, missing, registered)
 
 
 def _root(builder: Builder, folder: PurePath | None) -> PurePath:

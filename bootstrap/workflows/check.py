@@ -4,14 +4,31 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from bootstrap.domain.errors import ExitCode, LabError, OpenGatewayError
+from bootstrap.domain.errors import (
+    ExitCode,
+    LabError,
+    OpenGatewayError,
+    SecretError,
+    SecretNotFoundError,
+)
 from bootstrap.domain.lab import ECHO_ALIAS
+from bootstrap.domain.plan import Action
 from bootstrap.domain.probes import Verdict, describe, verdict
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.workflows.gateway_up import open_gateway, require_own_listener
 from bootstrap.workflows.planning import make_plan, needed_secrets
 from bootstrap.workflows.tools import Tools
+
+_APPLY = "keyturn plan, then keyturn apply"
+_FIXES = {
+    Action.CREATE: _APPLY,
+    Action.UPDATE: _APPLY,
+    Action.REMOVE: _APPLY,
+    Action.MODE: _APPLY,
+    Action.CONFLICT: "keyturn plan, then keyturn apply --force, which keeps a backup",
+    Action.NOTE: "",
+}
 
 
 class Health(Enum):
@@ -80,39 +97,43 @@ def _guarded(topic: str, ask: Callable[[], Iterator[Reading]]) -> list[Reading]:
 def _files(tools: Tools) -> Iterator[Reading]:
     plan = make_plan(tools, running=False)
     for change in plan.changes:
-        health = Health.DRIFT if change in plan.drift else Health.NOTE
-        fix = "keyturn plan, then keyturn apply" if health is Health.DRIFT else ""
-        yield Reading(f"file {change.target.path}", health, change.why, fix)
+        health = Health.NOTE if change.action is Action.NOTE else Health.DRIFT
+        yield Reading(f"file {change.target.path}", health, change.why, _FIXES[change.action])
     if not plan.drift:
         yield Reading("files", Health.WELL, "every target is as the lab says")
 
 
 def _sources(tools: Tools) -> Iterator[Reading]:
     for name in needed_secrets(tools):
-        holders = [
-            (ref, value) for ref, value, _ in tools.resolver.survey(name) if value is not None
-        ]
-        if not holders:
-            if not tools.lab.secrets[name].optional:
-                tools.resolver.resolve(name)
-            yield Reading(
-                f"secret {name}", Health.NOTE, "no source holds it; the lab says it may be absent"
-            )
-            continue
-        first, value = holders[0]
-        others = [str(ref) for ref, other in holders[1:] if other != value]
-        if others:
-            yield Reading(
-                f"secret {name}",
-                Health.NOTE,
-                f"{', '.join(others)} disagrees with {first}, which is the one in force",
-                f"unset or update it: {', '.join(others)}",
-            )
-        else:
-            yield Reading(f"secret {name}", Health.WELL, f"{first} ({value.fingerprint()})")
+        try:
+            yield _source(tools, name)
+        except SecretError as error:
+            absent = isinstance(error, SecretNotFoundError) and tools.lab.secrets[name].optional
+            health = Health.NOTE if absent else Health.UNWELL
+            yield Reading(f"secret {name}", health, f"{error.what}: {error.why}", error.fix)
+
+
+def _source(tools: Tools, name: str) -> Reading:
+    used = tools.resolver.resolve(name)
+    others = [
+        str(ref)
+        for ref, value, _ in tools.resolver.survey(name)
+        if value is not None and value != used.secret
+    ]
+    if not others:
+        return Reading(f"secret {name}", Health.WELL, f"{used.ref} ({used.secret.fingerprint()})")
+    return Reading(
+        f"secret {name}",
+        Health.NOTE,
+        f"{', '.join(others)} disagrees with {used.ref}, which is the one in force",
+        f"unset or update it: {', '.join(others)}",
+    )
 
 
 def _service(tools: Tools) -> Iterator[Reading]:
+    if tools.installer.installed() is None:
+        wanted = tools.lab.gateway.command or f"LiteLLM {tools.lab.gateway.version}"
+        yield Reading("program", Health.UNWELL, f"{wanted} is not installed", "keyturn apply")
     status = tools.service.status()
     topic = f"service {tools.service.name} ({tools.service.kind})"
     if not status.running:
@@ -156,7 +177,7 @@ def _right_key(tools: Tools, key: Secret) -> Reading:
         return Reading(
             topic, Health.UNWELL, f"it does not serve {', '.join(missing)}", "keyturn apply"
         )
-    return Reading(topic, Health.WELL, f"accepted, {len(answer.model_ids)} models")
+    return Reading(topic, Health.WELL, f"accepted; it serves {', '.join(answer.model_ids)}")
 
 
 def _completion(tools: Tools, key: Secret) -> Reading:

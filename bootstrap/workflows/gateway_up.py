@@ -21,6 +21,8 @@ from bootstrap.workflows.tools import NamedSecrets, Tools
 # LiteLLM takes 6-8 s to start on an idle machine, 20 s on a busy one, more without bytecode.
 READY_BUDGET_S = 180.0
 _PAUSE_S = 0.2
+# A service manager waits 2 s before it starts a dead process again.
+_ABSENT_BUDGET_S = 10.0
 _MOST_PROCESSES = 3
 _LOG_LINES = 12
 
@@ -114,14 +116,16 @@ def require_port_free(tools: Tools) -> None:
 
 
 def _wait(tools: Tools, secrets: NamedSecrets) -> None:
-    deadline = tools.clock.monotonic() + READY_BUDGET_S
+    began = tools.clock.monotonic()
+    deadline, appears_by = began + READY_BUDGET_S, began + _ABSENT_BUDGET_S
     processes: set[int] = set()
     answer = Answer(None, problem="it was not asked")
-    while tools.clock.monotonic() < deadline:
+    while (now := tools.clock.monotonic()) < deadline:
         status = tools.service.status()
         if status.pid is not None:
             processes.add(status.pid)
-        if len(processes) > _MOST_PROCESSES or (not status.running and processes):
+        gone = not status.running and (processes or now >= appears_by)
+        if gone or len(processes) > _MOST_PROCESSES:
             raise ServiceError(
                 f"{tools.service.name} starts and dies again",
                 why=status.detail,
@@ -204,15 +208,5 @@ def open_gateway(tools: Tools, words: str) -> OpenGatewayError:
     return OpenGatewayError(
         f"THE GATEWAY IS OPEN: {tools.gateway.url} served a request with {words}",
         why="no master key is in force, so anybody who reaches the port may use every model",
-        fix=f"stop it now ({_stop_command(tools)}), then: keyturn apply",
+        fix="stop it now (keyturn service stop), then: keyturn apply",
     )
-
-
-def _stop_command(tools: Tools) -> str:
-    if tools.service.kind == "systemd":
-        unit = tools.service.name
-        # The socket unit would start it again at the next request.
-        units = f"{unit.removesuffix('.service')}.socket {unit}"
-        return f"systemctl --user stop {units if tools.lab.gateway.held else unit}"
-    status = tools.service.status()
-    return f"kill {status.pid}" if status.pid else "stop the program that listens there"

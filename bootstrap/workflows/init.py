@@ -8,21 +8,24 @@ from typing import Protocol
 from bootstrap.domain.catalogue import FILE
 from bootstrap.domain.content import Content, Write
 from bootstrap.domain.errors import ConfigError, UsageError
-from bootstrap.domain.lab import LITELLM_VERSION
+from bootstrap.domain.lab import LITELLM_VERSION, Lab
 from bootstrap.domain.lab_sample import ATTRIBUTES, IGNORED, LAB, SOPS_RULES, missing_lines
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import GENERATED, MASTER_KEY, STORE
+from bootstrap.domain.secret_spec import GENERATED, INTERNAL_KEY, STORE
 from bootstrap.domain.template import render
 from bootstrap.ports import Files
+from bootstrap.workflows.planning import watched
 from bootstrap.workflows.tools import Templates
+
+RULES = ".sops.yaml"
 
 
 class Store(Protocol):
     """The encrypted store, as far as making a lab goes."""
 
-    def names(self, place: str) -> tuple[str, ...]:
-        """Return the names in the store without decrypting it."""
+    def document(self, place: str) -> Mapping[str, Secret]:
+        """Return what the store holds; SecretError where it cannot be opened."""
 
     def create(self, place: str, secrets: Mapping[str, Secret]) -> None:
         """Encrypt a new store; refuses to overwrite one."""
@@ -83,50 +86,71 @@ def init(desk: Desk, *, port: int | None = None) -> Made:
         LabError: Something cannot be made; what was made before it stays, and the next run goes on.
     """
     made = Made(desk.root)
-    _lab_file(desk, made, port)
+    lab = _lab_in_force(desk, port)
+    names = _names_in_store(lab)
+    there = desk.files.observe(desk.root / STORE) is not None
+    if there and names:
+        # Before anything is written: a fresh identity would not open it either.
+        desk.store.document(STORE)
+    _write_new(desk, made, FILE, LAB.format(port=port or 4000, version=LITELLM_VERSION), "the lab")
+    if names:
+        if there and desk.files.observe(desk.root / RULES) is not None:
+            made.kept.append(desk.root / RULES)
+        else:
+            _readers(desk, made)
+        _store(desk, made, names)
+    _add_lines(desk, made, ".gitignore", IGNORED, "keep plaintext out of git")
+    _add_lines(desk, made, ".gitattributes", ATTRIBUTES, "keep git from changing line ends in it")
+    if lab.switches.envrc:
+        _envrc(desk, made, lab)
+    return made
+
+
+def _lab_in_force(desk: Desk, port: int | None) -> Lab:
+    """Return the lab that is there, or the one that will be."""
+    found = desk.files.observe(desk.root / FILE)
+    if found is None:
+        return parse_lab(LAB.format(port=port or 4000, version=LITELLM_VERSION), desk.root)
+    try:
+        lab = parse_lab(found.content.data.decode(), desk.root)
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{desk.root / FILE} is not text", why="it is not UTF-8", fix=f"edit {desk.root / FILE}"
+        ) from None
+    if port not in (None, lab.gateway.port):
+        raise UsageError(
+            f"this lab has port {lab.gateway.port}",
+            why=f"{desk.root / FILE} says so, and init never overwrites",
+            fix=f"edit gateway.port in {desk.root / FILE}, then: keyturn apply",
+        )
+    return lab
+
+
+def _names_in_store(lab: Lab) -> tuple[str, ...]:
+    """Return which of the gateway's own keys the lab reads from the encrypted store."""
+    needed = [name for name in GENERATED if lab.guarded or name != INTERNAL_KEY]
+    places = {
+        name: [(ref.scheme, ref.place) for ref in lab.secrets[name].sources] for name in needed
+    }
+    return tuple(name for name, sources in places.items() if ("sops", STORE) in sources)
+
+
+def _readers(desk: Desk, made: Made) -> None:
     recipient, created, identity = desk.ensure_identity()
     if created:
         made.identity = identity
         made.created.append((identity, "age identity (private)"))
     rules = SOPS_RULES.format(recipient=recipient, store=STORE)
-    _write_new(desk, made, ".sops.yaml", rules, "who can decrypt")
-    _store(desk, made)
-    _add_lines(desk, made, ".gitignore", IGNORED, "keep plaintext out of git")
-    _add_lines(desk, made, ".gitattributes", ATTRIBUTES, "keep git from changing line ends in it")
-    _envrc(desk, made)
-    return made
+    _write_new(desk, made, RULES, rules, "who can decrypt")
 
 
-def _lab_file(desk: Desk, made: Made, port: int | None) -> None:
-    found = desk.files.observe(desk.root / FILE)
-    if found is None:
-        text = LAB.format(port=port or 4000, version=LITELLM_VERSION)
-        _write_new(desk, made, FILE, text, "the lab")
-        return
-    made.kept.append(desk.root / FILE)
-    if port is None:
-        return
-    try:
-        present = parse_lab(found.content.data.decode(), desk.root).gateway.port
-    except UnicodeDecodeError:
-        raise ConfigError(
-            f"{FILE} is not text", why="it is not UTF-8", fix=f"edit {FILE}"
-        ) from None
-    if present != port:
-        raise UsageError(
-            f"this lab has port {present}",
-            why=f"{desk.root / FILE} says so, and init never overwrites",
-            fix=f"edit gateway.port in {desk.root / FILE}, then: keyturn apply",
-        )
-
-
-def _store(desk: Desk, made: Made) -> None:
+def _store(desk: Desk, made: Made, names: tuple[str, ...]) -> None:
     path = desk.root / STORE
     if desk.files.observe(path) is None:
-        desk.store.create(STORE, {name: desk.new_key() for name in GENERATED})
-        made.created.append((path, f"encrypted store with fresh {', '.join(GENERATED)}"))
+        desk.store.create(STORE, {name: desk.new_key() for name in names})
+        made.created.append((path, f"encrypted store with a fresh {' and '.join(names)}"))
         return
-    missing = [n for n in GENERATED if n not in desk.store.names(STORE)]
+    missing = [name for name in names if name not in desk.store.document(STORE)]
     if missing:
         desk.store.write_many(STORE, {name: desk.new_key() for name in missing})
         made.created.append((path, f"added a fresh {' and '.join(missing)}"))
@@ -134,24 +158,18 @@ def _store(desk: Desk, made: Made) -> None:
         made.kept.append(path)
 
 
-def _envrc(desk: Desk, made: Made) -> None:
-    context = {"keyturn": desk.keyturn, "names": (MASTER_KEY,), "watch": ["lab.toml", STORE]}
-    lab = desk.files.observe(desk.root / FILE)
-    if lab is not None and not parse_lab(lab.content.data.decode(), desk.root).switches.envrc:
-        return
+def _envrc(desk: Desk, made: Made, lab: Lab) -> None:
+    context = {"keyturn": desk.keyturn, "names": lab.exec_names, "watch": watched(lab)}
     text = render(desk.templates.text("direnv/envrc.j2"), context, name="direnv/envrc.j2")
-    _write_new(desk, made, ".envrc", text.data.decode(), "direnv: run `direnv allow`", mode=0o644)
+    _write_new(desk, made, ".envrc", text.data.decode(), "direnv: run `direnv allow`")
 
 
-def _write_new(
-    desk: Desk, made: Made, name: str, text: str, what: str, *, mode: int = 0o644
-) -> None:
+def _write_new(desk: Desk, made: Made, name: str, text: str, what: str) -> None:
     path = desk.root / name
     if desk.files.observe(path) is not None:
-        if path not in made.kept:
-            made.kept.append(path)
+        made.kept.append(path)
         return
-    desk.files.replace_all([Write(path, Content(text.encode()), mode, None)])
+    desk.files.replace_all([Write(path, Content(text.encode()), 0o644, None)])
     made.created.append((path, what))
 
 

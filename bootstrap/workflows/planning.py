@@ -4,6 +4,7 @@ Decrypts nothing where neither the lab file, a template, the encrypted store nor
 changed since the last apply.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePath
@@ -12,7 +13,9 @@ from typing import Any
 from bootstrap import __version__
 from bootstrap.domain import targets as target_names
 from bootstrap.domain.content import Content, FileState, digest_of
+from bootstrap.domain.errors import StoreDamagedError
 from bootstrap.domain.keyset import Keyset
+from bootstrap.domain.lab import Lab
 from bootstrap.domain.litellm_config import (
     fallbacks,
     general_settings,
@@ -55,7 +58,9 @@ def make_plan(
     found = {target.name: tools.files.observe(target.path) for target in wanted}
     inputs = inputs_digest(tools, wanted)
     if not force and secrets is None and _unchanged(state, inputs, found):
-        return _with_gateway(tools, Plan(remember=state["targets"], fresh=False), state, running)
+        return _with_gateway(
+            tools, Plan(remember=state.get("targets", {}), fresh=False), state, running
+        )
     if secrets is None:
         secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
     tools = replace(tools, lab=tools.lab.with_secrets(secrets))
@@ -82,7 +87,7 @@ def keyset_for(
     file = found.get(target_names.KEYSET)
     try:
         before = Keyset.parse(file.content.data) if file else Keyset()
-    except ValueError:
+    except StoreDamagedError:
         before = Keyset()
     now = tools.clock.now()
     return Content(before.settled(secrets[MASTER_KEY], now).to_bytes())
@@ -133,7 +138,7 @@ def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
         "keyturn": tools.keyturn,
         "key_helper": _key_helper(tools),
         "names": lab.exec_names,
-        "watch": _watched(tools),
+        "watch": watched(lab),
     }
 
 
@@ -172,12 +177,13 @@ def _key_helper(tools: Tools) -> str:
     return shlex.join([tools.keyturn, "get", MASTER_KEY, "--lab", lab])
 
 
-def _watched(tools: Tools) -> list[str]:
+def watched(lab: Lab) -> list[str]:
+    """Return the files whose change makes direnv load the lab's secrets again."""
     stores = [
         ref.place
-        for name in tools.lab.exec_names
-        if name in tools.lab.secrets
-        for ref in tools.lab.secrets[name].sources
+        for name in lab.exec_names
+        if name in lab.secrets
+        for ref in lab.secrets[name].sources
         if ref.scheme == "sops"
     ]
     return list(dict.fromkeys(("lab.toml", *stores)))
@@ -186,17 +192,16 @@ def _watched(tools: Tools) -> list[str]:
 def inputs_digest(tools: Tools, wanted: tuple[Target, ...]) -> str:
     """Return one digest over all that the targets are made from; empty if it cannot be known.
 
-    Only secrets whose first source is an encrypted file can be told unchanged without reading
-    them, so any other first source makes every plan read it.
+    Only secrets that an encrypted file holds can be told unchanged without reading them, so one
+    that comes from anywhere else makes every plan read it.
     """
     parts = [__version__, tools.keyturn, str(tools.program), str(tools.lab)]
     for name in needed_secrets(tools):
-        spec = tools.lab.secrets.get(name)
-        ref = spec.sources[0] if spec else None
-        if ref is None or ref.scheme != "sops":
+        ref, *others = tools.resolver.sources(name)
+        if ref.scheme != "sops":
             return ""
         store = tools.files.observe(PurePath(tools.lab.root, ref.place))
-        if store is None:
+        if store is None or (others and not _lists(store.content.data, ref.name)):
             return ""
         parts += [str(ref), store.content.digest]
     for target in wanted:
@@ -204,6 +209,12 @@ def inputs_digest(tools: Tools, wanted: tuple[Target, ...]) -> str:
         if target.template is not None:
             parts.append(digest_of(tools.templates.text(target.template).encode()))
     return digest_of("\0".join(parts).encode("utf-8", "surrogateescape"))
+
+
+def _lists(ciphertext: bytes, name: str) -> bool:
+    """Tell whether an encrypted file has an entry of that name: sops leaves the names readable."""
+    entry = rf'(?:^|[\s{{,"]){re.escape(name)}"?\s*[:=]\s*"?ENC\['
+    return re.search(entry.encode(), ciphertext) is not None
 
 
 def _unchanged(

@@ -9,7 +9,7 @@ from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import ECHO_ALIAS, Lab
 from bootstrap.domain.lab_sample import LAB
 from bootstrap.domain.labfile import parse_lab
-from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
+from bootstrap.domain.secret_spec import GENERATED, MASTER_KEY
 
 ROOT = PurePath("/labs/mine")
 FULL = """
@@ -69,10 +69,10 @@ def refused(text: str) -> ConfigError:
     return caught.value
 
 
-def test_an_empty_file_is_a_lab_with_the_echo_model_and_the_two_keys() -> None:
+def test_an_empty_file_is_a_lab_with_the_echo_model_and_the_generated_keys() -> None:
     found = lab("")
     assert [m.alias for m in found.models] == [ECHO_ALIAS]
-    assert set(found.secrets) == {MASTER_KEY, SALT_KEY}
+    assert set(found.secrets) == set(GENERATED)
     assert found.gateway.url == "http://127.0.0.1:4000"
     assert found.file == ROOT / "lab.toml"
 
@@ -162,7 +162,8 @@ BAD = [
      "did you mean droid?"),
     ('[[models]]\nalias = "a"\nbackend = "echo"\nclients = [1]', "models[0].clients", '["a", "b"]'),
     ('[[models]]\nalias = "lab-echo"\nbackend = "echo"', "models[0].alias", "rename"),
-    ('[[models]]\nalias = "a"\nbackend = "echo"\nfallbacks = ["a"]', "models[0].fallbacks", "remove"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nfallbacks = ["a"]', "models[0].fallbacks",
+     "remove"),
     ('[[models]]\nalias = "a"\nbackend = "echo"\nfallbacks = ["lab-eco"]', "models[0].fallbacks",
      "did you mean lab-echo?"),
     ("models = [1]", "models", "[[models]]"),

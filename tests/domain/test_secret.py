@@ -39,7 +39,7 @@ def test_json_vars_and_shell_quoting_do_not_work_on_it(secret: Secret) -> None:
     with pytest.raises(TypeError):
         vars(secret)
     with pytest.raises(TypeError):
-        shlex.quote(secret)  # type: ignore[type-var]
+        shlex.quote(secret)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         "k=" + secret  # type: ignore[operator]
 

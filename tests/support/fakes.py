@@ -21,7 +21,7 @@ from bootstrap.domain.places import Places
 from bootstrap.domain.probes import Answer
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY, STORE
+from bootstrap.domain.secret_spec import INTERNAL_KEY, MASTER_KEY, SALT_KEY, STORE
 from bootstrap.ports import Listener, Progress, ServiceStatus
 from bootstrap.workflows.resolve import Resolver
 from bootstrap.workflows.tools import Tools
@@ -29,6 +29,7 @@ from bootstrap.workflows.tools import Tools
 LAB = "version = 1\n[gateway]\nport = 4123\n"
 MASTER = "sk-test-master-0123456789abcdef0123456789"
 SALT = "sk-test-salt-0123456789abcdef0123456789ab"
+INTERNAL = "sk-test-internal-9f8e7d6c5b4a39281706f5e4d3c2b1a0"
 REFUSED = Answer(400, "no_db_connection")
 NO_KEY = Answer(401, "auth_error")
 SILENT = Answer(None, problem="connection refused")
@@ -84,8 +85,11 @@ class MemoryProvider:
     def _save(self) -> None:
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            text = repr(sorted(self.values.items()))
-            self.file.write_text(hashlib.sha256(text.encode()).hexdigest())
+            lines = (
+                f"{ref.rpartition('#')[2]}=ENC[{hashlib.sha256(value.encode()).hexdigest()}]\n"
+                for ref, value in self.values.items()
+            )
+            self.file.write_text("".join(lines))
 
 
 class FakeGateway:
@@ -267,16 +271,20 @@ class FakeClock:
     """Time that passes only in `sleep`, which never waits."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.passed = 1000.0
         self.on_sleep: Callable[[], None] = lambda: None
 
     def monotonic(self) -> float:
         """Return the time."""
-        return self.now
+        return self.passed
+
+    def now(self) -> float:
+        """Return the time of day."""
+        return 1_700_000_000.0 + self.passed
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
-        self.now += seconds
+        self.passed += seconds
         self.on_sleep()
 
 
@@ -427,7 +435,9 @@ def make_tools(
         folder.mkdir(mode=0o700, exist_ok=True)
     (root / "lab.toml").write_text(lab_text)
     lab = parse_lab(lab_text, PurePath(root), profile)
-    held = {MASTER_KEY: MASTER, SALT_KEY: SALT} if secrets is None else secrets
+    held = {INTERNAL_KEY: INTERNAL} | (
+        {MASTER_KEY: MASTER, SALT_KEY: SALT} if secrets is None else secrets
+    )
     providers = {
         "sops": MemoryProvider(
             "sops", {f"sops:{STORE}#{name}": value for name, value in held.items()}, root / STORE

@@ -1,0 +1,142 @@
+"""What keyturn says when it is asked for help, or called with words that do not fit."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import bootstrap
+from support.homes import environment
+from support.labs import MODULE, Ran, call
+
+COMMANDS = ("bootstrap", "init", "plan", "apply", "check", "get", "list", "exec")
+
+
+def run(tmp_path: Path, *words: str) -> Ran:
+    return call(*words, cwd=tmp_path)
+
+
+def test_the_help_names_every_command_and_the_exit_codes(tmp_path: Path) -> None:
+    ran = run(tmp_path, "--help")
+    assert ran.code == 0
+    assert "3 drift" in ran.out
+    for name in COMMANDS:
+        assert f"\n  {name}" in ran.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_the_help_of_every_command_shows_examples(tmp_path: Path, name: str, flag: str) -> None:
+    ran = run(tmp_path, name, flag)
+    assert (ran.code, ran.err) == (0, "")
+    assert "examples:" in ran.out.lower()
+    assert f"    keyturn {name}" in ran.out or f"  keyturn {name}" in ran.out
+
+
+def test_without_a_command_it_shows_the_help(tmp_path: Path) -> None:
+    ran = run(tmp_path)
+    assert ran.code == 2
+    assert "Commands:" in ran.out + ran.err
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    assert run(tmp_path, "--version").out == f"keyturn {bootstrap.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nosuch",), "No such command 'nosuch'"),
+        (("plan", "--nosuch"), "No such option"),
+        (("bootstrap", "--port", "0"), "Invalid value for '--port'"),
+        (("bootstrap", "--port", "seventy"), "Invalid value for '--port'"),
+        (("get",), "Missing argument"),
+        (("plan", "surplus"), "unexpected extra argument"),
+        (("exec",), "no program is named"),
+        (("exec", "--nosuch", "--", "true"), "there is no option --nosuch"),
+        (("exec", "--lab"), "--lab needs a value"),
+        (("-q", "exec", "--secret", "1X=env:Y", "--", "true"), "it is not NAME or NAME=REF"),
+    ],
+)
+def test_words_that_do_not_fit_are_exit_code_2(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    ran = run(tmp_path, *words)
+    assert ran.code == 2
+    assert said in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize("words", [("plan",), ("apply",), ("check",), ("list",), ("get", "X")])
+def test_where_there_is_no_lab_it_says_how_to_make_one(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    ran = run(tmp_path, *words)
+    assert ran.code == 1
+    assert ran.error["error"] == "there is no lab here"
+    assert "keyturn bootstrap" in ran.error["fix"]
+
+
+def test_a_lab_that_is_named_and_is_none_is_an_error(tmp_path: Path) -> None:
+    ran = run(tmp_path, "plan", "--lab", str(tmp_path / "nowhere"))
+    assert ran.error["error"] == "--lab names no lab"
+    named = call("plan", cwd=tmp_path, env={"KEYTURN_LAB": str(tmp_path)})
+    assert named.error["error"] == "KEYTURN_LAB names no lab"
+
+
+def test_without_a_home_it_says_so(tmp_path: Path) -> None:
+    ran = call("init", cwd=tmp_path, env={"HOME": "relative"})
+    assert ran.code == 1
+    assert ran.error["fix"] == "export HOME"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_is_a_json_document_where_one_was_asked_for(tmp_path: Path) -> None:
+    ran = run(tmp_path, "plan", "--json")
+    assert ran.err == ""
+    assert set(ran.json["error"]) == {"what", "why", "fix", "exit_code"}
+    assert ran.json["error"]["exit_code"] == ran.code == 1
+
+
+def test_no_lab_is_made_in_the_home_folder_by_accident(home: Path) -> None:
+    ran = call("bootstrap", cwd=home)
+    assert ran.code == 2
+    assert "~/lab" in ran.error["fix"]
+    assert list(home.iterdir()) == []
+
+
+def test_the_home_folder_is_known_behind_a_symlink(home: Path, tmp_path: Path) -> None:
+    link = tmp_path / "me"
+    link.symlink_to(home)
+    assert call("bootstrap", cwd=home, env={"HOME": str(link)}).code == 2
+    assert list(home.iterdir()) == []
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path: Path, home: Path) -> None:
+    odd = Path(str(tmp_path) + "/\udcff")
+    odd.mkdir()
+    for words in (("init", str(odd)), ("bootstrap", str(odd))):
+        ran = call(*words, cwd=tmp_path)
+        assert ran.code == 1
+        assert "UTF-8" in ran.error["cause"]
+    assert call("init", cwd=odd).code == 1
+    assert list(odd.iterdir()) == []
+
+
+def test_a_working_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = 'rmdir "$PWD" && exec "$@"'
+    for words in (["bootstrap"], ["init"], ["plan"]):
+        gone.mkdir(exist_ok=True)
+        ran = subprocess.run(
+            ["/bin/sh", "-c", script, "sh", *MODULE[:1], "-P", *MODULE[1:], *words],
+            cwd=gone,
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == 1, ran.stderr
+        assert ran.stderr.startswith("error: "), ran.stderr
+        assert "Traceback" not in ran.stderr

@@ -1,0 +1,232 @@
+"""What all commands have in common: streams, errors, progress."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bootstrap import main as entry
+from bootstrap.cli.exec_command import run_exec
+from bootstrap.cli.progress import Plain, Quiet, Spinner, Terminal
+from bootstrap.cli.session import Session, guarded
+from bootstrap.domain.errors import ConfigError, Interrupted, LockedError, TargetError
+from bootstrap.domain.secret import Secret
+from bootstrap.wiring import execution, labs, output
+from support.homes import environment
+from support.labs import MODULE
+
+KEY = "sk-test-0123456789abcdef"
+MISSING = ConfigError("what\x1b[31m", why="why\nwith a second line", fix="fix")
+
+
+def failing(error: BaseException) -> object:
+    raise error
+
+
+def ended(error: BaseException, session: Session | None = None) -> int:
+    return guarded(session or Session(), lambda: failing(error))  # type: ignore[arg-type,return-value]
+
+
+def test_an_error_is_three_lines_with_nothing_that_a_terminal_would_obey(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ended(MISSING) == 1
+    assert capsys.readouterr().err == (
+        "error: what\N{REPLACEMENT CHARACTER}[31m\ncause: why\nwith a second line\nfix:   fix\n"
+    )
+
+
+def test_an_error_brings_its_own_exit_code() -> None:
+    assert ended(LockedError("locked", why="why", fix="fix")) == 7
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (Interrupted(signal.SIGINT), 130),
+        (Interrupted(signal.SIGTERM), 143),
+        (Interrupted(signal.SIGHUP), 129),
+    ],
+)
+def test_an_interruption_tells_which_signal(
+    stop: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(stop) == code
+    assert "as before or complete" in capsys.readouterr().err
+
+
+def test_a_bug_shows_where_it_is_and_nothing_that_it_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ended(RuntimeError(f"cannot use {KEY}")) == 70
+    said = capsys.readouterr().err
+    assert "RuntimeError" in said
+    assert "test_session.py" in said
+    assert KEY not in said
+
+
+def test_a_bug_in_exec_shows_its_kind_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(execution, "run_program", lambda *_, **__: failing(RuntimeError(KEY)))
+    assert run_exec(["--", "true"]) == 125
+    said = capsys.readouterr().err
+    assert "RuntimeError" in said
+    assert KEY not in said
+    monkeypatch.setattr(execution, "run_program", lambda *_, **__: failing(KeyboardInterrupt()))
+    assert run_exec(["--", "true"]) == 130
+
+
+def test_quiet_says_nothing_but_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session(quiet=True)
+    session.print("nothing")
+    with session.progress.step("nothing"):
+        session.progress.note("nothing")
+    assert capsys.readouterr() == ("", "")
+    assert isinstance(session.progress, Quiet)
+
+
+def test_json_goes_alone_unless_more_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session(as_json=True)
+    session.print("nothing")
+    session.document({"name": "ü"})
+    assert capsys.readouterr().out == '{\n  "name": "ü"\n}\n'
+    assert isinstance(session.progress, Quiet)
+    assert isinstance(Session(as_json=True, verbose=True).progress, Plain)
+
+
+def test_a_full_disk_behind_standard_output_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        session = Session()
+        assert guarded(session, lambda: session.print("text")) == 1
+        with pytest.raises(OSError, match="space"):
+            full.close()
+    assert "no space left" in capsys.readouterr().err
+
+
+class Gone(io.StringIO):
+    """A reader that has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+    flush = write  # type: ignore[assignment]
+
+
+def test_a_reader_that_has_gone_is_for_main_to_handle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Gone())
+    session = Session()
+    with pytest.raises(BrokenPipeError):
+        guarded(session, lambda: session.print("text"))
+
+
+def test_progress_goes_on_although_nobody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+    for kind in (Plain, Spinner):
+        progress = kind(Terminal(file=Gone(), color_system=None))
+        with progress.step("one"):
+            progress.note("two")
+            done.append(kind)
+    assert done == [Plain, Spinner]
+
+
+def test_a_spinner_takes_brackets_for_what_they_are_and_keeps_long_steps() -> None:
+    shown = io.StringIO()
+    progress = Spinner(Terminal(file=shown, force_terminal=True, color_system=None))
+    progress.WORTH_A_LINE_S = 0.0
+    with progress.step("write [/lab] to /tmp/[red]"):
+        progress.note("note [b]")
+    assert "✓ write [/lab] to /tmp/[red] 0." in shown.getvalue()
+    assert "note [b]" in shown.getvalue()
+
+
+def test_a_short_step_leaves_no_line() -> None:
+    shown = io.StringIO()
+    with Spinner(Terminal(file=shown, force_terminal=True, color_system=None)).step("short"):
+        pass
+    assert "✓" not in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (BrokenPipeError(), 1, ""),
+        (KeyboardInterrupt(), 130, ""),
+        (OSError(28, "x"), 1, "error: the output is incomplete\ncause: no space left on device\n"),
+    ],
+)
+def test_main_ends_quietly(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    kept = [os.dup(1), os.dup(2)]
+    monkeypatch.setattr(entry, "_run", lambda words: failing(error))
+    try:
+        assert entry.main() == code
+    finally:
+        for descriptor, copy in enumerate(kept, 1):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+    assert capfd.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["exec", "--help"]])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(tmp_path: Path, words: list[str], closed: str) -> None:
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {closed}', "sh", *MODULE, *words],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_terminal_of_another_encoding_gets_escapes_instead_of_a_crash(tmp_path: Path) -> None:
+    folder = tmp_path / "läb ☃"
+    folder.mkdir()
+    script = "import sys; from bootstrap.main import main; sys.exit(main())"
+    ran = subprocess.run(
+        [sys.executable, "-c", script, "--lab", str(folder), "plan", "--json"],
+        env=environment(tmp_path, PYTHONIOENCODING="ascii"),
+        capture_output=True,
+    )
+    assert ran.returncode == 1
+    assert b"l\\xe4b \\u2603" in ran.stdout
+
+
+def test_a_secret_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "write_secret", lambda secret: failing(OSError(28, KEY)))
+    with pytest.raises(TargetError) as caught:
+        output.write({"NAME": Secret(KEY)}, shell=False)
+    assert KEY not in str(caught.value)
+    monkeypatch.setattr(output, "write_exports", lambda secrets: failing(BrokenPipeError()))
+    with pytest.raises(BrokenPipeError):
+        output.write({"NAME": Secret(KEY)}, shell=True)  # noqa: S604 - no shell is run
+
+
+def test_the_keyturn_that_other_programs_call_is_the_one_beside_this_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert labs.keyturn_program() == str(Path(sys.executable).parent / "keyturn")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    found = tmp_path / "bin" / "keyturn"
+    found.parent.mkdir()
+    found.write_text("#!/bin/sh\n")
+    found.chmod(0o755)
+    monkeypatch.setenv("PATH", str(found.parent))
+    assert labs.keyturn_program() == str(found)
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "own")])
+    assert labs.keyturn_program() == str(tmp_path / "own")

@@ -1,0 +1,238 @@
+"""The gateway is brought up, and what answers is proven to be it and to be closed."""
+
+from pathlib import Path
+
+import pytest
+
+from bootstrap.domain.errors import GatewayError, OpenGatewayError, ServiceError
+from bootstrap.domain.probes import Answer
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.ports import Listener, ServiceStatus
+from bootstrap.workflows.gateway_up import (
+    READY_BUDGET_S,
+    bring_up,
+    prove,
+    require_own_listener,
+    require_port_free,
+)
+from support.fakes import MASTER, FakeTools, make_tools
+
+KEY = Secret(MASTER)
+SECRETS = {MASTER_KEY: KEY}
+DEAD = ServiceStatus(False, None, "failed: exit-code")
+SILENT = Answer(None, problem="connection refused")
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> FakeTools:
+    """A lab whose env file is written, and whose gateway does not run."""
+    tools = make_tools(tmp_path)
+    env_file = Path(tools.places.env_file)
+    env_file.parent.mkdir(parents=True)
+    env_file.write_text(f"{MASTER_KEY}={MASTER}\n")
+    return tools
+
+
+class TestPort:
+    def test_a_free_port_is_fine(self, tools: FakeTools) -> None:
+        require_port_free(tools)
+
+    @pytest.mark.parametrize(
+        ("listener", "who"),
+        [
+            (Listener(4711, "python3"), "python3 (pid 4711) listens there"),
+            (Listener(4711, ""), "a program (pid 4711) listens there"),
+            (Listener(None, ""), "another user's program listens there"),
+        ],
+    )
+    def test_a_taken_port_is_refused_before_anything_starts(
+        self, tools: FakeTools, listener: Listener, who: str
+    ) -> None:
+        tools.ports.taken = listener
+        with pytest.raises(GatewayError, match="port 4123 is taken") as caught:
+            bring_up(tools, SECRETS, starts=True, reload=True)
+        assert caught.value.why == who
+        assert f"gateway.port in {tools.lab.file}" in caught.value.fix
+        assert tools.service.calls == []
+
+
+class TestBringUp:
+    def test_a_start_and_a_restart_each_happen_once(self, tools: FakeTools) -> None:
+        bring_up(tools, SECRETS, starts=True, reload=True)
+        bring_up(tools, SECRETS, starts=False, reload=False)
+        assert tools.service.calls == ["reset", "start", "restart"]
+        assert tools.progress.steps == [
+            "start litellm.service (systemd)",
+            "wait until it answers on http://127.0.0.1:4123 (20 s is normal)",
+            "restart litellm.service (systemd)",
+            "wait until it answers on http://127.0.0.1:4123 (20 s is normal)",
+        ]
+
+    def test_a_slow_start_is_waited_for(self, tools: FakeTools) -> None:
+        tools.gateway.answers["alive"] = SILENT
+
+        def wake() -> None:
+            if tools.clock.passed > 1060:
+                tools.gateway.answers.clear()
+
+        tools.clock.on_sleep = wake
+        bring_up(tools, SECRETS, starts=True, reload=False)
+        assert 60 < tools.clock.passed - 1000 < 61
+
+    def test_a_manager_that_takes_a_moment_to_show_the_process_is_waited_for(
+        self, tools: FakeTools
+    ) -> None:
+        tools.service.script = [ServiceStatus(False, None, "activating")] * 20
+        bring_up(tools, SECRETS, starts=True, reload=False)
+
+    def test_what_never_answers_ends_after_the_budget_with_the_log(self, tools: FakeTools) -> None:
+        tools.gateway.answers["alive"] = Answer(503)
+        tools.service.log = ["one", f"the key is {MASTER}", "api_key: hunter2"]
+        with pytest.raises(GatewayError, match="does not answer on") as caught:
+            bring_up(tools, SECRETS, starts=True, reload=False)
+        assert caught.value.why == f"HTTP 503 for {READY_BUDGET_S:.0f} s"
+        assert READY_BUDGET_S <= tools.clock.passed - 1000 < READY_BUDGET_S + 1
+        assert caught.value.fix.splitlines() == [
+            "see its log, then: keyturn apply",
+            "       | one",
+            f"       | the key is <{MASTER_KEY} {KEY.fingerprint()}>",
+            "       | api_key: <hidden>",
+        ]
+
+    def test_a_service_that_dies_after_it_ran_is_an_error_with_its_redacted_log(
+        self, tools: FakeTools
+    ) -> None:
+        tools.gateway.answers["alive"] = SILENT
+        tools.service.script = [ServiceStatus(True, 71, "active"), DEAD]
+        tools.service.log = [f"line {n}" for n in range(30)] + [f"bad key {MASTER}"]
+        with pytest.raises(ServiceError, match=r"litellm\.service starts and dies again") as caught:
+            bring_up(tools, SECRETS, starts=True, reload=False)
+        assert caught.value.why == "failed: exit-code"
+        shown = caught.value.fix.splitlines()
+        assert len(shown) == 13
+        assert MASTER not in caught.value.fix
+        assert shown[-1] == f"       | bad key <{MASTER_KEY} {KEY.fingerprint()}>"
+
+    def test_a_service_that_is_restarted_over_and_over_is_an_error(self, tools: FakeTools) -> None:
+        tools.gateway.answers["alive"] = SILENT
+        tools.service.script = [ServiceStatus(True, pid, "active") for pid in range(71, 80)]
+        with pytest.raises(ServiceError, match="starts and dies again"):
+            bring_up(tools, SECRETS, starts=True, reload=False)
+        assert tools.clock.passed - 1000 < 2
+
+    def test_a_service_whose_process_never_appears_is_an_error_long_before_the_budget(
+        self, tools: FakeTools
+    ) -> None:
+        tools.service.script = [DEAD] * 1000
+        with pytest.raises(ServiceError, match="starts and dies again"):
+            bring_up(tools, SECRETS, starts=True, reload=False)
+        assert 9 < tools.clock.passed - 1000 < 12
+
+    def test_an_unreadable_log_does_not_hide_what_happened(self, tools: FakeTools) -> None:
+        tools.gateway.answers["alive"] = SILENT
+        tools.service.failures["log_lines"] = ServiceError("no log", why="no journal", fix="none")
+        with pytest.raises(GatewayError, match="does not answer") as caught:
+            bring_up(tools, SECRETS, starts=True, reload=False)
+        assert caught.value.fix == "see its log, then: keyturn apply"
+
+    def test_an_answer_of_another_program_is_not_taken_for_the_gateways(
+        self, tools: FakeTools
+    ) -> None:
+        tools.service.on_start = lambda: setattr(tools.ports, "taken", Listener(4711, "nc"))
+        tools.gateway.answers["alive"] = Answer(200)
+        with pytest.raises(GatewayError, match="port 4123 is not the gateway's") as caught:
+            bring_up(tools, SECRETS, starts=True, reload=False)
+        assert caught.value.why == "nc (pid 4711) answers there, not litellm.service"
+
+    def test_a_failing_start_is_told_as_it_is(self, tools: FakeTools) -> None:
+        failure = ServiceError("masked", why="it is masked", fix="unmask it")
+        tools.service.failures["start"] = failure
+        with pytest.raises(ServiceError) as caught:
+            bring_up(tools, SECRETS, starts=True, reload=False)
+        assert caught.value is failure
+
+
+class TestOwnListener:
+    def test_the_service_or_a_child_of_it_may_listen(self, tools: FakeTools) -> None:
+        tools.service.pid = 71
+        require_own_listener(tools, 71)
+        tools.ports.taken = Listener(99, "python3")
+        tools.ports.family.add((99, 71))
+        require_own_listener(tools, 71)
+
+    def test_nobody_else_may(self, tools: FakeTools) -> None:
+        tools.ports.taken = Listener(None, "")
+        with pytest.raises(GatewayError, match="another user's program answers there"):
+            require_own_listener(tools, 71)
+        tools.ports.closed = True
+        with pytest.raises(GatewayError, match="no process of this machine answers there"):
+            require_own_listener(tools, 71)
+
+
+class TestProve:
+    @pytest.fixture(autouse=True)
+    def running(self, tools: FakeTools) -> None:
+        """Let the gateway run."""
+        tools.service.start()
+
+    def test_a_closed_gateway_that_takes_the_key_is_proven(self, tools: FakeTools) -> None:
+        assert prove(tools, KEY) == ("lab-echo",)
+        assert tools.gateway.asked == ["no key", "wrong key", "right key"]
+
+    @pytest.mark.parametrize(
+        "answer", [Answer(401), Answer(403), Answer(500), Answer(400, "no_db_connection")]
+    )
+    def test_every_refusal_of_a_missing_key_counts(self, tools: FakeTools, answer: Answer) -> None:
+        tools.gateway.answers["no key"] = answer
+        assert prove(tools, KEY)
+
+    @pytest.mark.parametrize("kind", ["systemd", "supervisor"])
+    @pytest.mark.parametrize("words", ["no key", "wrong key"])
+    def test_an_open_gateway_is_the_loudest_error(
+        self, tools: FakeTools, words: str, kind: str
+    ) -> None:
+        tools.service.kind = kind
+        tools.gateway.answers[words] = Answer(200, model_ids=("lab-echo",))
+        with pytest.raises(OpenGatewayError, match="THE GATEWAY IS OPEN") as caught:
+            prove(tools, KEY)
+        assert caught.value.fix == "stop it now (keyturn service stop), then: keyturn apply"
+        assert "right key" not in tools.gateway.asked
+
+    def test_a_manager_that_cannot_be_asked_does_not_hide_an_open_gateway(
+        self, tools: FakeTools
+    ) -> None:
+        tools.service.kind = "supervisor"
+        tools.gateway.answers["no key"] = Answer(200)
+        tools.service.failures["status"] = ServiceError("no answer", why="gone", fix="none")
+        with pytest.raises(OpenGatewayError, match="THE GATEWAY IS OPEN") as caught:
+            prove(tools, KEY)
+        assert "keyturn service stop" in caught.value.fix
+
+    @pytest.mark.parametrize(
+        ("words", "answer"),
+        [
+            ("no key", Answer(502)),
+            ("no key", Answer(200, is_gateway=False)),
+            ("wrong key", Answer(500)),
+            ("wrong key", Answer(400, "invalid_request_error")),
+            ("wrong key", SILENT),
+        ],
+    )
+    def test_an_answer_that_proves_nothing_is_an_error(
+        self, tools: FakeTools, words: str, answer: Answer
+    ) -> None:
+        tools.gateway.answers[words] = answer
+        with pytest.raises(GatewayError, match="proves nothing"):
+            prove(tools, KEY)
+
+    @pytest.mark.parametrize("answer", [Answer(400, "no_db_connection"), Answer(500), SILENT])
+    def test_a_key_that_is_not_accepted_is_an_error(self, tools: FakeTools, answer: Answer) -> None:
+        tools.gateway.answers["right key"] = answer
+        with pytest.raises(GatewayError, match="does not accept the lab's key"):
+            prove(tools, KEY)
+
+    def test_the_wrong_key_is_a_new_one_each_time(self, tools: FakeTools) -> None:
+        prove(tools, KEY)
+        prove(tools, KEY)
+        assert len(set(tools.new_key.made)) == 2
