@@ -46,12 +46,13 @@ def bring_up(tools: Tools, secrets: NamedSecrets, *, starts: bool, reload: bool)
     """
     service = tools.service
     # Asked before the manager re-reads its files: then it would name the new address.
-    moves = service.listening() != tools.lab.gateway.held
+    held = service.listening()
+    moves = held != tools.lab.gateway.held
     if starts or moves:
         require_port_free(tools)
-    if moves:
+    if moves and (held is not None or not starts):
         service.stop()
-    if reload or moves:
+    if reload:
         service.reset()
     try:
         if starts or moves:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 _DROPPED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 _TIMEOUT_S = 60.0
 _WORKERS = 12
+# As the SDKs (httpx: 5 s), less some: uvicorn closes what nobody used for 5 s.
+_KEPT_S = 4.0
 
 
 @dataclass
@@ -118,7 +120,7 @@ class Clients:
 
     def _ask_on_time(self) -> None:
         """Take the next request that is due, whatever became of the others (an open loop)."""
-        kept: list[http.client.HTTPConnection] = []
+        kept = Kept(self._connection())
         while not self._end.is_set():
             with self._lock:
                 number, self._next = self._next, self._next + 1
@@ -128,8 +130,7 @@ class Clients:
                 self._count(self.load.fresh, lambda: self._once(self._connection()))
             else:
                 self._count(self.load.kept, lambda: self._again(kept))
-        for connection in kept:
-            connection.close()
+        kept.connection.close()
 
     def _count(self, tally: Tally, ask: Callable[[], str | None]) -> None:
         started = time.monotonic()
@@ -160,10 +161,11 @@ class Clients:
             connection.close()
         return None if answer.status == 200 else f"status {answer.status}"
 
-    def _again(self, kept: list[http.client.HTTPConnection]) -> str | None:
-        if not kept:
-            kept.append(self._connection())
-        connection = kept[0]
+    def _again(self, kept: "Kept") -> str | None:
+        connection = kept.connection
+        if time.monotonic() - kept.used > _KEPT_S:
+            connection.close()
+        kept.used = time.monotonic()
         reused = connection.sock is not None
         try:
             return self._once(connection, keep=True)
@@ -189,6 +191,19 @@ class Clients:
         if answer.status != 200:
             return f"status {answer.status}"
         return None if b"[DONE]" in text[-64:] else "the stream was cut off"
+
+
+@dataclass
+class Kept:
+    """A connection that is used again.
+
+    Attributes:
+        connection: It opens itself when it is closed.
+        used: time.monotonic() of its last use.
+    """
+
+    connection: http.client.HTTPConnection
+    used: float = 0.0
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def test_a_change_of_the_lab_restarts_once(tools: FakeTools) -> None:
     changed = with_lab(tools, LAB + 'host = "127.0.0.2"\n')
     done = apply(written_again(changed))
     assert done.plan.gateway
-    assert tools.service.calls.count("restart") == 1
+    assert tools.service.calls.count("swap") == 1
     assert "start" not in tools.service.calls
 
 
@@ -91,7 +91,7 @@ def test_files_written_without_a_start_restart_the_gateway_later(tools: FakeTool
     apply(changed, start=False)
     done = apply(written_again(changed))
     assert done.plan.gateway == "it runs with older files"
-    assert tools.service.calls.count("restart") == 1
+    assert tools.service.calls.count("swap") == 1
 
 
 def test_a_hand_edited_file_stops_it_before_anything_is_changed(
@@ -119,7 +119,7 @@ def test_force_replaces_it_and_keeps_a_backup(tools: FakeTools) -> None:
     assert original == config
     assert Path(copy).read_text() == "# mine\n"
     assert "model_list" in config.read_text()
-    assert tools.service.calls.count("restart") == 1
+    assert tools.service.calls.count("swap") == 1
 
 
 def test_a_port_that_another_program_holds_is_noticed_before_anything_is_written(
@@ -165,7 +165,7 @@ def test_after_a_failed_start_the_next_apply_restarts_although_no_file_changed(
     tools.gateway.answers.clear()
     done = apply(written_again(tools))
     assert done.plan.writes == ()
-    assert tools.service.calls.count("restart") == 1
+    assert tools.service.calls.count("swap") == 1
     assert done.proven
 
 
@@ -205,7 +205,7 @@ def test_another_version_restarts_the_gateway_although_no_file_changed(tools: Fa
     tools.installer.present = False
     done = apply(written_again(tools))
     assert done.plan.writes == ()
-    assert tools.service.calls.count("restart") == 1
+    assert tools.service.calls.count("swap") == 1
     assert done.installed
 
 
