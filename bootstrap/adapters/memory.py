@@ -53,4 +53,5 @@ def hindrance(needed: int) -> str | None:
     free = available()
     if free is None or free >= needed:
         return None
-    return f"only {free // MEBIBYTE} MiB of memory are free, and two need {needed // MEBIBYTE} more"
+    have, want = free // MEBIBYTE, needed // MEBIBYTE
+    return f"only {have} MiB of memory are free, and a second one needs {want}"

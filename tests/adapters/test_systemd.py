@@ -1,14 +1,16 @@
 """What systemctl says, in our words; the programs are stand-ins that answer as the real ones do."""
 
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bootstrap.adapters import memory
 from bootstrap.adapters.systemd import SystemdService
-from bootstrap.domain.errors import ServiceError
+from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
 
 LEAK = "sk-test-from-a-complaint"
 
@@ -263,3 +265,106 @@ def test_the_log_is_asked_for_where_it_is(
     assert SystemdService().log_lines(2) == ["one", "two"]
     assert f"{option} litellm.service" in machine.calls()[0]
     assert "--lines=2" in machine.calls()[0]
+
+
+def verbs(machine: Machine) -> list[str]:
+    seen = ("show", "reset-failed", "daemon-reload")
+    return [call for call in machine.calls() if not call.startswith(seen)]
+
+
+def test_a_swap_lets_the_spare_serve_while_the_unit_restarts(machine: Machine) -> None:
+    machine.unit_is(**RUNNING, spare=RUNNING)
+    SystemdService().swap()
+    assert verbs(machine) == [
+        "stop litellm-spare.service",  # of a run that was killed
+        "start litellm-spare.service",
+        "restart litellm.service",
+        "stop litellm-spare.service",
+    ]
+
+
+def test_a_spare_that_does_not_come_up_leaves_the_unit_alone(machine: Machine) -> None:
+    failed = FAILED | {"Result": "exit-code", "ExecMainStatus": 3}
+    machine.unit_is(**RUNNING, spare=failed, failing="start litellm-spare.service")
+    with pytest.raises(KeptError) as caught:
+        SystemdService().swap()
+    assert "ended with status 3" in caught.value.why
+    assert "litellm-spare.service" in caught.value.fix
+    assert verbs(machine)[-1] == "stop litellm-spare.service"
+    assert "restart litellm.service" not in verbs(machine)
+
+
+def test_a_unit_that_does_not_come_up_is_left_to_the_spare(machine: Machine) -> None:
+    failed = FAILED | {"Result": "exit-code", "ExecMainStatus": 3}
+    machine.unit_is(**failed, failing="restart litellm.service")
+    with pytest.raises(NotReadyError) as caught:
+        SystemdService().swap()
+    assert not isinstance(caught.value, KeptError)
+    assert "litellm-spare.service serves in its place" in caught.value.why
+    assert verbs(machine)[-1] == "restart litellm.service"
+
+
+def test_an_interrupted_swap_ends_the_spare(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.unit_is(**RUNNING)
+    service, change = SystemdService(), SystemdService._change
+
+    def interrupted(self: SystemdService, verb: str, unit: str = "") -> None:
+        if unit.endswith("-spare.service"):
+            raise KeyboardInterrupt
+        change(self, verb, unit)
+
+    monkeypatch.setattr(SystemdService, "_change", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        service.swap()
+    assert verbs(machine) == ["--no-block stop litellm-spare.service"]
+
+
+@pytest.mark.parametrize("active", ["active", "inactive"])
+def test_what_the_socket_unit_holds_open_is_known(machine: Machine, active: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        held = {"ActiveState": active, "Listen": f"{address} (Stream)"}
+        machine.unit_is(**RUNNING, socket=held)
+        assert SystemdService().listening() == (address if active == "active" else None)
+
+
+def test_an_address_that_is_only_written_in_the_unit_is_not_held(machine: Machine) -> None:
+    machine.unit_is(**RUNNING, socket={"ActiveState": "active", "Listen": "127.0.0.1:9 (Stream)"})
+    assert SystemdService().listening() is None
+
+
+def test_a_lab_that_wants_no_socket_closes_an_earlier_one(machine: Machine) -> None:
+    machine.unit_is(**RUNNING)
+    SystemdService(socket=False).start()
+    assert verbs(machine)[0] == "disable --now litellm.socket"
+
+
+def test_stopping_closes_the_port_first(machine: Machine) -> None:
+    machine.unit_is(**RUNNING, socket=RUNNING, spare=RUNNING)
+    SystemdService().stop()
+    assert verbs(machine) == [
+        "stop litellm.socket", "stop litellm.service", "stop litellm-spare.service",
+    ]  # fmt: skip
+
+
+def test_a_port_that_systemd_cannot_open_is_explained(machine: Machine) -> None:
+    failed = {"ActiveState": "failed", "Result": "resources"}
+    machine.unit_is(ActiveState="inactive", socket=failed, failing="start litellm.service")
+    with pytest.raises(NotReadyError) as caught:
+        SystemdService().start()
+    assert "litellm.socket cannot open the port" in caught.value.why
+
+
+def test_the_spares_log_is_asked_for(machine: Machine) -> None:
+    machine.install("journalctl", "echo one")
+    assert SystemdService().log_lines(2, fresh=True) == ["one"]
+    assert "litellm-spare.service" in machine.calls()[0]
+
+
+def test_short_memory_hinders_a_swap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: memory.FOR_SECOND)
+    assert SystemdService().swap_hindrance() is None
+    monkeypatch.setattr(memory, "available", lambda: memory.FOR_SECOND - 1)
+    assert "699 MiB" in str(SystemdService().swap_hindrance())

@@ -74,18 +74,16 @@ def processes(lab: CliLab) -> int:
 def test_nothing_is_lost_across_applies_and_restarts(lab: CliLab) -> None:
     pids = {lab.pid}
     with load_on(lab.port, lab.key, MODEL, stream_s=1.5) as load:
-        for number in range(2):
-            lab.write(gateway=ALWAYS, more=MORE.format(name=f"model-{number}"))
-            ran = lab.ok("apply")
+        lab.write(gateway=ALWAYS, more=MORE.format(name="another"))
+        for command in (("apply",), ("service", "restart")):
+            ran = lab.ok(*command)
             assert "a second one serves meanwhile" in ran.err
             pids.add(lab.pid)
-        lab.ok("service", "restart")
-        pids.add(lab.pid)
     assert load.lost == 0, load.problems()
     assert load.fresh.sent > 50
-    assert load.streams.sent > 4
+    assert load.streams.sent > 2
     assert load.kept.resets == 0
-    assert len(pids) == 4
+    assert len(pids) == 3
     back_to_normal(lab)
     lab.ok("check")
 
