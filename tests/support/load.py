@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 _DROPPED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 _TIMEOUT_S = 60.0
 _WORKERS = 12
+_AFTER_FAILURE_S = 0.2  # before a stream is tried again
 # As the SDKs (httpx: 5 s), less some: uvicorn closes what nobody used for 5 s.
 _KEPT_S = 4.0
 
@@ -178,7 +179,10 @@ class Clients:
 
     def _stream(self) -> None:
         while not self._end.is_set():
+            before = self.load.streams.lost
             self._count(self.load.streams, self._one_stream)
+            if self.load.streams.lost != before:
+                self._end.wait(_AFTER_FAILURE_S)
 
     def _one_stream(self) -> str | None:
         connection = self._connection()
