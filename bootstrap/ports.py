@@ -127,13 +127,40 @@ class Service(Protocol):
         """
 
     def restart(self) -> None:
-        """Stop it and start it, with the files as they are now. As often as wanted."""
+        """Stop it and start it, with the files as they are now. As often as wanted.
+
+        Where the manager holds the port open, new requests wait meanwhile; where not, they are
+        refused.
+        """
+
+    def listening(self) -> str | None:
+        """Return the address that the manager itself holds open, such as `127.0.0.1:4000`."""
+
+    def swap_hindrance(self) -> str | None:
+        """Return why `swap` cannot be used now (one clause), or None where it can."""
+
+    def swap(self) -> None:
+        """Put a fresh process in place of the running one, with the files as they are now.
+
+        The old one stops accepting only when the new one answers, and finishes its answers: no
+        request is refused, none waits, no stream breaks. Needs an address that the manager holds
+        open, and memory for two.
+
+        Raises:
+            KeptError: The fresh one does not come up; the old one goes on serving.
+            ServiceError: As `start`; says what serves now.
+        """
 
     def stop(self) -> None:
-        """Stop it; no effect where it does not run."""
+        """Stop it, and close its port; no effect where it does not run."""
 
-    def log_lines(self, most: int) -> list[str]:
-        """Return its last lines, unredacted: the caller must redact before showing."""
+    def log_lines(self, most: int, *, fresh: bool = False) -> list[str]:
+        """Return its last lines, unredacted: the caller must redact before showing.
+
+        Args:
+            most: How many.
+            fresh: Those of the process that `swap` started beside it.
+        """
 
     def reset(self) -> None:
         """Forget past failures, and take notice of changed unit files."""
@@ -179,8 +206,11 @@ class Ports(Protocol):
     def listener(self, port: int) -> Listener | None:
         """Return who listens on `port` on a loopback or wildcard address, or None."""
 
-    def is_descendant(self, pid: int, ancestor: int) -> bool:
-        """Tell whether process `pid` is `ancestor` or was started by it, at any depth."""
+    def serves(self, pid: int, port: int) -> bool:
+        """Tell whether every socket that listens on `port` is held by `pid` or a child of its.
+
+        Others may hold it as well: a service manager that opened it, a second instance.
+        """
 
 
 class Progress(Protocol):
@@ -211,6 +241,12 @@ class Installer(Protocol):
 
     def installed(self) -> PurePath | None:
         """Return the path of a complete, right `litellm` program, or None."""
+
+    def interpreter(self) -> PurePath | None:
+        """Return LiteLLM's own Python, installed or still to be.
+
+        None where the lab names a command that has none beside it.
+        """
 
     def install(self, progress: Progress) -> PurePath:
         """Install it, going on where a broken download stopped, and return its path.

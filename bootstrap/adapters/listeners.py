@@ -32,16 +32,28 @@ class LocalPorts:
         first = min(started, key=lambda pid: (started[pid], pid))
         return Listener(first, _name_of(first))
 
-    def is_descendant(self, pid: int, ancestor: int) -> bool:
-        """Tell whether process `pid` is `ancestor` or was started by it, at any depth."""
-        seen: set[int] = set()
-        while pid > 0 and pid not in seen:
-            if pid == ancestor:
-                return True
-            seen.add(pid)
-            found: Stat | None = stat_of(pid)
-            pid = found.parent if found else 0
-        return False
+    def serves(self, pid: int, port: int) -> bool:
+        """Tell whether every socket that listens on `port` is held by `pid` or a child of its.
+
+        Others may hold it as well: a service manager that opened it, a second instance.
+        """
+        inodes = {inode for name in ("tcp", "tcp6") for inode in _listening(name, port)}
+        family = [other for other in _pids() if _is_descendant(other, pid)]
+        return bool(inodes) and all(
+            any(_holds(member, {inode}) for member in family) for inode in inodes
+        )
+
+
+def _is_descendant(pid: int, ancestor: int) -> bool:
+    """Tell whether process `pid` is `ancestor` or was started by it, at any depth."""
+    seen: set[int] = set()
+    while pid > 0 and pid not in seen:
+        if pid == ancestor:
+            return True
+        seen.add(pid)
+        found: Stat | None = stat_of(pid)
+        pid = found.parent if found else 0
+    return False
 
 
 def _listening(name: str, port: int) -> Iterator[str]:

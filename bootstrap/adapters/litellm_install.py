@@ -69,6 +69,24 @@ class LitellmInstaller:
             return PurePath(self._program)
         return None
 
+    def interpreter(self) -> PurePath | None:
+        """Return LiteLLM's own Python, installed or still to be.
+
+        For the lab's own command that is the Python of the environment it lies in, if LiteLLM's
+        proxy and uvicorn are in there; None for anything else, such as a script around it.
+        """
+        if self._command is None:
+            return PurePath(self._interpreter)
+        found = self.installed()
+        if found is None:
+            return None
+        environment = Path(found).resolve().parent.parent
+        parts = ("litellm/proxy/proxy_cli.py", "uvicorn/__init__.py")
+        folders = environment.glob("lib/python3*/site-packages")
+        python = environment / "bin" / "python"
+        whole = any(all((folder / part).is_file() for part in parts) for folder in folders)
+        return PurePath(python) if whole and os.access(python, os.X_OK) else None
+
     def install(self, progress: Progress) -> PurePath:
         """Install what is missing, and return the path of `litellm`.
 

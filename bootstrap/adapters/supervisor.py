@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
-from bootstrap.adapters.supervisor_daemon import clean_environment
+from bootstrap.adapters import memory
+from bootstrap.adapters.supervisor_child import clean_environment
 from bootstrap.adapters.supervisor_log import last_lines, open_log
 from bootstrap.adapters.supervisor_state import (
     ALREADY_SUPERVISED,
     BACKOFF,
+    FRESH_LOG_FILE,
     LOG_FILE,
     RUNNING,
+    STARTING,
     STATUS_FILE,
     STOPPED,
     STOPPING,
@@ -27,7 +30,7 @@ from bootstrap.adapters.supervisor_state import (
     SupervisorState,
     read_state,
 )
-from bootstrap.domain.errors import ServiceError
+from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
 from bootstrap.ports import ServiceStatus
 
 _KILLED_S = 10.0
@@ -64,7 +67,8 @@ class SupervisorService:
             died = "its supervisor was killed" if state.phase != STOPPED else "stopped"
             return ServiceStatus(running, pid, died, installed)
         detail = f"{state.phase}: {state.detail}" if state.detail else state.phase
-        return ServiceStatus(running and state.phase == RUNNING, pid, detail, installed)
+        active = running and state.phase in (RUNNING, STARTING)
+        return ServiceStatus(active, pid, detail, installed)
 
     def start(self) -> None:
         """Start the supervisor, and with it the gateway; no effect where it runs.
@@ -87,7 +91,10 @@ class SupervisorService:
             )
         self._end_orphan()
         self._spawn()
-        self._wait(lambda found: found.phase in (RUNNING, BACKOFF), self._limits.start_s, "start")
+        limits = self._limits
+        self._wait(lambda found: found.phase != STOPPED, limits.start_s, "start")
+        patience_s = limits.start_s + limits.ready_s
+        self._wait(lambda found: found.phase in (RUNNING, BACKOFF), patience_s, "start")
         self._require_started("start")
 
     def restart(self) -> None:
@@ -106,10 +113,44 @@ class SupervisorService:
                 found.daemon != state.daemon
                 or (found.restarts_done > state.restarts_done and found.phase in (RUNNING, BACKOFF))
             ),
-            self._limits.stop_s + self._limits.start_s,
+            self._limits.stop_s + self._limits.ready_s + self._limits.start_s,
             "restart",
         )
         self._require_started("restart")
+
+    def listening(self) -> str | None:
+        """Return the address that the supervisor holds open, such as `127.0.0.1:4000`."""
+        state = self._living()
+        return state.listening if state is not None else None
+
+    def swap_hindrance(self) -> str | None:
+        """Return why there can be no second process now, or None."""
+        return memory.hindrance(memory.FOR_SECOND)
+
+    def swap(self) -> None:
+        """Let a fresh process take over the socket, and the running one finish its answers.
+
+        Raises:
+            KeptError: The fresh one does not come up; the old one goes on serving.
+            ServiceError: The supervisor does not react, or its program cannot be started.
+        """
+        state = self._living()
+        if state is None:
+            self.start()
+            return
+        state.daemon.send(signal.SIGUSR1)
+        self._wait(
+            lambda found: found.daemon != state.daemon or found.swaps_done > state.swaps_done,
+            self._limits.ready_s + self._limits.stop_s + self._limits.start_s,
+            "swap",
+        )
+        found = self._living()
+        if found is not None and found.swap_failure:
+            raise KeptError(
+                f"a fresh {self.name} does not start",
+                why=found.swap_failure,
+                fix=f"see {self._state_dir / FRESH_LOG_FILE}",
+            )
 
     def stop(self) -> None:
         """Stop the gateway, letting running answers finish, and the supervisor.
@@ -135,9 +176,14 @@ class SupervisorService:
                 )
         self._end_orphan()
 
-    def log_lines(self, most: int) -> list[str]:
-        """Return the last lines of the log, unredacted: the caller must redact before showing."""
-        return last_lines(self._log, most)
+    def log_lines(self, most: int, *, fresh: bool = False) -> list[str]:
+        """Return the last lines of the log, unredacted: the caller must redact before showing.
+
+        Args:
+            most: How many.
+            fresh: Those of the last process that was to take over.
+        """
+        return last_lines(self._state_dir / FRESH_LOG_FILE if fresh else self._log, most)
 
     def reset(self) -> None:
         """Do nothing: files are read at each start, and `restart` does not count failures."""
@@ -200,7 +246,7 @@ class SupervisorService:
     def _require_started(self, verb: str) -> None:
         state = self._living()
         if state is not None and state.phase == BACKOFF:
-            raise ServiceError(
+            raise NotReadyError(
                 f"{self.name} does not {verb}", why=state.detail, fix=f"see {self._log}"
             )
 

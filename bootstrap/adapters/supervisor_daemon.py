@@ -3,32 +3,40 @@
     python -m bootstrap.adapters.supervisor_daemon SPEC STATE_FOLDER LIMITS
 
 Started by `bootstrap.adapters.supervisor`, detached from every terminal. SIGHUP restarts the
-gateway at once, SIGTERM stops it and ends this process, a second SIGTERM cuts the waiting short.
-Reads the spec and the env file anew at each start of the gateway. Writes no secret anywhere: the
-env file's values go into the gateway's environment and nowhere else.
+gateway at once; SIGUSR1 swaps it: a fresh process takes over, and only then the old one ends.
+SIGTERM stops it and ends this process, a second SIGTERM cuts the waiting short. Where the spec
+names an address, this process opens it once and passes it on, so that it stays open as long as
+this process runs. Reads the spec and the env file anew at each start of the gateway. Writes no
+secret anywhere: the env file's values go into the gateway's environment and nowhere else.
 """
 
-import ctypes
 import fcntl
-import json
 import os
 import resource
 import select
 import signal
-import subprocess
+import socket
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from bootstrap.adapters.dotenv import read_env_file
 from bootstrap.adapters.process_identity import ProcessIdentity
+from bootstrap.adapters.supervisor_child import (
+    CannotStart,
+    Child,
+    Notices,
+    Spec,
+    open_listener,
+    reserve_first_fd,
+    wakeup_by_signals,
+)
 from bootstrap.adapters.supervisor_log import RotatingLog
 from bootstrap.adapters.supervisor_state import (
     ALREADY_SUPERVISED,
     BACKOFF,
+    FRESH_LOG_FILE,
     LOCK_FILE,
     LOG_FILE,
     RUNNING,
@@ -40,26 +48,18 @@ from bootstrap.adapters.supervisor_state import (
     SupervisorState,
     write_state,
 )
-from bootstrap.domain.errors import LabError
-from bootstrap.domain.secret import Secret
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
-_INHERITED = ("PATH", "HOME", "LANG")
 _READ_BYTES = 65536
 _MOST_DOUBLINGS = 16
-_libc = ctypes.CDLL(None)
-
-
-class _CannotStart(Exception):
-    """The gateway cannot be started now; the text says why, without any value of a file."""
+_OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
 
 
 class Supervisor:
-    """Starts the gateway, starts it again when it ends, and stops it when told.
+    """Starts the gateway, starts it again when it ends, swaps it, and stops it when told.
 
     Args:
         spec: The JSON file that `supervisor/service.json.j2` renders.
-        state_dir: Where the status file and the log are.
+        state_dir: Where the status file and the logs are.
         limits: How patient to be.
     """
 
@@ -68,102 +68,186 @@ class Supervisor:
         self._status = state_dir / STATUS_FILE
         self._limits = limits
         self._log = RotatingLog(state_dir / LOG_FILE, limits.log_bytes)
+        self._fresh_log = state_dir / FRESH_LOG_FILE
         self._me = ProcessIdentity.own()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._child_identity: ProcessIdentity | None = None
-        self._output, self._output_end = _pipe()
-        self._started_at = 0.0
+        self._notices = Notices()
+        self._listener: socket.socket | None = None
+        self._address: str | None = None
+        self._current: Child | None = None
+        self._fresh: Child | None = None  # is to take over
+        self._leaving: Child | None = None  # was taken over from
         self._next_start: float = 0.0
-        self._kill_at: float | None = None
         self._failures = 0
         self._stopping = False
         self._restarting = False
         self._restarts_done = 0
+        self._swap_again = False
+        self._swaps_done = 0
+        self._swap_failure = ""
 
     def run(self) -> None:
         """Supervise until SIGTERM or SIGINT; on return the gateway has ended."""
-        wakeup, wakeup_end = _pipe()
-        os.set_blocking(wakeup_end, False)
-        signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
-        for handled in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(handled, lambda *_: None)
+        wakeup = wakeup_by_signals(_OBEYED)
         while self._advance():
-            ready, _, _ = select.select([self._output, wakeup], [], [], self._pause())
-            self._copy_output()
+            outputs = [child.output for child in self._children()]
+            sources = [wakeup, self._notices.socket.fileno(), *outputs]
+            ready, _, _ = select.select(sources, [], [], self._pause())
+            for child in self._children():
+                child.copy_output()
+            self._hear()
             if wakeup in ready:
                 for number in os.read(wakeup, _READ_BYTES):
                     self._obey(number)
-        while self._copy_output():
-            pass
         self._say(STOPPED, "")
+
+    def _children(self) -> list[Child]:
+        return [c for c in (self._current, self._fresh, self._leaving) if c is not None]
 
     def _advance(self) -> bool:
         """Do what is due; return False once there is nothing left to do."""
         now = time.monotonic()
-        if self._child is not None and _has_ended(self._child.pid):
-            self._bury(self._child, now)
-        if self._child is not None and self._kill_at is not None and now >= self._kill_at:
-            self._kill_at = None
-            self._note("it did not stop in time and is killed")
-            self._child.kill()
-        if self._child is None:
-            if self._stopping:
-                return False
-            if now >= self._next_start:
-                self._start(now)
+        for child in self._children():
+            if child.has_ended():
+                self._bury(child, now)
+            elif child.kill_at is not None and now >= child.kill_at:
+                verb = "stop" if child.ready else "start"
+                self._note(f"it did not {verb} in time and is killed")
+                child.kill()
+        if self._stopping:
+            return bool(self._children())
+        if self._current is None and self._fresh is None and now >= self._next_start:
+            self._start(now)
         return True
 
     def _pause(self) -> float | None:
         """Return how many seconds may pass before something is due, or None for any number."""
-        due = self._next_start if self._child is None else self._kill_at
-        return None if due is None else max(0.0, due - time.monotonic())
+        due = [child.kill_at for child in self._children() if child.kill_at is not None]
+        if self._current is None and self._fresh is None and not self._stopping:
+            due.append(self._next_start)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _hear(self) -> None:
+        """Take notice of who is ready."""
+        for pid in self._notices.ready():
+            for child in self._children():
+                if child.pid == pid and not child.ready:
+                    child.ready, child.kill_at = True, None
+                    if child is self._current and not self._stopping:
+                        self._say(RUNNING, "")
+                    elif child is self._fresh:
+                        self._promote(child)
 
     def _obey(self, number: int) -> None:
         now = time.monotonic()
         if number in (signal.SIGTERM, signal.SIGINT):
-            if self._stopping:
-                self._kill_at = now
+            patience_s = 0.0 if self._stopping else self._limits.stop_s
             self._stopping = True
             self._say(STOPPING, "")
-            self._end_child(now)
-        elif number == signal.SIGHUP and not self._stopping:
-            self._restarting = True
-            self._failures = 0
-            self._next_start = now
-            self._end_child(now)
-
-    def _end_child(self, now: float) -> None:
-        if self._child is not None and self._kill_at is None:
-            self._kill_at = now + self._limits.stop_s
-            self._child.terminate()
-
-    def _start(self, now: float) -> None:
-        self._say(STARTING, "")
-        done = int(self._restarting)
-        self._restarting = False
-        self._restarts_done += done
-        try:
-            self._child = _start_child(self._spec, self._output_end)
-        except _CannotStart as problem:
-            self._back_off(str(problem), now)
+            for child in self._children():
+                child.end(now, patience_s)
+        elif self._stopping:
             return
-        self._started_at = now
-        self._child_identity = ProcessIdentity.of(self._child.pid)
-        self._note(f"started as process {self._child.pid}")
+        elif number == signal.SIGUSR1:
+            self._swap(now)
+        elif number == signal.SIGHUP:
+            self._restart(now)
+
+    def _restart(self, now: float) -> None:
+        self._restarting = True
+        self._failures = 0
+        self._next_start = now
+        for child in self._children():
+            child.end(now, self._limits.stop_s)
+
+    def _swap(self, now: float) -> None:
+        """Start a process that takes over once it is ready."""
+        if self._fresh is not None or self._leaving is not None:
+            # Whoever asked first is gone, and the files may have changed since.
+            self._swap_again = True
+            return
+        if self._current is None or self._address is None:
+            self._restart(now)
+            self._end_swap("")
+            return
+        self._fresh_log.unlink(missing_ok=True)
+        try:
+            self._fresh = self._new_child(RotatingLog(self._fresh_log, self._limits.log_bytes))
+        except CannotStart as problem:
+            self._end_swap(str(problem))
+            return
+        self._note(f"process {self._fresh.pid} is to take over")
+
+    def _promote(self, fresh: Child) -> None:
+        """Let the fresh process be the gateway, and the one before finish its answers."""
+        old, self._current, self._fresh = self._current, fresh, None
+        fresh.log = self._log
+        self._failures = 0
+        self._note(f"process {fresh.pid} took over")
+        if old is None:
+            self._end_swap("")
+            return
+        self._leaving = old
+        old.end(time.monotonic(), self._limits.stop_s)
         self._say(RUNNING, "")
 
-    def _bury(self, child: "subprocess.Popen[bytes]", now: float) -> None:
-        # What it left behind goes too. As long as it is not waited for, its number is not given
-        # out again, so the group is surely its own.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-        code = child.wait()
-        how = f"exit status {code}" if code >= 0 else f"killed by signal {-code}"
-        self._child = self._child_identity = self._kill_at = None
+    def _end_swap(self, failure: str) -> None:
+        if failure:
+            self._note(f"the fresh process does not take over: {failure}")
+        if self._swap_again and not self._stopping:
+            self._swap_again = False
+            self._swap(time.monotonic())
+            return
+        self._swaps_done += 1
+        self._swap_failure = failure
+        ready = self._current is not None and self._current.ready
+        self._say(STOPPING if self._stopping else RUNNING if ready else STARTING, "")
+
+    def _new_child(self, log: RotatingLog) -> Child:
+        """Start a process with the files as they are now.
+
+        Raises:
+            CannotStart: A file is missing or malformed, the port is taken, or the program cannot
+                be run.
+        """
+        spec = Spec.read(self._spec)
+        if spec.listen is not None and self._listener is None:
+            self._listener = open_listener(spec.listen)
+            self._address = spec.listen
+        listener = self._listener if spec.listen is not None else None
+        child = Child(spec, listener, self._notices, log)
+        if not child.ready:
+            child.kill_at = child.started_at + self._limits.ready_s
+        return child
+
+    def _start(self, now: float) -> None:
+        self._restarts_done += int(self._restarting)
+        self._restarting = False
+        self._say(STARTING, "")
+        try:
+            self._current = self._new_child(self._log)
+        except CannotStart as problem:
+            self._back_off(str(problem), now)
+            return
+        self._note(f"started as process {self._current.pid}")
+        self._say(RUNNING if self._current.ready else STARTING, "")
+
+    def _bury(self, child: Child, now: float) -> None:
+        how = child.bury()
+        if child is self._leaving:
+            self._leaving = None
+            self._note(f"process {child.pid} finished its answers ({how})")
+            self._end_swap("")
+            return
+        if child is self._fresh:
+            self._fresh = None
+            self._end_swap(how)
+            if self._current is not None or self._stopping or self._restarting:
+                return
+        self._current = None
         if self._stopping or self._restarting:
             self._note(f"stopped ({how})")
             return
-        if now - self._started_at >= self._limits.steady_s:
+        if now - child.started_at >= self._limits.steady_s:
             self._failures = 0
         self._back_off(how, now)
 
@@ -175,92 +259,25 @@ class Supervisor:
         self._note(f"{why}; starts again in {pause:g} s")
         self._say(BACKOFF, why)
 
-    def _copy_output(self) -> bool:
-        """Move what the gateway printed into the log; return whether there was anything."""
-        try:
-            data = os.read(self._output, _READ_BYTES)
-        except BlockingIOError:
-            return False
-        self._log.write(data)
-        return True
-
     def _note(self, text: str) -> None:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._log.write(f"{stamp} keyturn: the gateway: {text}\n".encode())
 
     def _say(self, phase: str, detail: str) -> None:
+        child = self._current.identity if self._current else None
         state = SupervisorState(
-            self._me, self._child_identity, phase, detail, self._restarts_done
+            self._me, child, phase, detail, self._restarts_done, self._address,
+            self._swaps_done, self._swap_failure,
         )  # fmt: skip
         with suppress(OSError):  # a full disk must not end the gateway
             write_state(self._status, state)
-
-
-def _start_child(spec: Path, output: int) -> "subprocess.Popen[bytes]":
-    """Start the gateway with the files as they are now.
-
-    Raises:
-        _CannotStart: A file is missing or malformed, or the program cannot be run.
-    """
-    try:
-        values: Any = json.loads(spec.read_bytes())
-        argv: list[str] = values["argv"]
-        program = argv[0]
-        environment = clean_environment() | values["environment"]
-        env_file = values["env_file"]
-    except (OSError, ValueError, LookupError, TypeError):
-        raise _CannotStart(f"{spec} is missing or malformed") from None
-    try:
-        environment |= _read_env_file(Path(env_file))
-    except LabError as error:
-        raise _CannotStart(str(error)) from None
-    me = os.getpid()
-
-    def die_with_me() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != me:  # we were killed before the kernel knew
-            os._exit(1)
-
-    try:
-        return subprocess.Popen(
-            argv, env=environment, cwd="/", umask=0o077, process_group=0, preexec_fn=die_with_me,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-        )  # fmt: skip
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise _CannotStart(f"{program} cannot be run ({type(error).__name__})") from None
-
-
-def clean_environment() -> dict[str, str]:
-    """Return what a service inherits from us: nothing that redirects it, and no secret."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in _INHERITED or name.startswith("XDG_")
-    }
-
-
-def _read_env_file(path: Path) -> dict[str, str]:
-    return {
-        name: value.reveal() if isinstance(value, Secret) else value
-        for name, value in read_env_file(path).items()
-    }
-
-
-def _has_ended(pid: int) -> bool:
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _pipe() -> tuple[int, int]:
-    """Return both ends of a pipe that is never waited for when read."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(reading, False)
-    return reading, writing
 
 
 def main(argv: Sequence[str]) -> int:
     """Detach, and supervise. Returns ALREADY_SUPERVISED where another supervisor is in charge."""
     spec, state_dir, limits = Path(argv[1]), Path(argv[2]), Limits.from_text(argv[3])
     os.umask(0o077)
+    reserve_first_fd()
     lock = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

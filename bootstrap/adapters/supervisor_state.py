@@ -5,6 +5,7 @@ Everything in the state folder is 0600 and holds no secret.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from bootstrap.adapters.process_identity import ProcessIdentity
 STATUS_FILE = "supervisor.json"
 LOCK_FILE = "supervisor.lock"
 LOG_FILE = "gateway.log"
+FRESH_LOG_FILE = "fresh.log"  # of the process that is to take over
 
 STARTING = "starting"
 RUNNING = "running"
@@ -34,6 +36,7 @@ class Limits:
         backoff_most_s: The longest such pause.
         steady_s: How long the gateway must have run for its next failure to count as the first.
         stop_s: Seconds that running answers get to finish before the gateway is killed.
+        ready_s: Seconds that the gateway gets until it says that it is ready.
         start_s: Seconds that the supervisor itself gets to come up (0.2 s on an idle machine).
         log_bytes: The size at which the log file is put aside; one older one is kept.
     """
@@ -41,7 +44,8 @@ class Limits:
     backoff_first_s: float = 1.0
     backoff_most_s: float = 30.0
     steady_s: float = 60.0
-    stop_s: float = 120.0
+    stop_s: float = 600.0
+    ready_s: float = 180.0
     start_s: float = 30.0
     log_bytes: int = 10_000_000
 
@@ -65,6 +69,9 @@ class SupervisorState:
         phase: STARTING, RUNNING, BACKOFF, STOPPING or STOPPED.
         detail: One clause for people; empty while all is well.
         restarts_done: How many requests to restart it has carried out.
+        listening: The address it holds open for the gateway, or None.
+        swaps_done: How many requests to swap it has carried out, whatever their outcome.
+        swap_failure: Why the last of them failed; empty where it did not.
     """
 
     daemon: ProcessIdentity
@@ -72,6 +79,9 @@ class SupervisorState:
     phase: str
     detail: str
     restarts_done: int
+    listening: str | None = None
+    swaps_done: int = 0
+    swap_failure: str = ""
 
 
 def read_state(path: Path) -> SupervisorState | None:
@@ -87,12 +97,25 @@ def read_state(path: Path) -> SupervisorState | None:
             "phase": str(phase),
             "detail": str(detail),
             "restarts_done": int(done),
+            # An older keyturn's supervisor, which still runs, writes none of the following.
+            **more,
         }:
             identity = ProcessIdentity.from_json(daemon)
             if identity is not None:
                 known = ProcessIdentity.from_json(child)
-                return SupervisorState(identity, known, phase, detail, done)
+                return SupervisorState(identity, known, phase, detail, done, *_swapping(more))
     return None
+
+
+def _swapping(more: Mapping[Any, Any]) -> tuple[str | None, int, str]:
+    match more:
+        case {
+            "listening": str() | None as address,
+            "swaps_done": int(done),
+            "swap_failure": str(why),
+        }:
+            return address, done, why
+    return None, 0, ""
 
 
 def write_state(path: Path, state: SupervisorState) -> None:

@@ -11,6 +11,8 @@
       TargetError                   a file we answer for cannot be read, merged or written
         ConflictError               it was edited by hand, or changed while we worked
       ServiceError                  the gateway's service cannot be started, stopped or asked
+        NotReadyError               its program was started and does not come up
+          KeptError                 so the process that served before was left alone
       GatewayError                  the gateway answers wrongly, or does not answer
         OpenGatewayError            it answers without a key
       LockedError                   another keyturn works on this lab
@@ -102,6 +104,14 @@ class ConflictError(TargetError):
 
 class ServiceError(LabError):
     """The gateway's service cannot be started, stopped or asked."""
+
+
+class NotReadyError(ServiceError):
+    """The gateway's program was started and does not come up; its log says why."""
+
+
+class KeptError(NotReadyError):
+    """A fresh process does not come up, so the one that served before goes on serving."""
 
 
 class GatewayError(LabError):

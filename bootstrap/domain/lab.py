@@ -3,6 +3,7 @@
 `bootstrap.domain.labfile` makes one from `lab.toml`; nothing else constructs it.
 """
 
+import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -17,6 +18,9 @@ CLIENTS = ("droid", "claude", "openwebui")
 # `master-key`: LiteLLM's own check, one key, read once at its start.
 AUTH_KINDS = ("guard", "master-key")
 SERVICE_KINDS = ("auto", "systemd", "supervisor")
+# Who opens the gateway's port. `always`: the service manager, so that it stays open across
+# restarts; `never`: LiteLLM itself; `auto`: the manager wherever the program can take it over.
+SOCKET_KINDS = ("auto", "always", "never")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Gateway:
         command: An existing `litellm` to use instead of installing one, or None.
         literal_keys: Write keys into config.yaml itself instead of `os.environ/NAME`.
         auth: One of AUTH_KINDS: who decides which key is accepted.
+        socket: One of SOCKET_KINDS; a `command` is looked at on this machine to settle `auto`.
     """
 
     host: str = "127.0.0.1"
@@ -69,6 +74,23 @@ class Gateway:
     command: str | None = None
     literal_keys: bool = False
     auth: str = "guard"
+    socket: str = "auto"
+
+    @property
+    def address(self) -> str | None:
+        """What is listened on, as systemd writes it (`127.0.0.1:4000`); None for a host name."""
+        host = "127.0.0.1" if self.host == "localhost" else self.host
+        try:
+            parsed = ipaddress.ip_address(host)
+        except ValueError:
+            return None
+        return f"[{parsed}]:{self.port}" if parsed.version == 6 else f"{parsed}:{self.port}"
+
+    @property
+    def held(self) -> str | None:
+        """The address that the service manager holds open across restarts, or None."""
+        wanted = self.socket == "always" or (self.socket == "auto" and self.command is None)
+        return self.address if wanted else None
 
     @property
     def url(self) -> str:

@@ -12,6 +12,7 @@ port = {port}
 # litellm_version = "{version}"
 # command = "/path/to/litellm"  # use an installation of your own
 # auth = "guard"                # "master-key": LiteLLM's own check; a rotation then restarts it
+# socket = "auto"               # "never": LiteLLM opens the port itself, restarts refuse requests
 # literal_keys = false          # true writes keys into config.yaml instead of os.environ/NAME
 
 # LITELLM_MASTER_KEY and LITELLM_SALT_KEY are always there. Sources are asked in order, the first

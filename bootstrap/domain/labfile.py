@@ -20,6 +20,7 @@ from bootstrap.domain.lab import (
     AUTH_KINDS,
     LITELLM_VERSION,
     SERVICE_KINDS,
+    SOCKET_KINDS,
     Gateway,
     Lab,
     Redis,
@@ -120,11 +121,15 @@ def _gateway(table: Table) -> Gateway:
         command=table.optional_text("command"),
         literal_keys=table.flag("literal_keys", False),
         auth=table.choice("auth", AUTH_KINDS, "guard"),
+        socket=table.choice("socket", SOCKET_KINDS, "auto"),
     )
     if not gateway.host.replace(".", "").replace(":", "").replace("-", "").isalnum():
         raise table.error("host", "it is not an address", 'write "127.0.0.1"')
     if not all(c.isalnum() or c in ".+-" for c in gateway.version):
         raise table.error("litellm_version", "it is not a version", f'write "{LITELLM_VERSION}"')
+    if gateway.socket == "always" and gateway.address is None:
+        why = "a socket is held open for an address, and host is a name"
+        raise table.error("socket", why, 'write host = "127.0.0.1"')
     table.finish()
     return gateway
 

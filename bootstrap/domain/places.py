@@ -33,6 +33,11 @@ class Places:
         return self.litellm / "venv"
 
     @property
+    def litellm_serve(self) -> PurePath:
+        """The program that serves LiteLLM on a socket of the service manager's."""
+        return self.litellm / "keyturn_serve.py"
+
+    @property
     def env_file(self) -> PurePath:
         """The lab's keys for shells and, without the guard, for the service."""
         return self.config / "lab-secrets" / "litellm.env"

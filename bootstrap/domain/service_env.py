@@ -132,6 +132,11 @@ REDIRECTING_VARIABLES: frozenset[str] = frozenset(
     (*_PROVIDERS, *_NETWORK, *_SERVING, *_STORES, *_LOGGING, *_CODE, *_STORE_KEYS)
 )
 
+# How long running answers may take to finish when the gateway stops, in seconds. Where the port
+# stays open nobody waits for it, so that a long stream may; else requests are refused meanwhile.
+DRAIN_S = 120
+DRAIN_HELD_S = 600
+
 _SERVICE_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
         # Off means a download at each start: the price list, and three more catalogues.

@@ -15,7 +15,10 @@ GUARD_RULES = "litellm-guard-rules"
 KEYSET = "litellm-keyset"
 ENV_FILE = "env-file"
 GATEWAY_ENV = "gateway-env"
+SERVE = "litellm-serve"
 UNIT = "unit"
+UNIT_SOCKET = "unit-socket"
+UNIT_SPARE = "unit-spare"
 SUPERVISOR = "supervisor"
 DROID_SETTINGS = "droid-settings"
 DROID_OVERLAY = "droid-overlay"
@@ -98,24 +101,32 @@ def _gateway(lab: Lab, places: Places, service_kind: str) -> list[Target]:
         ),
         *_keys(lab, places),
     ]
+    if lab.gateway.held is not None:
+        found.append(_module(SERVE, folder, places.litellm_serve.name))
     if service_kind == "systemd":
-        unit = places.config / "systemd" / "user" / "litellm.service"
-        found.append(
-            Target(
-                UNIT,
-                unit,
-                "systemd/litellm.service.j2",
-                "unit",
-                touches=Touches.MANAGER,
-                mode=0o644,
-            )
-        )
-    else:
-        spec = places.lab_state(lab.root) / "service.json"
-        found.append(
-            Target(SUPERVISOR, spec, "supervisor/service.json.j2", "json", touches=Touches.MANAGER)
-        )
+        return [*found, *_units(lab, places)]
+    spec = places.lab_state(lab.root) / "service.json"
+    found.append(
+        Target(SUPERVISOR, spec, "supervisor/service.json.j2", "json", touches=Touches.MANAGER)
+    )
     return found
+
+
+def _units(lab: Lab, places: Places) -> list[Target]:
+    """Return systemd's unit and, where systemd holds the port open, the two that go with it."""
+    folder = places.config / "systemd" / "user"
+    rows = [(UNIT, "litellm.service", "litellm.service", "unit")]
+    if lab.gateway.held is not None:
+        rows += [
+            (UNIT_SOCKET, "litellm.socket", "litellm.socket", "socket"),
+            (UNIT_SPARE, "litellm-spare.service", "litellm.service", "unit"),
+        ]
+    return [
+        Target(
+            name, folder / file, f"systemd/{source}.j2", check, touches=Touches.MANAGER, mode=0o644
+        )
+        for name, file, source, check in rows
+    ]
 
 
 def _module(name: str, folder: PurePath, file: str) -> Target:

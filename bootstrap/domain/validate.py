@@ -59,19 +59,23 @@ def _env(data: bytes) -> str | None:
     return found[0] if found else None
 
 
-def _unit(data: bytes) -> str | None:
-    lines = data.decode("utf-8", "replace").splitlines()
-    missing = [
-        key for key in ("[Service]", "ExecStart=") if not any(ln.startswith(key) for ln in lines)
-    ]
-    return f"it lacks {', '.join(missing)}" if missing else None
+def _having(*keys: str) -> Callable[[bytes], str | None]:
+    """Return the check that a line begins with each of `keys`."""
+
+    def check(data: bytes) -> str | None:
+        lines = data.decode("utf-8", "replace").splitlines()
+        missing = [key for key in keys if not any(line.startswith(key) for line in lines)]
+        return f"it lacks {', '.join(missing)}" if missing else None
+
+    return check
 
 
 _CHECKS: Mapping[str, Callable[[bytes], str | None]] = {
     "json": _json,
     "python": _python,
     "env": _env,
-    "unit": _unit,
+    "unit": _having("[Service]", "ExecStart="),
+    "socket": _having("[Socket]", "ListenStream="),
     "droid": validate_settings,
     "shell": lambda data: None if data.endswith(b"\n") else "it does not end with a newline",
 }

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
@@ -99,6 +100,8 @@ def tools(
     lab = load(root, profile)
     places = machine.places()
     providers = Providers(root)
+    installer = LitellmInstaller(Path(places.venv), lab.gateway.version, lab.gateway.command)
+    lab = _with_socket_settled(lab, installer)
     return Tools(
         lab=lab,
         places=places,
@@ -110,7 +113,7 @@ def tools(
         service=service(lab, places),
         gateway=HttpGateway(lab.gateway.url),
         ports=LocalPorts(),
-        installer=LitellmInstaller(Path(places.venv), lab.gateway.version, lab.gateway.command),
+        installer=installer,
         state=JsonState(places.lab_state(root)),
         clock=SystemClock(),
         progress=progress,
@@ -119,6 +122,15 @@ def tools(
         ping_redis=lambda host, port, password: ping(host, port, password, 3.0),
         deployed_key=lambda: secret_in(places.env_file, MASTER_KEY),
     )
+
+
+def _with_socket_settled(lab: Lab, installer: LitellmInstaller) -> Lab:
+    """Return the lab with `gateway.socket` no longer `auto` where its command decides that."""
+    gateway = lab.gateway
+    if gateway.socket != "auto" or gateway.command is None:
+        return lab
+    settled = "always" if installer.interpreter() is not None else "never"
+    return replace(lab, gateway=replace(gateway, socket=settled))
 
 
 def rotation(tools: Tools) -> RotationTools:
@@ -170,10 +182,10 @@ def service(lab: Lab, places: Places) -> Service:
                 why=why_not,
                 fix='write service = "auto" under [gateway] in lab.toml, or log in properly',
             )
-        return SystemdService(UNIT)
+        return SystemdService(UNIT, socket=lab.gateway.held is not None)
     if why_not or own.status().running:
         return own
-    return SystemdService(UNIT)
+    return SystemdService(UNIT, socket=lab.gateway.held is not None)
 
 
 def lock(root: PurePath) -> AbstractContextManager[None]:

@@ -1,9 +1,12 @@
 """Carry a plan out: files as one unit, then the gateway once, then proof."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
+from typing import Any
 
-from bootstrap.domain.errors import ConflictError
+from bootstrap.domain.content import Write
+from bootstrap.domain.errors import ConflictError, KeptError, TargetError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.targets import targets
@@ -49,6 +52,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
 
     Raises:
         ConflictError: A target was edited by hand; nothing was changed.
+        KeptError: The gateway does not come up with the new files; all is as before.
         LabError: Something could not be done; every file is as before or complete.
     """
     wanted = targets(tools.lab, tools.places, tools.service.kind)
@@ -57,7 +61,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         plan = make_plan(tools, force=force, running=start)
     _refuse_conflicts(plan)
     if plan.gateway:
-        _refuse_taken_port(tools)
+        require_port_free(tools)  # before anything is written
     installed = start and tools.installer.installed() is None
     if installed:
         tools.installer.install(tools.progress)
@@ -67,22 +71,21 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     if old is not None:
         adopt(tools, secrets, old)
         return Applied(plan, proven=True, models=prove(tools, secrets[MASTER_KEY]))
+    before = _snapshot(tools, plan)
     backups = tuple(
         (c.target.path, tools.files.back_up(c.target.path)) for c in plan.changes if c.backup
     )
-    if plan.writes:
-        with tools.progress.step(f"write {len(plan.writes)} files"):
-            intend(tools, plan)
-            if plan.gateway:
-                doubt_gateway(tools)
-            tools.files.replace_all(plan.writes)
+    _write(tools, plan, before)
     remember(tools, plan)
     if not start:
         if plan.reload:
             tools.service.reset()
         return Applied(plan, backups)
     if plan.gateway:
-        bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
+        try:
+            bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
+        except KeptError as error:
+            raise _put_back(tools, before, error) from None
     elif tools.gateway.alive().status is None:  # it was started a moment ago, by somebody else
         wait_until_ready(tools, secrets)
     with tools.progress.step("prove: no key refused, wrong key refused, right key accepted"):
@@ -94,6 +97,53 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     return Applied(plan, backups, proven=True, models=models, installed=installed)
 
 
+@dataclass(frozen=True)
+class _Snapshot:
+    """What stood there before: `undo` brings it back."""
+
+    undo: tuple[Write, ...]
+    state: Mapping[str, Any]
+
+
+def _snapshot(tools: Tools, plan: Plan) -> _Snapshot:
+    undo = []
+    for write in plan.writes:
+        found = tools.files.observe(write.path)
+        content, mode = (found.content, found.mode) if found else (None, write.mode)
+        written = write.content.digest if write.content else None
+        undo.append(Write(write.path, content, mode, written))
+    return _Snapshot(tuple(undo), tools.state.load())
+
+
+def _write(tools: Tools, plan: Plan, before: _Snapshot) -> None:
+    """Put the plan's files in force, known as ours even if this is killed in the middle."""
+    if not plan.writes:
+        return
+    with tools.progress.step(f"write {len(plan.writes)} files"):
+        intend(tools, plan)
+        if plan.gateway:
+            doubt_gateway(tools)
+        try:
+            tools.files.replace_all(plan.writes)
+        except BaseException:
+            tools.state.save(before.state)
+            raise
+
+
+def _put_back(tools: Tools, before: _Snapshot, error: KeptError) -> KeptError:
+    """Undo the writes of an apply whose files the gateway does not start with."""
+    try:
+        tools.files.replace_all(before.undo)
+    except TargetError as second:
+        outcome = f"the new files stay in place, since they cannot be put back ({second})"
+    else:
+        tools.state.save(before.state)
+        tools.service.reset()
+        outcome = "every file is as before"
+    why = f"{error.why}; the gateway goes on as it was, and {outcome}"
+    return KeptError(error.what, why=why, fix=error.fix)
+
+
 def _refuse_conflicts(plan: Plan) -> None:
     if not plan.conflicts:
         return
@@ -103,12 +153,3 @@ def _refuse_conflicts(plan: Plan) -> None:
         why=rows,
         fix="see: keyturn plan; replace them, keeping backups: keyturn apply --force",
     )
-
-
-def _refuse_taken_port(tools: Tools) -> None:
-    """Find out before anything is written; a running gateway may move to another port, too."""
-    own = tools.service.status().pid
-    listener = tools.ports.listener(tools.lab.gateway.port)
-    related = own and listener and listener.pid and tools.ports.is_descendant(listener.pid, own)
-    if not related:
-        require_port_free(tools)

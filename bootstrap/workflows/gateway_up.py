@@ -4,7 +4,16 @@ Nothing here takes an answer on the port for the gateway's own: the listener mus
 the service, and an open gateway is an error however healthy it looks.
 """
 
-from bootstrap.domain.errors import GatewayError, LabError, OpenGatewayError, ServiceError
+from contextlib import AbstractContextManager
+
+from bootstrap.domain.errors import (
+    GatewayError,
+    KeptError,
+    LabError,
+    NotReadyError,
+    OpenGatewayError,
+    ServiceError,
+)
 from bootstrap.domain.probes import Answer, Verdict, describe, verdict
 from bootstrap.domain.secret import Secret
 from bootstrap.workflows.tools import NamedSecrets, Tools
@@ -21,6 +30,9 @@ _LOG_LINES = 12
 def bring_up(tools: Tools, secrets: NamedSecrets, *, starts: bool, reload: bool) -> None:
     """Start or restart the gateway, and wait until it answers.
 
+    Where its service manager holds its port open, a restart refuses no connection and breaks no
+    stream.
+
     Args:
         tools: The lab and everything around it.
         secrets: The lab's secrets, to keep them out of log lines.
@@ -28,19 +40,30 @@ def bring_up(tools: Tools, secrets: NamedSecrets, *, starts: bool, reload: bool)
         reload: Whether the service manager must re-read its files first.
 
     Raises:
+        KeptError: It does not come up with the files as they are; the one before goes on serving.
         ServiceError: It does not start, or dies; shows its last log lines, redacted.
         GatewayError: The port is taken by another program, or nothing answers in time.
     """
-    if starts:
+    service = tools.service
+    # Asked before the manager re-reads its files: then it would name the new address.
+    held = service.listening()
+    moves = held != tools.lab.gateway.held
+    if starts or moves:
         require_port_free(tools)
+    if moves and (held is not None or not starts):
+        service.stop()
     if reload:
-        tools.service.reset()
-    verb = "start" if starts else "restart"
-    with tools.progress.step(f"{verb} {tools.service.name} ({tools.service.kind})"):
-        if starts:
-            tools.service.start()
+        service.reset()
+    try:
+        if starts or moves:
+            with _step(tools, "start"):
+                service.start()
         else:
-            tools.service.restart()
+            _restart(tools)
+    except NotReadyError as error:
+        fresh = isinstance(error, KeptError)
+        fix = _with_log(tools, secrets, error.fix, fresh=fresh)
+        raise type(error)(error.what, why=error.why, fix=fix) from None
     wait_until_ready(tools, secrets)
 
 
@@ -50,15 +73,41 @@ def wait_until_ready(tools: Tools, secrets: NamedSecrets) -> None:
         _wait(tools, secrets)
 
 
+def _restart(tools: Tools) -> None:
+    """Swap it where that can be done; else restart it, and say what that costs."""
+    service = tools.service
+    why_not = service.swap_hindrance() if tools.lab.gateway.held else None
+    if tools.lab.gateway.held is None:
+        with _step(tools, "restart", "requests are refused meanwhile"):
+            service.restart()
+    elif why_not is not None:
+        tools.progress.note(f"No second {service.name} beside it: {why_not}.")
+        with _step(tools, "restart", "requests wait meanwhile"):
+            service.restart()
+    else:
+        with _step(tools, "restart", "a second one serves meanwhile"):
+            service.swap()
+
+
+def _step(tools: Tools, verb: str, meanwhile: str = "") -> AbstractContextManager[None]:
+    more = f": {meanwhile}" if meanwhile else ""
+    return tools.progress.step(f"{verb} {tools.service.name} ({tools.service.kind}){more}")
+
+
 def require_port_free(tools: Tools) -> None:
     """Refuse to start on a port that somebody else holds: LiteLLM would move to a random one.
+
+    The service itself may hold it, or its manager.
 
     Raises:
         GatewayError: Another program listens there; names it.
     """
-    port = tools.lab.gateway.port
-    listener = tools.ports.listener(port)
-    if listener is None:
+    gateway, service = tools.lab.gateway, tools.service
+    listener = tools.ports.listener(gateway.port)
+    if listener is None or (service.listening() or "").endswith(f":{gateway.port}"):
+        return
+    pid = service.status().pid
+    if pid is not None and tools.ports.serves(pid, gateway.port):
         return
     who = (
         f"{listener.command or 'a program'} (pid {listener.pid})"
@@ -66,7 +115,7 @@ def require_port_free(tools: Tools) -> None:
         else "another user's program"
     )
     raise GatewayError(
-        f"port {port} is taken",
+        f"port {gateway.port} is taken",
         why=f"{who} listens there",
         fix=f"stop it, or choose another port: gateway.port in {tools.lab.file}",
     )
@@ -107,6 +156,8 @@ def require_own_listener(tools: Tools, service_pid: int) -> None:
         GatewayError: Nothing listens there, or no process of the service does.
     """
     port = tools.lab.gateway.port
+    if tools.ports.serves(service_pid, port):
+        return
     listener = tools.ports.listener(port)
     if listener is None:
         raise GatewayError(
@@ -116,8 +167,6 @@ def require_own_listener(tools: Tools, service_pid: int) -> None:
         )
     who = "another user's program"
     if listener.pid is not None:
-        if tools.ports.is_descendant(listener.pid, service_pid):
-            return
         who = f"{listener.command} (pid {listener.pid})"
     raise GatewayError(
         f"port {port} is not the gateway's",
@@ -126,9 +175,9 @@ def require_own_listener(tools: Tools, service_pid: int) -> None:
     )
 
 
-def _with_log(tools: Tools, secrets: NamedSecrets, fix: str) -> str:
+def _with_log(tools: Tools, secrets: NamedSecrets, fix: str, *, fresh: bool = False) -> str:
     try:
-        lines = tools.service.log_lines(_LOG_LINES)
+        lines = tools.service.log_lines(_LOG_LINES, fresh=fresh)
     except LabError:
         lines = []
     shown = tools.known(secrets).redact(lines)

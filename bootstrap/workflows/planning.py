@@ -27,7 +27,7 @@ from bootstrap.domain.plan import Change, Plan, decide, gateway_reason
 from bootstrap.domain.redact import safe_diff
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import GENERATED, INTERNAL_KEY, MASTER_KEY, SALT_KEY
-from bootstrap.domain.service_env import service_environment, unset_for
+from bootstrap.domain.service_env import DRAIN_HELD_S, DRAIN_S, service_environment, unset_for
 from bootstrap.domain.targets import Target, Touches, targets
 from bootstrap.domain.template import render
 from bootstrap.domain.validate import validate
@@ -117,6 +117,7 @@ def render_targets(
         if target.template is None:
             continue
         text = tools.templates.text(target.template)
+        context["spare"] = target.name == target_names.UNIT_SPARE
         raw = Content(text.encode()) if target.raw else render(text, context, name=target.template)
         validate(target, raw.data, tools.lab, frozenset(_gateway_secrets(tools, secrets)))
         contents[target.name] = raw
@@ -125,16 +126,6 @@ def render_targets(
 
 def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
     lab, places = tools.lab, tools.places
-    config = places.litellm / "config.yaml"
-    argv = (
-        str(tools.program),
-        "--config",
-        str(config),
-        "--host",
-        lab.gateway.host,
-        "--port",
-        str(lab.gateway.port),
-    )
     return {
         "lab": lab,
         "gateway": lab.gateway,
@@ -149,7 +140,8 @@ def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
         "litellm_settings": litellm_settings(lab),
         "general_settings": general_settings(lab),
         "output_caps": output_caps(lab),
-        "argv": argv,
+        "argv": _argv(tools),
+        "drain_s": DRAIN_HELD_S if lab.gateway.held else DRAIN_S,
         "env_file": str(places.gateway_env if lab.guarded else places.env_file),
         "environment": service_environment(),
         "unset": unset_for(tuple(_gateway_secrets(tools, secrets))),
@@ -158,6 +150,21 @@ def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
         "names": lab.exec_names,
         "watch": watched(lab),
     }
+
+
+def _argv(tools: Tools) -> tuple[str, ...]:
+    """Return the command line of the gateway's process.
+
+    With a socket that is held open it is LiteLLM's own Python with our launcher, or, where the
+    lab's command has no Python beside it, that command, which then takes the socket over itself.
+    """
+    gateway, folder = tools.lab.gateway, tools.places.litellm
+    config = str(folder / "config.yaml")
+    python = tools.installer.interpreter() if gateway.held else None
+    if python is not None:
+        return (str(python), "-I", "-u", str(tools.places.litellm_serve), config)
+    address = ("--host", gateway.host, "--port", str(gateway.port))
+    return (str(tools.program), "--config", config, *address)
 
 
 def _gateway_secrets(tools: Tools, secrets: NamedSecrets) -> NamedSecrets:

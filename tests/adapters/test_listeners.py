@@ -119,17 +119,44 @@ def test_a_process_that_ends_while_it_is_looked_at_is_no_trouble(
     assert LocalPorts().listener(4000) == Listener(pid, "")
 
 
-def test_a_process_descends_from_itself_and_from_those_that_started_it() -> None:
-    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1); input()'])"
-    with subprocess.Popen(
-        [sys.executable, "-u", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as child:
+def test_a_process_serves_a_port_where_it_or_a_child_of_its_holds_the_socket() -> None:
+    inner = "[sys.executable, '-c', 'print(1); input()'], close_fds=False"
+    script = f"import subprocess, sys; subprocess.run({inner})"
+    ports = LocalPorts()
+    with (
+        listening("127.0.0.1") as server,
+        listening("127.0.0.1") as other,
+        subprocess.Popen(
+            [sys.executable, "-u", "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[server.fileno()],
+        ) as child,
+    ):
         children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
         grandchild = int(until(lambda: children.read_text().split())[0])
-        ports = LocalPorts()
-        assert ports.is_descendant(os.getpid(), os.getpid())
-        assert ports.is_descendant(grandchild, child.pid)
-        assert ports.is_descendant(grandchild, os.getpid())
-        assert not ports.is_descendant(os.getpid(), grandchild)
+        for pid in (os.getpid(), child.pid, grandchild):
+            assert ports.serves(pid, port_of(server))
+        assert ports.serves(os.getpid(), port_of(other))
+        assert not ports.serves(child.pid, port_of(other))
         child.communicate(b"\n")
-    assert not ports.is_descendant(grandchild, os.getpid())
+        port = port_of(server)
+        assert not ports.serves(grandchild, port)
+    assert not ports.serves(os.getpid(), port)
+
+
+def test_a_port_that_a_stranger_listens_on_too_is_not_served() -> None:
+    with listening("127.0.0.1") as server:
+        port = port_of(server)
+        script = (
+            "import socket; s = socket.socket(socket.AF_INET6); "
+            f"s.bind(('::1', {port})); s.listen(); print(1, flush=True); input()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as stranger:
+            assert stranger.stdout is not None
+            stranger.stdout.readline()
+            # It has ::1, and somebody else, which is us, 127.0.0.1.
+            assert not LocalPorts().serves(stranger.pid, port)
+            stranger.communicate(b"\n")

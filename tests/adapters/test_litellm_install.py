@@ -556,3 +556,40 @@ def test_scrubbing_keeps_what_reaches_the_network() -> None:
     kept = scrubbed({"HTTPS_PROXY": "p", "SSL_CERT_FILE": "c", "UV_INDEX": "i", "X_API_KEY": "k"})
     assert {"HTTPS_PROXY", "SSL_CERT_FILE", "UV_INDEX"} <= kept.keys()
     assert "X_API_KEY" not in kept
+
+
+class TestInterpreter:
+    def test_the_environments_own_is_known_before_it_is_installed(self, tmp_path: Path) -> None:
+        installer = LitellmInstaller(tmp_path / "venv", LITELLM_VERSION, None)
+        assert installer.interpreter() == tmp_path / "venv" / "bin" / "python"
+
+    @pytest.fixture
+    def command(self, tmp_path: Path) -> Path:
+        """A `litellm` on a link to one in an environment that has all that is needed."""
+        environment = tmp_path / "environment"
+        packages = environment / "lib" / "python3.12" / "site-packages"
+        for name in ("litellm/proxy/proxy_cli.py", "uvicorn/__init__.py"):
+            (packages / name).parent.mkdir(parents=True)
+            (packages / name).touch()
+        (environment / "bin").mkdir()
+        for name in ("python", "litellm"):
+            (environment / "bin" / name).touch(mode=0o755)
+        link = tmp_path / "litellm"
+        link.symlink_to(environment / "bin" / "litellm")
+        return link
+
+    def test_a_commands_own_is_beside_it(self, tmp_path: Path, command: Path) -> None:
+        installer = LitellmInstaller(tmp_path / "venv", LITELLM_VERSION, str(command))
+        assert installer.interpreter() == tmp_path / "environment" / "bin" / "python"
+
+    @pytest.mark.parametrize("lost", ["bin/python", "lib/python3.12/site-packages/uvicorn"])
+    def test_a_command_without_all_of_it_has_none(
+        self, tmp_path: Path, command: Path, lost: str
+    ) -> None:
+        (tmp_path / "environment" / lost).rename(tmp_path / "lost")
+        installer = LitellmInstaller(tmp_path / "venv", LITELLM_VERSION, str(command))
+        assert installer.interpreter() is None
+
+    def test_a_command_that_is_not_there_has_none(self, tmp_path: Path) -> None:
+        installer = LitellmInstaller(tmp_path / "venv", LITELLM_VERSION, "/nonexistent/litellm")
+        assert installer.interpreter() is None

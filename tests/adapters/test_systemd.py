@@ -1,12 +1,16 @@
 """What systemctl says, in our words; the programs are stand-ins that answer as the real ones do."""
 
 import os
+import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bootstrap.adapters import memory
 from bootstrap.adapters.systemd import SystemdService
-from bootstrap.domain.errors import ServiceError
+from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
 
 LEAK = "sk-test-from-a-complaint"
 
@@ -23,13 +27,29 @@ class Machine:
         program.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.diary}\n{script}\n')
         program.chmod(0o700)
 
-    def unit_is(self, *, failing: object = "nothing", **properties: object) -> None:
-        """Let `systemctl show` give these properties, and the verb `failing` fail."""
-        lines = "".join(f"{name}={value}\\n" for name, value in properties.items())
+    def unit_is(
+        self,
+        *,
+        failing: object = "nothing",
+        socket: Mapping[str, object] | None = None,
+        spare: Mapping[str, object] | None = None,
+        **properties: Any,
+    ) -> None:
+        """Let `systemctl show` give these properties, and the verb `failing` fail.
+
+        `failing` may name the unit, too; socket and spare unit do not run unless told.
+        """
+        away = {"ActiveState": "inactive", "LoadState": "loaded", "Result": "success"}
+        answers = (("socket", socket or away), ("-spare.service", spare or away), ("", properties))
+        shows = "".join(
+            f'*" show "*"{name} "*) printf \'{lines}\';;\n'
+            for name, values in answers
+            for lines in ["".join(f"{n}={value}\\n" for n, value in values.items())]
+        )
         self.install(
             "systemctl",
             f'case "$*" in\n*" {failing} "*|*" {failing}") echo {LEAK} >&2; exit 1;;\n'
-            f"*\" show \"*) printf '{lines}';;\n*is-system-running*) echo degraded; exit 1;;\nesac",
+            f"{shows}*is-system-running*) echo degraded; exit 1;;\nesac",
         )
 
     def calls(self) -> list[str]:
@@ -45,8 +65,18 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(folder)
 
 
-RUNNING = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": 42}
-FAILED = {"LoadState": "loaded", "ActiveState": "failed", "SubState": "failed", "MainPID": 0}
+RUNNING: dict[str, Any] = {
+    "LoadState": "loaded",
+    "ActiveState": "active",
+    "SubState": "running",
+    "MainPID": 42,
+}
+FAILED: dict[str, Any] = {
+    "LoadState": "loaded",
+    "ActiveState": "failed",
+    "SubState": "failed",
+    "MainPID": 0,
+}
 
 
 def test_a_running_unit_is_running(machine: Machine) -> None:
@@ -80,7 +110,7 @@ def test_a_running_unit_is_running(machine: Machine) -> None:
     ],
 )  # fmt: skip
 def test_a_unit_that_does_not_run_is_explained(
-    machine: Machine, properties: dict[str, object], detail: str
+    machine: Machine, properties: dict[str, Any], detail: str
 ) -> None:
     machine.unit_is(**properties)
     status = SystemdService().status()
@@ -94,7 +124,8 @@ def test_starting_enables_the_unit_too(machine: Machine) -> None:
     SystemdService("lab.service").start()
     verbs = [call for call in machine.calls() if not call.startswith("show")]
     assert verbs == [
-        "daemon-reload", "reset-failed lab.service", "enable lab.service", "start lab.service",
+        "daemon-reload", "reset-failed lab.socket", "reset-failed lab-spare.service",
+        "reset-failed lab.service", "enable lab.service", "start lab.service",
     ]  # fmt: skip
 
 
@@ -114,7 +145,7 @@ def test_stopping_what_does_not_run_does_nothing(machine: Machine) -> None:
 def test_stopping_what_runs_stops_it(machine: Machine) -> None:
     machine.unit_is(**RUNNING)
     SystemdService().stop()
-    assert machine.calls()[-1] == "stop litellm.service"
+    assert [call for call in machine.calls() if "show" not in call] == ["stop litellm.service"]
 
 
 @pytest.mark.parametrize(
@@ -234,3 +265,106 @@ def test_the_log_is_asked_for_where_it_is(
     assert SystemdService().log_lines(2) == ["one", "two"]
     assert f"{option} litellm.service" in machine.calls()[0]
     assert "--lines=2" in machine.calls()[0]
+
+
+def verbs(machine: Machine) -> list[str]:
+    seen = ("show", "reset-failed", "daemon-reload")
+    return [call for call in machine.calls() if not call.startswith(seen)]
+
+
+def test_a_swap_lets_the_spare_serve_while_the_unit_restarts(machine: Machine) -> None:
+    machine.unit_is(**RUNNING, spare=RUNNING)
+    SystemdService().swap()
+    assert verbs(machine) == [
+        "stop litellm-spare.service",  # of a run that was killed
+        "start litellm-spare.service",
+        "restart litellm.service",
+        "stop litellm-spare.service",
+    ]
+
+
+def test_a_spare_that_does_not_come_up_leaves_the_unit_alone(machine: Machine) -> None:
+    failed = FAILED | {"Result": "exit-code", "ExecMainStatus": 3}
+    machine.unit_is(**RUNNING, spare=failed, failing="start litellm-spare.service")
+    with pytest.raises(KeptError) as caught:
+        SystemdService().swap()
+    assert "ended with status 3" in caught.value.why
+    assert "litellm-spare.service" in caught.value.fix
+    assert verbs(machine)[-1] == "stop litellm-spare.service"
+    assert "restart litellm.service" not in verbs(machine)
+
+
+def test_a_unit_that_does_not_come_up_is_left_to_the_spare(machine: Machine) -> None:
+    failed = FAILED | {"Result": "exit-code", "ExecMainStatus": 3}
+    machine.unit_is(**failed, failing="restart litellm.service")
+    with pytest.raises(NotReadyError) as caught:
+        SystemdService().swap()
+    assert not isinstance(caught.value, KeptError)
+    assert "litellm-spare.service serves in its place" in caught.value.why
+    assert verbs(machine)[-1] == "restart litellm.service"
+
+
+def test_an_interrupted_swap_ends_the_spare(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.unit_is(**RUNNING)
+    service, change = SystemdService(), SystemdService._change
+
+    def interrupted(self: SystemdService, verb: str, unit: str = "") -> None:
+        if unit.endswith("-spare.service"):
+            raise KeyboardInterrupt
+        change(self, verb, unit)
+
+    monkeypatch.setattr(SystemdService, "_change", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        service.swap()
+    assert verbs(machine) == ["--no-block stop litellm-spare.service"]
+
+
+@pytest.mark.parametrize("active", ["active", "inactive"])
+def test_what_the_socket_unit_holds_open_is_known(machine: Machine, active: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        held = {"ActiveState": active, "Listen": f"{address} (Stream)"}
+        machine.unit_is(**RUNNING, socket=held)
+        assert SystemdService().listening() == (address if active == "active" else None)
+
+
+def test_an_address_that_is_only_written_in_the_unit_is_not_held(machine: Machine) -> None:
+    machine.unit_is(**RUNNING, socket={"ActiveState": "active", "Listen": "127.0.0.1:9 (Stream)"})
+    assert SystemdService().listening() is None
+
+
+def test_a_lab_that_wants_no_socket_closes_an_earlier_one(machine: Machine) -> None:
+    machine.unit_is(**RUNNING)
+    SystemdService(socket=False).start()
+    assert verbs(machine)[0] == "disable --now litellm.socket"
+
+
+def test_stopping_closes_the_port_first(machine: Machine) -> None:
+    machine.unit_is(**RUNNING, socket=RUNNING, spare=RUNNING)
+    SystemdService().stop()
+    assert verbs(machine) == [
+        "stop litellm.socket", "stop litellm.service", "stop litellm-spare.service",
+    ]  # fmt: skip
+
+
+def test_a_port_that_systemd_cannot_open_is_explained(machine: Machine) -> None:
+    failed = {"ActiveState": "failed", "Result": "resources"}
+    machine.unit_is(ActiveState="inactive", socket=failed, failing="start litellm.service")
+    with pytest.raises(NotReadyError) as caught:
+        SystemdService().start()
+    assert "litellm.socket cannot open the port" in caught.value.why
+
+
+def test_the_spares_log_is_asked_for(machine: Machine) -> None:
+    machine.install("journalctl", "echo one")
+    assert SystemdService().log_lines(2, fresh=True) == ["one"]
+    assert "litellm-spare.service" in machine.calls()[0]
+
+
+def test_short_memory_hinders_a_swap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: memory.FOR_SECOND)
+    assert SystemdService().swap_hindrance() is None
+    monkeypatch.setattr(memory, "available", lambda: memory.FOR_SECOND - 1)
+    assert "699 MiB" in str(SystemdService().swap_hindrance())

@@ -410,6 +410,9 @@ def test_no_start_writes_and_leaves_the_gateway_alone(own: CliLab) -> None:
     ran = own.ok("apply", "--no-start")
     assert "proven" not in ran.out
     assert own.pid == pid
-    assert own.key in Path(own.places.litellm / "config.yaml").read_text()
+    internal = own.ok("get", "KEYTURN_INTERNAL_KEY").out.strip()
+    config = Path(own.places.litellm / "config.yaml").read_text()
+    assert internal in config
+    assert own.key not in config
     assert own.key not in own.ok("plan").out
     assert own.ok("apply", "--json").json["service"]["why"] == "it runs with older files"

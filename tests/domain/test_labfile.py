@@ -213,3 +213,28 @@ def test_a_key_pasted_where_a_secrets_name_belongs_is_not_echoed() -> None:
     error = refused('[backends.a]\nkind = "openai"\nkey = "sk-test-pasted-0123456789"')
     assert "NAME" in error.why
     assert "pasted" not in f"{error} {error.fix}"
+
+
+@pytest.mark.parametrize(
+    ("gateway", "held"),
+    [
+        ("", "127.0.0.1:4000"),
+        ('host = "localhost"\nport = 4100', "127.0.0.1:4100"),
+        ('host = "::1"', "[::1]:4000"),
+        ('host = "lab.example"', None),
+        ('socket = "never"', None),
+        ('command = "litellm"', None),
+        ('command = "litellm"\nsocket = "always"', "127.0.0.1:4000"),
+    ],
+)
+def test_the_manager_holds_the_port_where_the_program_can_take_it_over(
+    gateway: str, held: str | None
+) -> None:
+    lab = parse_lab(f"[gateway]\n{gateway}\n", PurePath("/lab"))
+    assert lab.gateway.held == held
+
+
+def test_a_socket_for_a_host_name_is_refused() -> None:
+    text = '[gateway]\nhost = "lab.example"\nsocket = "always"\n'
+    with pytest.raises(ConfigError, match=r"gateway\.socket"):
+        parse_lab(text, PurePath("/lab"))

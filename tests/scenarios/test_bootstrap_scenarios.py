@@ -70,7 +70,7 @@ def test_init_writes_a_lab_that_sops_alone_can_open(tmp_path: Path, home: Path) 
         check=True,
     ).stdout
     values = dict(line.split("=", 1) for line in plain.splitlines())
-    assert set(values) == {MASTER, SALT}
+    assert set(values) == {MASTER, SALT, "KEYTURN_INTERNAL_KEY"}
     assert all(value.startswith("sk-") and len(value) >= 40 for value in values.values())
     assert values[MASTER] not in ran.out
     assert mode(root / "secrets/global.enc.env") == 0o600

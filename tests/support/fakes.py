@@ -151,10 +151,14 @@ class FakeService:
     """A service whose process gets a new pid at each start.
 
     Attributes:
-        calls: "start", "restart", "stop", "reset" in order.
+        calls: "start", "restart", "swap", "stop", "reset" in order.
         script: Statuses to answer first, before the true one.
         failures: Call -> the error to raise.
         log: What log_lines returns.
+        fresh_log: The same for the process that a swap started.
+        address: What its manager opens for it at each start; None for nothing.
+        held: What its manager holds open now.
+        hindrance: Why it cannot be swapped.
         on_start, on_stop: Called when the process starts or ends.
     """
 
@@ -165,6 +169,10 @@ class FakeService:
         self.script: list[ServiceStatus] = []
         self.failures: dict[str, LabError] = {}
         self.log: list[str] = []
+        self.fresh_log: list[str] = []
+        self.address: str | None = None
+        self.held: str | None = None
+        self.hindrance: str | None = None
         self.installed = True
         self.pid: int | None = None
         self.starts = 0
@@ -182,6 +190,7 @@ class FakeService:
     def start(self) -> None:
         """Start."""
         self._do("start")
+        self.held = self.address
         self.starts += 1
         self.pid = 70000 + self.starts
         self.on_start()
@@ -193,16 +202,31 @@ class FakeService:
         self.pid = 70000 + self.starts
         self.on_start()
 
+    def listening(self) -> str | None:
+        """Return what is held."""
+        return self.held
+
+    def swap_hindrance(self) -> str | None:
+        """Return it."""
+        return self.hindrance
+
+    def swap(self) -> None:
+        """Let a new process take over."""
+        self._do("swap")
+        self.starts += 1
+        self.pid = 70000 + self.starts
+        self.on_start()
+
     def stop(self) -> None:
         """Stop."""
         self._do("stop")
-        self.pid = None
+        self.pid = self.held = None
         self.on_stop()
 
-    def log_lines(self, most: int) -> list[str]:
+    def log_lines(self, most: int, *, fresh: bool = False) -> list[str]:
         """Return the last lines."""
         self._fail("log_lines")
-        return self.log[-most:]
+        return (self.fresh_log if fresh else self.log)[-most:]
 
     def reset(self) -> None:
         """Forget failures."""
@@ -223,14 +247,12 @@ class FakePorts:
     Attributes:
         taken: Who listens instead; None for the service's process.
         closed: Nobody listens at all.
-        family: (child, ancestor) pairs that are related.
     """
 
     def __init__(self, service: FakeService) -> None:
         self._service = service
         self.taken: Listener | None = None
         self.closed = False
-        self.family: set[tuple[int, int]] = set()
 
     def listener(self, port: int) -> Listener | None:
         """Return who listens."""
@@ -239,9 +261,10 @@ class FakePorts:
         own = self._service.pid
         return self.taken or (Listener(own, "litellm") if own is not None else None)
 
-    def is_descendant(self, pid: int, ancestor: int) -> bool:
-        """Tell whether it is the same or a known child."""
-        return pid == ancestor or (pid, ancestor) in self.family
+    def serves(self, pid: int, port: int) -> bool:
+        """Tell whether it is the listener."""
+        found = self.listener(port)
+        return found is not None and found.pid == pid
 
 
 class FakeClock:
@@ -318,6 +341,10 @@ class FakeInstaller:
     def installed(self) -> PurePath | None:
         """Return the program where it is there."""
         return self.path if self.present else None
+
+    def interpreter(self) -> PurePath:
+        """Return the Python beside it."""
+        return self.path.with_name("python")
 
     def install(self, progress: Progress) -> PurePath:
         """Install it."""
@@ -420,6 +447,7 @@ def make_tools(
     places = make_places(home)
     service = FakeService(kind, "litellm.service" if kind == "systemd" else "litellm")
     gateway = FakeGateway(lab.gateway.url, tuple(model.alias for model in lab.models))
+    service.address = lab.gateway.held
     service.on_start = lambda: gateway.start_with(places.env_file)
     service.on_stop = lambda: setattr(gateway, "key", None)
     return FakeTools(

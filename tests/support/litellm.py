@@ -143,16 +143,18 @@ def _wait_until_it_answers(
 class Upstream:
     """A model server that answers `pong from mock` and notes every request.
 
+    Args:
+        folder: Where it notes them.
+        pace_s: How long it waits before each of the three pieces of a streamed answer.
+
     Attributes:
         port: Where it listens, on the loopback address.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, pace_s: float = 0.0) -> None:
         self._log = folder / "upstream.jsonl"
-        self._process = subprocess.Popen(
-            [sys.executable, str(TOOLS / "mock_upstream.py"), "0", "--log", str(self._log)],
-            stdout=subprocess.PIPE,
-        )
+        program = [sys.executable, str(TOOLS / "mock_upstream.py"), "0", "--log", str(self._log)]
+        self._process = subprocess.Popen([*program, "--pace", str(pace_s)], stdout=subprocess.PIPE)
         assert self._process.stdout
         self.port = int(self._process.stdout.readline().split()[1])
 

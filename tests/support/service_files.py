@@ -9,6 +9,7 @@ from bootstrap.domain.service_env import service_environment, unset_for
 from bootstrap.domain.template import render
 
 UNIT_TEMPLATE = "systemd/litellm.service.j2"
+SOCKET_TEMPLATE = "systemd/litellm.socket.j2"
 SPEC_TEMPLATE = "supervisor/service.json.j2"
 
 
@@ -20,14 +21,20 @@ def service_text(
     environment: Mapping[str, str] | None = None,
     used: Sequence[str] = (),
     gateway: Gateway | None = None,
+    spare: bool = False,
 ) -> str:
-    """Return the unit or the supervisor's spec as text; `used` are the env file's names."""
+    """Return a unit or the supervisor's spec as text; `used` are the env file's names.
+
+    Unless `gateway` says so, the program opens its port itself and says nothing when it is ready.
+    """
     values = {
         "argv": tuple(argv),
         "env_file": str(env_file),
         "environment": service_environment() if environment is None else environment,
         "unset": unset_for(used),
-        "gateway": gateway or Gateway(),
+        "gateway": gateway or Gateway(socket="never"),
+        "spare": spare,
+        "drain_s": 30,
     }
     source = TemplateFolder(PurePath("/nonexistent")).text(template)
     return render(source, values, name=template).data.decode()

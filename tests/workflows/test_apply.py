@@ -8,6 +8,7 @@ import pytest
 from bootstrap.domain.errors import (
     ConflictError,
     GatewayError,
+    KeptError,
     OpenGatewayError,
     SecretNotFoundError,
     ServiceError,
@@ -17,6 +18,8 @@ from bootstrap.ports import Listener
 from bootstrap.workflows.apply import apply
 from support.fakes import LAB, MASTER, SILENT, FakeTools, make_tools, with_lab
 from support.homes import snapshot
+
+MORE = '[[models]]\nalias = "more"\nbackend = "echo"\n'
 
 
 @pytest.fixture
@@ -55,10 +58,10 @@ def test_a_second_apply_writes_nothing_and_restarts_nothing(
 
 def test_a_change_of_the_lab_restarts_once(tools: FakeTools) -> None:
     apply(tools)
-    changed = with_lab(tools, LAB + 'host = "127.0.0.2"\n')
+    changed = with_lab(tools, LAB + MORE)
     done = apply(written_again(changed))
     assert done.plan.gateway
-    assert tools.service.calls.count("restart") == 1
+    assert tools.service.calls.count("swap") == 1
     assert "start" not in tools.service.calls
 
 
@@ -87,11 +90,11 @@ def test_no_start_leaves_systemd_alone_where_its_files_are_as_they_were(tools: F
 
 def test_files_written_without_a_start_restart_the_gateway_later(tools: FakeTools) -> None:
     apply(tools)
-    changed = with_lab(tools, LAB + 'host = "127.0.0.2"\n')
+    changed = with_lab(tools, LAB + MORE)
     apply(changed, start=False)
     done = apply(written_again(changed))
     assert done.plan.gateway == "it runs with older files"
-    assert tools.service.calls.count("restart") == 1
+    assert tools.service.calls.count("swap") == 1
 
 
 def test_a_hand_edited_file_stops_it_before_anything_is_changed(
@@ -119,7 +122,7 @@ def test_force_replaces_it_and_keeps_a_backup(tools: FakeTools) -> None:
     assert original == config
     assert Path(copy).read_text() == "# mine\n"
     assert "model_list" in config.read_text()
-    assert tools.service.calls.count("restart") == 1
+    assert tools.service.calls.count("swap") == 1
 
 
 def test_a_port_that_another_program_holds_is_noticed_before_anything_is_written(
@@ -165,7 +168,7 @@ def test_after_a_failed_start_the_next_apply_restarts_although_no_file_changed(
     tools.gateway.answers.clear()
     done = apply(written_again(tools))
     assert done.plan.writes == ()
-    assert tools.service.calls.count("restart") == 1
+    assert tools.service.calls.count("swap") == 1
     assert done.proven
 
 
@@ -205,7 +208,7 @@ def test_another_version_restarts_the_gateway_although_no_file_changed(tools: Fa
     tools.installer.present = False
     done = apply(written_again(tools))
     assert done.plan.writes == ()
-    assert tools.service.calls.count("restart") == 1
+    assert tools.service.calls.count("swap") == 1
     assert done.installed
 
 
@@ -234,3 +237,43 @@ def test_a_gateway_that_somebody_started_a_moment_ago_is_waited_for(tools: FakeT
     done = apply(tools)
     assert done.proven
     assert not done.plan
+
+
+class TestNewFilesThatTheGatewayDoesNotStartWith:
+    @pytest.fixture
+    def changed(self, tools: FakeTools, tmp_path: Path) -> FakeTools:
+        """A running lab, whose lab.toml was edited since."""
+        apply(tools)
+        changed = written_again(with_lab(tools, LAB + MORE))
+        failure = KeptError("a fresh one does not start", why="status 3", fix="see its log")
+        changed.service.failures["swap"] = failure
+        return changed
+
+    def test_every_file_is_put_back(self, changed: FakeTools, tmp_path: Path) -> None:
+        home, state = snapshot(tmp_path / "home"), changed.state.values
+        with pytest.raises(KeptError) as caught:
+            apply(changed)
+        assert "the gateway goes on as it was, and every file is as before" in caught.value.why
+        assert snapshot(tmp_path / "home") == home
+        assert changed.state.values == state
+        assert changed.service.calls[-1] == "reset"
+
+    def test_the_next_try_does_it_all(self, changed: FakeTools) -> None:
+        with pytest.raises(KeptError):
+            apply(changed)
+        changed.service.failures.clear()
+        done = apply(changed)
+        assert done.proven
+        assert "more" in done.models
+
+    def test_a_file_that_somebody_writes_meanwhile_keeps_the_new_ones_in_place(
+        self, changed: FakeTools, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def swap() -> None:
+            Path(changed.places.litellm / "config.yaml").write_text("# mine\n")
+            raise KeptError("a fresh one does not start", why="status 3", fix="see its log")
+
+        monkeypatch.setattr(changed.service, "swap", swap)
+        with pytest.raises(KeptError, match="the new files stay in place") as caught:
+            apply(changed)
+        assert "config.yaml" in caught.value.why

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.domain.errors import GatewayError, OpenGatewayError, ServiceError
+from bootstrap.domain.errors import (
+    GatewayError,
+    KeptError,
+    NotReadyError,
+    OpenGatewayError,
+    ServiceError,
+)
 from bootstrap.domain.probes import Answer
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
@@ -16,7 +22,7 @@ from bootstrap.workflows.gateway_up import (
     require_own_listener,
     require_port_free,
 )
-from support.fakes import MASTER, FakeTools, make_tools
+from support.fakes import LAB, MASTER, FakeTools, make_tools, with_lab
 
 KEY = Secret(MASTER)
 SECRETS = {MASTER_KEY: KEY}
@@ -61,11 +67,11 @@ class TestBringUp:
     def test_a_start_and_a_restart_each_happen_once(self, tools: FakeTools) -> None:
         bring_up(tools, SECRETS, starts=True, reload=True)
         bring_up(tools, SECRETS, starts=False, reload=False)
-        assert tools.service.calls == ["reset", "start", "restart"]
+        assert tools.service.calls == ["reset", "start", "swap"]
         assert tools.progress.steps == [
             "start litellm.service (systemd)",
             "wait until it answers on http://127.0.0.1:4123 (20 s is normal)",
-            "restart litellm.service (systemd)",
+            "restart litellm.service (systemd): a second one serves meanwhile",
             "wait until it answers on http://127.0.0.1:4123 (20 s is normal)",
         ]
 
@@ -153,12 +159,71 @@ class TestBringUp:
         assert caught.value is failure
 
 
+class TestRestart:
+    @pytest.fixture(autouse=True)
+    def running(self, tools: FakeTools) -> None:
+        """Let the gateway run."""
+        tools.service.start()
+        tools.service.calls.clear()
+
+    def test_short_memory_makes_it_restart_alone_and_is_said(self, tools: FakeTools) -> None:
+        tools.service.hindrance = "only 5 MiB of memory are free"
+        bring_up(tools, SECRETS, starts=False, reload=True)
+        assert tools.service.calls == ["reset", "restart"]
+        assert "only 5 MiB of memory are free" in tools.progress.notes[0]
+        assert "requests wait meanwhile" in tools.progress.steps[0]
+
+    def test_a_gateway_that_opens_its_port_itself_refuses_requests_and_is_said(
+        self, tmp_path: Path, tools: FakeTools
+    ) -> None:
+        own = with_lab(tools, LAB + 'socket = "never"\n')
+        own.service.held = own.service.address = None
+        bring_up(own, SECRETS, starts=False, reload=False)
+        assert tools.service.calls == ["restart"]
+        assert "requests are refused meanwhile" in tools.progress.steps[0]
+
+    @pytest.mark.parametrize("held", [None, "127.0.0.1:4100"])
+    def test_another_address_is_opened_after_the_old_one_is_closed(
+        self, tools: FakeTools, held: str | None
+    ) -> None:
+        tools.service.held = held
+        bring_up(tools, SECRETS, starts=False, reload=True)
+        # The manager re-reads its files last: else it would lose what it holds.
+        assert tools.service.calls == ["stop", "reset", "start"]
+        assert tools.service.listening() == "127.0.0.1:4123"
+
+    def test_a_port_that_the_manager_of_a_stopped_gateway_holds_is_not_taken(
+        self, tools: FakeTools
+    ) -> None:
+        tools.service.pid = None
+        tools.ports.taken = Listener(1, "systemd")
+        require_port_free(tools)
+
+    def test_a_swap_that_fails_shows_the_log_of_the_fresh_process_without_keys(
+        self, tools: FakeTools
+    ) -> None:
+        tools.service.log = ["the old one is fine"]
+        tools.service.fresh_log = [f"refused {MASTER}"]
+        failure = KeptError("it does not start", why="status 3", fix="see its log")
+        tools.service.failures["swap"] = failure
+        with pytest.raises(KeptError) as caught:
+            bring_up(tools, SECRETS, starts=False, reload=False)
+        assert caught.value.why == "status 3"
+        assert "refused" in caught.value.fix
+        assert MASTER not in caught.value.fix
+        assert "the old one" not in caught.value.fix
+
+    def test_a_start_that_fails_shows_its_log(self, tools: FakeTools) -> None:
+        tools.service.log = ["the reason"]
+        tools.service.failures["start"] = NotReadyError("no", why="status 3", fix="see its log")
+        with pytest.raises(NotReadyError) as caught:
+            bring_up(tools, SECRETS, starts=True, reload=False)
+        assert "the reason" in caught.value.fix
+
+
 class TestOwnListener:
-    def test_the_service_or_a_child_of_it_may_listen(self, tools: FakeTools) -> None:
+    def test_the_service_may_listen(self, tools: FakeTools) -> None:
         tools.service.pid = 71
-        require_own_listener(tools, 71)
-        tools.ports.taken = Listener(99, "python3")
-        tools.ports.family.add((99, 71))
         require_own_listener(tools, 71)
 
     def test_nobody_else_may(self, tools: FakeTools) -> None:

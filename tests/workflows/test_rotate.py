@@ -277,7 +277,7 @@ class TestMasterKey:
     def test_the_gateway_restarts_once(self, plain: World) -> None:
         plain.tools.service.calls.clear()
         turn(plain)
-        assert plain.tools.service.calls.count("restart") == 1
+        assert plain.tools.service.calls.count("swap") == 1
         assert plain.in_force(NEW, MASTER)
         assert "overlapping" not in plain.steps
 
@@ -289,7 +289,7 @@ class TestMasterKey:
 
     def test_a_crash_between_the_old_files_and_the_restart_is_noticed(self, plain: World) -> None:
         def fail_to_restart() -> None:
-            plain.tools.service.failures["restart"] = BOOM
+            plain.tools.service.failures["swap"] = BOOM
             raise BOOM
 
         plain.journal.before = {Step.SWITCHED: fail_to_restart}

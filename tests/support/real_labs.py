@@ -1,0 +1,67 @@
+"""Labs with the real LiteLLM, under either service manager, to be restarted under load."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from support.labs import CliLab, make, stopped_after
+from support.litellm import Upstream, real_litellm
+from support.unit_labs import in_session
+
+MODEL = "told-slowly"
+STREAM_S = 4.0
+_MORE = """
+[backends.upstream]
+kind = "vllm"
+url = "http://127.0.0.1:{port}/v1"
+[[models]]
+alias = "{model}"
+backend = "upstream"
+output_tokens = {tokens}
+"""
+
+
+class RealLab:
+    """A running lab, and how its configuration is changed.
+
+    Args:
+        lab: The lab.
+        upstream: What answers its model.
+    """
+
+    def __init__(self, lab: CliLab, upstream: Upstream) -> None:
+        self.lab = lab
+        self._upstream = upstream
+        self._tokens = 1000
+
+    def change(self, gateway: str = "") -> None:
+        """Write another lab.toml, which the gateway must restart for."""
+        self._tokens += 1
+        more = _MORE.format(port=self._upstream.port, model=MODEL, tokens=self._tokens)
+        alias = f"and-{self._tokens}"
+        more += f'[[models]]\nalias = "{alias}"\nbackend = "echo"\n'
+        self.lab.write(gateway=gateway, more=more)
+
+
+@contextmanager
+def real_lab(folder: Path, home: Path, kind: str, gateway: str = "") -> Iterator[RealLab]:
+    """Give a running lab with the real LiteLLM.
+
+    Args:
+        folder: An empty folder.
+        home: The user's home, 0700.
+        kind: `systemd` or `supervisor`.
+        gateway: More lines of its [gateway].
+    """
+    with ExitStack() as stack:
+        upstream = Upstream(folder, pace_s=STREAM_S / 3)
+        stack.callback(upstream.stop)
+        lab = make(folder, home, write=False)
+        lab.wrapper = real_litellm()
+        if kind == "systemd":
+            lab = stack.enter_context(in_session(lab))
+        made = RealLab(lab, upstream)
+        made.change(gateway)
+        stack.enter_context(stopped_after(lab))
+        lab.ok("bootstrap", str(lab.root))
+        yield made
