@@ -61,6 +61,15 @@ class Keyset:
     def _clients(self) -> tuple[Key, ...]:
         return tuple(k for k in self.keys if k.kind == "client")
 
+    def with_client(
+        self, name: str, secret: Secret, models: tuple[str, ...] | None, not_after: float | None
+    ) -> "Keyset":
+        key = Key(f"client-{secret.fingerprint()}", secret.digest(), "client", not_after, models, name)
+        return Keyset((*self.without_client(name).keys, key))
+
+    def without_client(self, name: str) -> "Keyset":
+        return Keyset(tuple(k for k in self.keys if k.kind != "client" or k.name != name))
+
     def with_current(self, secret: Secret) -> "Keyset":
         return Keyset((Key("master", secret.digest()), *self._clients()))
 
