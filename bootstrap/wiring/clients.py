@@ -12,11 +12,48 @@ How `exec` uses it (this module is imported only where `--client` is given):
     return prepared.supervise(argv, environment)
 """
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePath
 
-    from bootstrap.domain.secret import Secret
+from bootstrap.adapters.aftermath import afterwards
+from bootstrap.adapters.entropy import new_key
+from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.find_lab import read_lab
+from bootstrap.adapters.lock import lab_lock
+from bootstrap.adapters.machine import SystemClock, places
+from bootstrap.adapters.project_settings import project_settings, settings_file
+from bootstrap.adapters.runtime_file import RuntimeFile, runtime_folder
+from bootstrap.adapters.supervised import end_like
+from bootstrap.adapters.supervised import supervise as run_to_its_end
+from bootstrap.domain.catalogue import FILE
+from bootstrap.domain.client_presets import (
+    Preset,
+    choose,
+    choose_model,
+    environment_of,
+    gateway_base,
+    host_of,
+    models_for,
+    parse_presets,
+    without_proxy,
+)
+from bootstrap.domain.droid_run import run_settings
+from bootstrap.domain.droid_schema import same_gateway
+from bootstrap.domain.errors import ConfigError, UsageError
+from bootstrap.domain.lab import Lab, Model
+from bootstrap.domain.labfile import parse_lab, parse_toml
+from bootstrap.domain.redirects import redirect
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.table import Table
+from bootstrap.domain.targets import KEYSET, targets
+from bootstrap.workflows.client_keys import KeyDesk, issue, revoke
+
+Run = Callable[[Sequence[str], Mapping[str, str], Mapping[str, Secret]], int]
+_ISSUE_WAIT_S = 10.0
+_REVOKE_WAIT_S = 3600.0
 
 
 class ClientOptions:
@@ -56,31 +93,27 @@ class Prepared:
         notes: Lines for standard error.
         supervise: None where the program can simply replace this process. Else runs it to its
             end and returns its exit status: `supervise(argv, environment)`, or with a third
-            argument `run(argv, environment, issued) -> status` that runs it in another way, for
-            example masked; `issued` are the keys that were made for this run. Ends this process
-            by the signal that ended the program, where one did.
+            argument `run(argv, environment, secrets) -> status` that runs it in another way, for
+            example masked: `secrets` are the keys that were made for this run, by variable, and
+            a negative status is a signal. Ends this process by the signal that ended the
+            program, where one did.
     """
 
     __slots__ = ("environment", "names", "notes", "remove", "supervise")
 
     def __init__(
         self,
-        environment: "Mapping[str, str]",
-        remove: "tuple[str, ...]",
-        names: "Mapping[str, str]",
-        supervise: "Supervise | None" = None,
-        notes: "tuple[str, ...]" = (),
+        environment: Mapping[str, str],
+        remove: tuple[str, ...],
+        names: Mapping[str, str],
+        supervise: Callable[..., int] | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.environment = environment
         self.remove = remove
         self.names = names
         self.supervise = supervise
         self.notes = notes
-
-
-if TYPE_CHECKING:
-    Run = Callable[[Sequence[str], Mapping[str, str], tuple[Secret, ...]], int]
-    Supervise = Callable[..., int]
 
 
 def prepare(client: str, root: str | None, options: ClientOptions) -> Prepared:
@@ -96,4 +129,188 @@ def prepare(client: str, root: str | None, options: ClientOptions) -> Prepared:
         ConfigError: The lab file is malformed, or a settings file of the project would send the
             key to another host.
     """
-    raise NotImplementedError
+    text = None if root is None else read_lab(root)
+    preset = choose(parse_presets(Table(parse_toml(text or ""), "", FILE)), client)
+    lab = None if root is None or text is None else parse_lab(text, PurePath(Path(root).resolve()))
+    gateway = _gateway(lab, options)
+    models = models_for(preset, _catalogue(preset, lab, options))
+    model = choose_model(preset, models, options.model)
+    if options.model is not None:
+        models = tuple(m for m in models if m.alias == options.model)
+    aliases = [m.alias for m in models]
+    if not options.trust_project:
+        _refuse_redirects(preset, gateway, aliases)
+    environment = {**environment_of(preset, gateway, model), **_no_proxy(gateway)}
+    desk = _own_key_desk(preset, lab, gateway, options)
+    # What the agent is not given it shall not find, such as what direnv exported.
+    hidden = tuple(lab.secrets) if lab is not None and preset.agent else ()
+    names = {} if desk else dict.fromkeys(preset.key, MASTER_KEY)
+    run = None
+    if desk is not None or preset.settings is not None:
+        run = _Supervision(preset, gateway, models, model, desk)
+    return Prepared(environment, tuple(dict.fromkeys((*preset.remove, *hidden))), names, run)
+
+
+def key_desk(lab: Lab, *, wait_s: float) -> KeyDesk:
+    """Return what issues and revokes the lab's client keys on this machine.
+
+    Args:
+        lab: The lab.
+        wait_s: How long to wait for another keyturn, in seconds.
+
+    Raises:
+        UsageError: The lab does without the guard, and so without client keys.
+    """
+    here = places()
+    path = next((t.path for t in targets(lab, here, "supervisor") if t.name == KEYSET), None)
+    if path is None:
+        raise UsageError(
+            "this lab has no client keys",
+            why='auth = "master-key" in lab.toml leaves the check of keys to LiteLLM itself',
+            fix='write auth = "guard" under [gateway], then: keyturn apply',
+        )
+
+    def lock() -> AbstractContextManager[None]:
+        return lab_lock(here.lab_state(lab.root), wait_s)
+
+    return KeyDesk(path, LocalFiles(), SystemClock(), new_key, lock)
+
+
+class _Supervision:
+    """Runs the program with a private file and a key of its own, and takes both away afterwards."""
+
+    def __init__(
+        self,
+        preset: Preset,
+        gateway: str,
+        models: tuple[Model, ...],
+        model: str | None,
+        desk: tuple[KeyDesk, KeyDesk] | None,
+    ) -> None:
+        self._preset = preset
+        self._gateway = gateway
+        self._models = models
+        self._model = model
+        self._desk = desk
+
+    def __call__(
+        self, argv: Sequence[str], environment: Mapping[str, str], run: Run = run_to_its_end
+    ) -> int:
+        """Run it; see `Prepared.supervise`."""
+        file = self._settings()
+        key = new_key()
+        name = f"{self._preset.name}-{key.fingerprint()}"
+
+        def tidy() -> None:
+            if file is not None:
+                file.remove()
+            if self._desk is not None:
+                revoke(self._desk[1], name)
+
+        with afterwards(tidy):
+            whole, secrets = dict(environment), {}
+            if file is not None:
+                whole[self._preset.settings or ""] = str(file.path)
+            if self._desk is not None:
+                aliases = [model.alias for model in self._models]
+                issue(self._desk[0], name, aliases, self._preset.ttl_s, secret=key)
+                secrets = dict.fromkeys(self._preset.key, key)
+            status = run(argv, whole, secrets)
+        return end_like(status)
+
+    def _settings(self) -> RuntimeFile | None:
+        if self._preset.settings is None:
+            return None
+        default = self._model or self._models[0].alias
+        content = run_settings(self._models, self._gateway, self._preset.key[0], default)
+        folder = runtime_folder(os.environ, places().state)
+        return RuntimeFile(folder, self._preset.name, content)
+
+
+def _gateway(lab: Lab | None, options: ClientOptions) -> str:
+    if options.gateway is not None:
+        return gateway_base(options.gateway)
+    if lab is not None:
+        return lab.gateway.url
+    raise UsageError(
+        "there is no gateway to talk to",
+        why="no lab.toml here or above, and none registered",
+        fix="name it: --gateway https://llm.example.com, or name the lab: --lab DIR",
+    )
+
+
+def _catalogue(preset: Preset, lab: Lab | None, options: ClientOptions) -> tuple[Model, ...]:
+    """Return the lab's models; without a lab the one that was asked for."""
+    if lab is not None:
+        return lab.models
+    alias = options.model
+    if alias is None:
+        if not preset.agent:
+            return ()
+        raise UsageError(
+            f"no model for {preset.name}",
+            why="there is no lab here whose first model it could use",
+            fix="name it: --model ALIAS",
+        )
+    return (Model(alias, "", alias, alias),)
+
+
+def _no_proxy(gateway: str) -> dict[str, str]:
+    host = host_of(gateway)
+    values = {n: without_proxy(os.environ.get(n, ""), host) for n in ("NO_PROXY", "no_proxy")}
+    return {name: value for name, value in values.items() if value}
+
+
+def _refuse_redirects(preset: Preset, gateway: str, aliases: Sequence[str]) -> None:
+    for path, data in _settings_files(preset):
+        where = redirect(
+            data,
+            variables=preset.key,
+            gateway=gateway,
+            aliases=aliases,
+            redirects=preset.redirects,
+        )
+        if where is not None:
+            raise ConfigError(
+                f"{path}: {where}",
+                why=f"{preset.name} could send the key to another host than {gateway}",
+                fix="look at it; if that is meant: keyturn exec --trust-project …",
+            )
+
+
+def _settings_files(preset: Preset) -> Iterator[tuple[Path, bytes]]:
+    home = Path(places().home)
+    yield from project_settings(Path.cwd(), home, preset.project_files)
+    if preset.user_file is not None:
+        variable, folder, name = preset.user_file
+        yield from settings_file(Path(os.environ.get(variable) or home / folder) / name)
+
+
+def _own_key_desk(
+    preset: Preset, lab: Lab | None, gateway: str, options: ClientOptions
+) -> tuple[KeyDesk, KeyDesk] | None:
+    """Return what issues and what revokes the program's own key; None where it gets the lab's.
+
+    Raises:
+        UsageError: It was asked for, or is the rule, and cannot be had.
+    """
+    if options.key == "master" or (options.key == "auto" and not preset.agent):
+        return None
+    asked = options.key == "ephemeral"
+    ours = lab is not None and same_gateway(gateway, lab.gateway.url)
+    if lab is None or not ours or not (lab.guarded or asked):
+        if asked:
+            raise UsageError(
+                "no key can be issued for this run",
+                why="the gateway is not the one of a lab on this machine",
+                fix="leave out --ephemeral; the key then comes from the secret's sources",
+            )
+        return None
+    desk = key_desk(lab, wait_s=_ISSUE_WAIT_S)
+    if not Path(desk.path).exists():
+        raise UsageError(
+            f"no key can be issued for {preset.name}",
+            why=f"the guard is not in force on this machine: there is no {desk.path}",
+            fix="keyturn apply; or hand over the master key itself: --master",
+        )
+    return desk, key_desk(lab, wait_s=_REVOKE_WAIT_S)
