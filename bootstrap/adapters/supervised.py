@@ -87,7 +87,8 @@ def end_like(status: int) -> int:
     if status >= 0:
         return status
     number = -status
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the program wrote one, if any
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))  # the program wrote one, if any
     with suppress(OSError, ValueError):
         signal.signal(number, signal.SIG_DFL)  # not possible, nor needed, for SIGKILL
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
