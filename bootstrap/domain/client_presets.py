@@ -91,16 +91,26 @@ PRESETS: Mapping[str, Preset] = {
             "ANTHROPIC_DEFAULT_HAIKU_MODEL": "{model}",
             "ANTHROPIC_DEFAULT_SONNET_MODEL": "{model}",
             "ANTHROPIC_DEFAULT_OPUS_MODEL": "{model}",
+            "ANTHROPIC_DEFAULT_FABLE_MODEL": "{model}",
             "CLAUDE_CODE_SUBAGENT_MODEL": "{model}",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         },
-        # ANTHROPIC_API_KEY would be sent to the gateway beside the token.
-        remove=("ANTHROPIC_API_KEY", "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX"),
+        # The first would be sent to the gateway beside the token; the others lead elsewhere.
+        remove=(
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_UNIX_SOCKET",
+            "CLAUDE_CODE_OAUTH_TOKEN",
+            "CLAUDE_CODE_USE_BEDROCK",
+            "CLAUDE_CODE_USE_FOUNDRY",
+            "CLAUDE_CODE_USE_VERTEX",
+        ),
         agent=True,
         lists="claude",
         project_files=(".claude/settings.json", ".claude/settings.local.json", ".mcp.json"),
         # The `env` block of a settings file overrides the environment.
-        redirects=("env.ANTHROPIC_BASE_URL", *(f"env.{name}" for name in _PROXIES)),
+        redirects=tuple(
+            f"env.{name}" for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_UNIX_SOCKET", *_PROXIES)
+        ),
         user_file=("CLAUDE_CONFIG_DIR", ".claude", "settings.json"),
     ),
     "openai": Preset(
@@ -132,7 +142,8 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
     if table.optional_text("like") is not None:
         base = replace(known[table.choice("like", known)], name=name)
     values = table.table("environment")
-    environment = {variable: values.text(variable) for variable in values.keys()}
+    given = values.keys()
+    environment = {variable: values.text(variable) for variable in given}
     key = table.texts("key", base.key)
     remove = table.texts("remove")
     for where, variables in (("key", key), ("remove", remove)):
