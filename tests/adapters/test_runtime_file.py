@@ -1,6 +1,5 @@
 """A private file for one run: closed to others, gone afterwards, swept by the next run if not."""
 
-import os
 from pathlib import Path, PurePath
 
 import pytest
@@ -50,7 +49,7 @@ def test_a_file_that_is_swept_again_and_again_is_an_error(
     lock = "bootstrap.adapters.runtime_file.fcntl.flock"
 
     def sweep(handle: int, flags: int) -> None:
-        Path(os.readlink(f"/proc/self/fd/{handle}")).unlink()
+        Path(f"/proc/self/fd/{handle}").readlink().unlink()
 
     monkeypatch.setattr(lock, sweep)
     with pytest.raises(TargetError):

@@ -165,7 +165,7 @@ def terminal(mark: Path) -> Iterator[tuple[int, int]]:
         script = f'echo $$ >"{mark}.n"; mv "{mark}.n" "{mark}"; trap "echo INT >>{mark}.int" INT;'
         script += f' while [ ! -e "{mark}.stop" ]; do sleep 0.05; done; exit 5'
         argv = [sys.executable, "-c", RUN, str(mark), "sh", "-c", script]
-        os.execve(sys.executable, argv, environment(Path(os.environ["HOME"])))
+        os.execve(sys.executable, argv, environment(Path(os.environ["HOME"])))  # noqa: S606
     yield pid, master
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(pid, signal.SIGKILL)
@@ -230,7 +230,7 @@ def test_a_status_that_is_no_signal_is_returned() -> None:
 
 
 def test_where_a_signal_does_not_end_us_its_number_is_in_the_status() -> None:
-    """The first process of a container does not die of its own signals; this one is of no effect."""
+    """The first process of a container does not die of its own; this one is harmless."""
     assert end_like(-signal.SIGURG) == 128 + signal.SIGURG
 
 
