@@ -42,19 +42,18 @@ _FROM_TERMINAL = frozenset(
 
 
 def supervise(
-    argv: Sequence[str], environment: Mapping[str, str], secrets: Mapping[str, Secret]
+    argv: Sequence[str], environment: Mapping[str, str], issued: tuple[Secret, ...] = ()
 ) -> int:
     """Run the program and return its exit status; minus N where signal N ended it.
 
     Args:
         argv: The program and its arguments.
-        environment: Its variables,
-        secrets: and those that carry a key, by variable.
+        environment: Its variables.
+        issued: Keys made for it; of no use here, since nothing it prints is looked at.
 
     Raises:
         CannotExecError: As `become` does.
     """
-    whole = {**environment, **{name: secret.reveal() for name, secret in secrets.items()}}
     die_with_parent = ctypes.CDLL(None).prctl
     sys.stdout.flush()
     sys.stderr.flush()
@@ -68,7 +67,7 @@ def supervise(
         if pid == 0:
             signal.signal(signal.SIGCHLD, child_handler)
             die_with_parent(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            _start(argv, whole, parent, writer, mask)
+            _start(argv, environment, parent, writer, mask)
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
             problem = pipe.read()
@@ -80,6 +79,11 @@ def supervise(
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGCHLD, child_handler)
+
+
+def with_secrets(environment: Mapping[str, str], secrets: Mapping[str, Secret]) -> dict[str, str]:
+    """Return the variables and those that carry a key, for a program that is given it."""
+    return {**environment, **{name: secret.reveal() for name, secret in secrets.items()}}
 
 
 def end_like(status: int) -> int:

@@ -25,7 +25,7 @@ from bootstrap.adapters.lock import lab_lock
 from bootstrap.adapters.machine import SystemClock, places
 from bootstrap.adapters.project_settings import project_settings, settings_file
 from bootstrap.adapters.runtime_file import RuntimeFile, runtime_folder
-from bootstrap.adapters.supervised import end_like
+from bootstrap.adapters.supervised import end_like, with_secrets
 from bootstrap.adapters.supervised import supervise as run_to_its_end
 from bootstrap.domain.catalogue import FILE
 from bootstrap.domain.client_presets import (
@@ -51,7 +51,7 @@ from bootstrap.domain.table import Table
 from bootstrap.domain.targets import KEYSET, targets
 from bootstrap.workflows.client_keys import KeyDesk, issue, revoke
 
-Run = Callable[[Sequence[str], Mapping[str, str], Mapping[str, Secret]], int]
+Run = Callable[[Sequence[str], Mapping[str, str], tuple[Secret, ...]], int]
 _ISSUE_WAIT_S = 10.0
 _REVOKE_WAIT_S = 3600.0
 
@@ -93,10 +93,10 @@ class Prepared:
         notes: Lines for standard error.
         supervise: None where the program can simply replace this process. Else runs it to its
             end and returns its exit status: `supervise(argv, environment)`, or with a third
-            argument `run(argv, environment, secrets) -> status` that runs it in another way, for
-            example masked: `secrets` are the keys that were made for this run, by variable, and
-            a negative status is a signal. Ends this process by the signal that ended the
-            program, where one did.
+            argument `run(argv, environment, issued) -> status` that runs it in another way, for
+            example masked: `issued` are the keys that were made for this run (they stand in
+            `environment`), and a negative status is a signal. Ends this process by the signal
+            that ended the program, where one did.
     """
 
     __slots__ = ("environment", "names", "notes", "remove", "supervise")
@@ -143,7 +143,7 @@ def prepare(client: str, root: str | None, options: ClientOptions) -> Prepared:
     environment = {**environment_of(preset, gateway, model), **_no_proxy(gateway)}
     desk = _own_key_desk(preset, lab, gateway, options)
     # What the agent is not given it shall not find, such as what direnv exported.
-    hidden = tuple(lab.secrets) if lab is not None and preset.agent else ()
+    hidden = (MASTER_KEY, *(lab.secrets if lab else ())) if preset.agent else ()
     names = {} if desk else dict.fromkeys(preset.key, MASTER_KEY)
     run = None
     if desk is not None or preset.settings is not None:
@@ -208,14 +208,16 @@ class _Supervision:
                 revoke(self._desk[1], name)
 
         with afterwards(tidy):
-            whole, secrets = dict(environment), {}
+            whole: Mapping[str, str] = environment
+            issued: tuple[Secret, ...] = ()
             if file is not None:
-                whole[self._preset.settings or ""] = str(file.path)
+                whole = {**whole, self._preset.settings or "": str(file.path)}
             if self._desk is not None:
                 aliases = [model.alias for model in self._models]
                 issue(self._desk[0], name, aliases, self._preset.ttl_s, secret=key)
-                secrets = dict.fromkeys(self._preset.key, key)
-            status = run(argv, whole, secrets)
+                whole = with_secrets(whole, dict.fromkeys(self._preset.key, key))
+                issued = (key,)
+            status = run(argv, whole, issued)
         return end_like(status)
 
     def _settings(self) -> RuntimeFile | None:

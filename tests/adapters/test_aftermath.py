@@ -14,7 +14,11 @@ from support.waiting import until
 
 def test_it_follows_the_block_in_another_process(tmp_path: Path) -> None:
     note = tmp_path / "note"
-    with afterwards(lambda: note.write_text(f"{os.getpid()} {os.getsid(0)}") and None):
+
+    def write() -> None:
+        note.write_text(f"{os.getpid()} {os.getsid(0)}")
+
+    with afterwards(write):
         assert not note.exists()
     pid, session = note.read_text().split()
     assert pid == session != str(os.getpid())

@@ -9,11 +9,12 @@ import termios
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bootstrap.adapters.become import CannotExecError
-from bootstrap.adapters.supervised import end_like, supervise
+from bootstrap.adapters.supervised import end_like, supervise, with_secrets
 from bootstrap.domain.secret import Secret
 from support.homes import REPOSITORY, environment
 from support.waiting import until
@@ -27,21 +28,19 @@ from bootstrap.adapters.supervised import end_like, supervise
 import os
 mark = Path(sys.argv[1])
 with afterwards(lambda: mark.with_suffix(".done").touch()):
-    status = supervise(sys.argv[2:], dict(os.environ), {{}})
+    status = supervise(sys.argv[2:], dict(os.environ))
 sys.exit(end_like(status))
 """
 
 
-def start(mark: Path, *argv: str, **options: object) -> "subprocess.Popen[bytes]":
+def start(mark: Path, *argv: str, **options: Any) -> "subprocess.Popen[bytes]":
     home = Path(os.environ["HOME"])
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(mark), *argv],
-        env=environment(home),
-        **options,  # type: ignore[call-overload]
-    )
+    command = [sys.executable, "-c", RUN, str(mark), *argv]
+    process: subprocess.Popen[bytes] = subprocess.Popen(command, env=environment(home), **options)
+    return process
 
 
-def shell(mark: Path, script: str, **options: object) -> "subprocess.Popen[bytes]":
+def shell(mark: Path, script: str, **options: Any) -> "subprocess.Popen[bytes]":
     """Start `sh -c script`, which says its process id in MARK first."""
     program = f'echo "$$" >"{mark}.new"; mv "{mark}.new" "{mark}"; {script}'
     return start(mark, "sh", "-c", program, **options)
@@ -208,7 +207,7 @@ def test_a_key_is_handed_over_in_the_environment(tmp_path: Path) -> None:
     out = tmp_path / "out"
     argv = ["sh", "-c", f'printf %s "$A$B" >{out}']
     given = {"A": "a", "PATH": os.environ["PATH"]}
-    assert supervise(argv, given, {"B": Secret("sk-test-b")}) == 0
+    assert supervise(argv, with_secrets(given, {"B": Secret("sk-test-b")})) == 0
     assert out.read_text() == "ask-test-b"
 
 
@@ -220,7 +219,7 @@ def test_what_cannot_be_run_is_an_error_with_the_usual_code(
 ) -> None:
     (tmp_path / "plain.txt").write_text("text")
     with pytest.raises(CannotExecError) as caught:
-        supervise([str(tmp_path / name)], dict(os.environ), {})
+        supervise([str(tmp_path / name)], dict(os.environ))
     assert caught.value.exit_code == code
     assert caught.value.why
 
@@ -236,6 +235,6 @@ def test_where_a_signal_does_not_end_us_its_number_is_in_the_status() -> None:
 
 def test_signals_and_handlers_are_as_before() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, []), signal.getsignal(signal.SIGCHLD)
-    supervise(["true"], dict(os.environ), {})
+    supervise(["true"], dict(os.environ))
     after = signal.pthread_sigmask(signal.SIG_BLOCK, []), signal.getsignal(signal.SIGCHLD)
     assert after == before

@@ -63,7 +63,7 @@ class Program:
 
     def __init__(self, keyset: Path | None = None, status: int = 0) -> None:
         self.environment: Mapping[str, str] = {}
-        self.secrets: Mapping[str, Secret] = {}
+        self.issued: tuple[Secret, ...] = ()
         self.settings: dict[str, object] = {}
         self.mode = 0
         self.client_keys: list[tuple[str, tuple[str, ...], bool]] = []
@@ -71,9 +71,9 @@ class Program:
         self._status = status
 
     def __call__(
-        self, argv: Sequence[str], environment: Mapping[str, str], secrets: Mapping[str, Secret]
+        self, argv: Sequence[str], environment: Mapping[str, str], issued: tuple[Secret, ...]
     ) -> int:
-        self.environment, self.secrets = environment, secrets
+        self.environment, self.issued = environment, issued
         path = environment.get("FACTORY_RUNTIME_SETTINGS_PATH")
         if path is not None:
             self.settings = json.loads(Path(path).read_text())
@@ -105,7 +105,8 @@ def test_droid_gets_a_private_file_and_a_key_of_its_own_and_both_are_gone_afterw
     assert client_keys(keyset) == [], "something changed before the program runs"
     program = Program(keyset, status=7)
     assert program.run(prepared) == 7
-    key = program.secrets["KEYTURN_CLIENT_KEY"]
+    (key,) = program.issued
+    assert program.environment["KEYTURN_CLIENT_KEY"] == key.reveal()
     assert program.client_keys == [(f"droid-{key.fingerprint()}", ("qwen",), True)]
     assert program.mode == 0o600
     assert [m["model"] for m in program.settings["customModels"]] == ["qwen"]  # type: ignore[attr-defined]
@@ -130,7 +131,7 @@ def test_claude_gets_a_key_of_its_own_and_no_file(lab: str, keyset: Path) -> Non
     assert prepared.environment["ANTHROPIC_MODEL"] == "qwen"
     program = Program(keyset)
     program.run(prepared)
-    assert list(program.secrets) == ["ANTHROPIC_AUTH_TOKEN"]
+    assert Secret(program.environment["ANTHROPIC_AUTH_TOKEN"]) == program.issued[0]
     assert program.client_keys[0][0].startswith("claude-")
     assert client_keys(keyset) == []
 
@@ -143,7 +144,7 @@ def test_the_master_key_is_handed_over_where_that_is_asked_for(lab: str, keyset:
     assert droid.names == {"KEYTURN_CLIENT_KEY": "LITELLM_MASTER_KEY"}
     program = Program(keyset)
     program.run(droid)
-    assert (dict(program.secrets), program.client_keys) == ({}, [])
+    assert (program.issued, program.client_keys) == ((), [])
 
 
 def test_a_program_that_runs_no_commands_gets_the_key_and_can_have_its_own(
@@ -154,7 +155,7 @@ def test_a_program_that_runs_no_commands_gets_the_key_and_can_have_its_own(
     assert (plain.supervise, plain.remove) == (None, ())
     program = Program(keyset)
     program.run(prepare("tool", lab, options(key="ephemeral")))
-    assert list(program.secrets) == ["TOOL_KEY"]
+    assert Secret(program.environment["TOOL_KEY"]) == program.issued[0]
 
 
 def test_without_the_guard_in_force_an_agent_is_not_given_the_master_key_by_itself(
