@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from bootstrap.domain import targets as target_names
 from bootstrap.domain.content import Content, Write
-from bootstrap.domain.errors import ConflictError, GatewayError
+from bootstrap.domain.errors import ConflictError, GatewayError, StoreDamagedError
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.lab import ECHO_ALIAS
 from bootstrap.domain.plan import Plan
@@ -39,7 +39,7 @@ def accept_both(
         other: The key that is accepted beside it.
         not_after: When that ends, epoch seconds; None for no end.
     """
-    _write_keyset(tools, lambda keys: keys.with_overlap(current, other, not_after))
+    _write_keyset(tools, lambda keys: keys.with_overlap(other, current, not_after))
     for key in (current, other):
         _expect(tools, key, Verdict.ACCEPTED)
 
@@ -126,7 +126,7 @@ def _write_keyset(tools: Tools, change: Callable[[Keyset], Keyset]) -> None:
     found = tools.files.observe(target.path)
     try:
         keys = Keyset.parse(found.content.data) if found else Keyset()
-    except ValueError:
+    except StoreDamagedError:
         keys = Keyset()
     content = Content(change(keys).to_bytes())
     if found is not None and found.content == content and found.mode == target.mode:

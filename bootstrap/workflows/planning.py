@@ -12,6 +12,7 @@ from typing import Any
 from bootstrap import __version__
 from bootstrap.domain import targets as target_names
 from bootstrap.domain.content import Content, FileState, digest_of
+from bootstrap.domain.errors import StoreDamagedError
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.litellm_config import (
     fallbacks,
@@ -77,15 +78,25 @@ def keyset_for(
 ) -> Content:
     """Return the keyset that accepts the master key of `secrets`, and the client keys as they are.
 
-    A keyset that is damaged is made anew: its client keys are then gone, and refused.
+    A key that a rotation replaced stays until its grace time is over. A keyset that is damaged is
+    made anew: its client keys are then gone, and refused.
     """
     file = found.get(target_names.KEYSET)
     try:
         before = Keyset.parse(file.content.data) if file else Keyset()
-    except ValueError:
+    except StoreDamagedError:
         before = Keyset()
-    now = tools.clock.now()
-    return Content(before.settled(secrets[MASTER_KEY], now).to_bytes())
+    key, now = secrets[MASTER_KEY], tools.clock.now()
+    in_grace = [
+        entry
+        for entry in before.entries
+        if entry.kind == "master"
+        and entry.not_after is not None
+        and entry.is_valid(now)
+        and entry.sha256 != key.digest()
+    ]
+    settled = before.with_current(key)
+    return Content(replace(settled, entries=(*settled.entries, *in_grace)).to_bytes())
 
 
 def render_targets(
