@@ -21,7 +21,6 @@ TtlOption = Annotated[
     ),
 ]
 RevealOption = Annotated[bool, typer.Option("--reveal", help="Allow a terminal to show it.")]
-_MOST_NAME = 64
 
 
 def register(app: typer.Typer) -> None:
@@ -66,36 +65,31 @@ def issue(
     The gateway keeps a digest only. Without --ttl the key has no end.
     """
     keys.refuse_terminal(reveal=reveal)
-    if not name or len(name) > _MOST_NAME or not all(c.isalnum() or c in "._@-" for c in name):
-        raise UsageError(
-            "bad name of a client key",
-            why=f"it is not 1 to {_MOST_NAME} letters, digits and . _ @ -",
-            fix="write keyturn key issue reviewer",
-        )
     root = session.root()
     scope = _scope(labs.load(root), models)
-    keys.write(client_keys.issue(keys.desk(root), name, scope, _seconds(ttl)))
+    keys.write(client_keys.issue(keys.desk(root), name, scope, _seconds(ttl, "--ttl")))
     session.progress.note(f"{name}: in force at the next request; this was the only time it shows")
 
 
 def list_keys(session: Session, as_json: JsonOption = False) -> None:
     """Show the client keys: names, fingerprints, models and ends, never a key."""
     now = time.time()
-    found = client_keys.in_force(keys.desk(session.root()))
+    found = client_keys.listed(keys.desk(session.root()))
     rows = [
         {
             "name": key.name,
-            "fingerprint": key.sha256[:8],
-            "models": None if key.models is None else sorted(key.models),
+            "replaced": key.id != f"client-{key.name}",
+            "fingerprint": key.fingerprint,
+            "models": None if key.models is None else list(key.models),
             "not_after": key.not_after,
-            "expired": key.not_after is not None and key.not_after <= now,
+            "expired": not key.is_valid(now),
         }
         for key in found
     ]
     session.document({"keys": rows})
     for key in found:
-        scope = "all models" if key.models is None else ", ".join(sorted(key.models))
-        session.print(f"{key.name}  {key.sha256[:8]}  {scope}  {_end(key.not_after, now)}")
+        scope = "all models" if key.models is None else ", ".join(key.models)
+        session.print(f"{key.name}  {key.fingerprint}  {scope}  {_end(key.not_after, now)}")
     if not rows:
         session.print("no client keys")
 
@@ -108,15 +102,27 @@ def revoke(session: Session, name: NameArgument) -> None:
 
 
 def rotate(
-    session: Session, name: NameArgument, ttl: TtlOption = None, reveal: RevealOption = False
+    session: Session,
+    name: NameArgument,
+    ttl: TtlOption = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Accept the old key for this long, too.", show_default=False
+        ),
+    ] = None,
+    reveal: RevealOption = False,
 ) -> None:
-    """Replace a key by a fresh one of the same scope, at once, and write that to a pipe.
+    """Replace a key by a fresh one of the same scope, and write that to a pipe.
 
-    Without --ttl the end stays as it was.
+    Without --ttl the end stays as it was; without --grace the old key is refused at once.
     """
     keys.refuse_terminal(reveal=reveal)
-    keys.write(client_keys.rotate(keys.desk(session.root()), name, _seconds(ttl)))
-    session.progress.note(f"{name}: the old key is refused at the next request")
+    grace_s = _seconds(grace, "--grace") or 0.0
+    desk = keys.desk(session.root())
+    keys.write(client_keys.rotate(desk, name, _seconds(ttl, "--ttl"), grace_s))
+    when = f"in {show_duration(grace_s)}" if grace_s else "at the next request"
+    session.progress.note(f"{name}: the old key is refused {when}")
 
 
 def _scope(lab: Lab, text: str | None) -> list[str] | None:
@@ -136,13 +142,13 @@ def _scope(lab: Lab, text: str | None) -> list[str] | None:
     return wanted
 
 
-def _seconds(text: str | None) -> float | None:
+def _seconds(text: str | None, option: str) -> float | None:
     if text is None:
         return None
     seconds = parse_duration(text)
     if not seconds:
         why = "it is not a duration above 0"
-        raise UsageError("bad --ttl", why=why, fix="write 90m, 8h or 30d")
+        raise UsageError(f"bad {option}", why=why, fix="write 90m, 8h or 30d")
     return seconds
 
 

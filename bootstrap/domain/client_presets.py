@@ -24,6 +24,7 @@ from bootstrap.domain.table import Table, did_you_mean
 CLIENT_KEY = "KEYTURN_CLIENT_KEY"
 _PLACEHOLDERS = ("gateway", "model")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _TTL_S = 8 * 3600.0
 
 
@@ -138,6 +139,9 @@ def parse_presets(top: Table) -> dict[str, Preset]:
 
 
 def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
+    if not _NAME.fullmatch(name):  # it becomes part of the name of a key
+        fix = "use letters, digits and . _ -, at most 40"
+        raise table.error("key", "the client's name does not fit", fix)
     base = known.get(name, Preset(name))
     if table.optional_text("like") is not None:
         base = replace(known[table.choice("like", known)], name=name)

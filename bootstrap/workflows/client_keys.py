@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from bootstrap.domain.content import Content, Write
-from bootstrap.domain.errors import StoreDamagedError, TargetError, UsageError
-from bootstrap.domain.keyset import Key, Keyset
+from bootstrap.domain.errors import TargetError, UsageError
+from bootstrap.domain.keyset import KeyEntry, Keyset
 from bootstrap.domain.secret import Secret
 from bootstrap.ports import Clock, Files
 
@@ -63,16 +63,15 @@ def issue(
     key = secret or desk.new_key()
     with desk.lock():
         keys, digest = _load(desk)
-        keys = _pruned(desk, keys)
-        if _find(keys, name) is not None:
+        keys = keys.without_expired(desk.clock.now())
+        if any(entry.name == name for entry in keys.clients()):
             raise UsageError(
                 f"a client key {name} is there already",
                 why="its holder would be cut off without notice",
                 fix=f"choose another name, or: keyturn key rotate {name}",
             )
         end = None if ttl_s is None else desk.clock.now() + ttl_s
-        scope = None if models is None else tuple(models)
-        _save(desk, keys.with_client(name, key, scope, end), digest)
+        _save(desk, keys.with_client(name, key, models, end), digest)
     return key
 
 
@@ -86,19 +85,20 @@ def revoke(desk: KeyDesk, name: str) -> bool:
     """
     with desk.lock():
         keys, digest = _load(desk)
-        found = _find(keys, name) is not None
+        found = any(entry.name == name for entry in keys.clients())
         if found:
             _save(desk, keys.without_client(name), digest)
     return found
 
 
-def rotate(desk: KeyDesk, name: str, ttl_s: float | None) -> Secret:
-    """Replace a key by a fresh one of the same name and scope, at once, and return that.
+def rotate(desk: KeyDesk, name: str, ttl_s: float | None, grace_s: float = 0.0) -> Secret:
+    """Replace a key by a fresh one of the same name and scope, and return that.
 
     Args:
         desk: The keyset and what changes it.
         name: A key in force.
         ttl_s: For how long the new one is accepted, in seconds; None keeps the end of the old one.
+        grace_s: For how long the old one is accepted as well, in seconds.
 
     Raises:
         UsageError: There is none of that name.
@@ -109,18 +109,20 @@ def rotate(desk: KeyDesk, name: str, ttl_s: float | None) -> Secret:
     key = desk.new_key()
     with desk.lock():
         keys, digest = _load(desk)
-        keys = _pruned(desk, keys)
+        keys = keys.without_expired(desk.clock.now())
         old = _find(keys, name)
         if old is None:
             raise unknown(name)
-        end = old.not_after if ttl_s is None else desk.clock.now() + ttl_s
-        _save(desk, keys.without_client(name).with_client(name, key, old.models, end), digest)
+        now = desk.clock.now()
+        end = old.not_after if ttl_s is None else now + ttl_s
+        old_until = now + grace_s if grace_s else None
+        _save(desk, keys.with_client(name, key, old.models, end, old_until), digest)
     return key
 
 
-def in_force(desk: KeyDesk) -> tuple[Key, ...]:
-    """Return the client keys of the keyset, expired ones included, by name."""
-    return tuple(sorted(_clients(_load(desk)[0]), key=lambda key: key.name))
+def listed(desk: KeyDesk) -> tuple[KeyEntry, ...]:
+    """Return the client keys of the keyset by name, expired and replaced ones included."""
+    return _load(desk)[0].clients()
 
 
 def unknown(name: str) -> UsageError:
@@ -132,21 +134,9 @@ def unknown(name: str) -> UsageError:
     )
 
 
-def _pruned(desk: KeyDesk, keys: Keyset) -> Keyset:
-    """Drop the keys whose time is over: a killed run could not revoke its own."""
-    now = desk.clock.now()
-    for key in _clients(keys):
-        if key.not_after is not None and key.not_after <= now:
-            keys = keys.without_client(key.name)
-    return keys
-
-
-def _clients(keys: Keyset) -> tuple[Key, ...]:
-    return tuple(key for key in keys.keys if key.kind == "client")
-
-
-def _find(keys: Keyset, name: str) -> Key | None:
-    return next((key for key in _clients(keys) if key.name == name), None)
+def _find(keys: Keyset, name: str) -> KeyEntry | None:
+    """Return the key that the client of that name has now."""
+    return next((key for key in keys.clients() if key.id == f"client-{name}"), None)
 
 
 def _load(desk: KeyDesk) -> tuple[Keyset, str]:
@@ -158,12 +148,7 @@ def _load(desk: KeyDesk) -> tuple[Keyset, str]:
             why="the guard that accepts client keys is not in force on this machine",
             fix="keyturn apply",
         )
-    try:
-        return Keyset.parse(found.content.data), found.content.digest
-    except (ValueError, KeyError, TypeError):
-        raise StoreDamagedError(
-            f"{desk.path} is damaged", why="it is no keyset", fix="keyturn apply --force"
-        ) from None
+    return Keyset.parse(found.content.data), found.content.digest
 
 
 def _save(desk: KeyDesk, keys: Keyset, digest: str) -> None:

@@ -56,6 +56,12 @@ def test_the_list_says_what_each_key_may_and_until_when(capfd: pytest.CaptureFix
 def test_rotating_and_revoking(capfd: pytest.CaptureFixture[str], keyset: Path) -> None:
     run(["key", "issue", "laptop"])
     old = capfd.readouterr().out.strip()
+    assert run(["key", "rotate", "laptop", "--grace", "soon"]) == 2
+    assert run(["key", "rotate", "laptop", "--ttl", "8h", "--grace", "10m"]) == 0
+    capfd.readouterr()
+    run(["key", "list", "--json"])
+    rows = json.loads(capfd.readouterr().out)["keys"]
+    assert [row["replaced"] for row in rows] == [False, True]
     assert run(["key", "rotate", "laptop", "--ttl", "8h"]) == 0
     new = capfd.readouterr().out.strip()
     assert new != old

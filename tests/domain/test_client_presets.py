@@ -122,6 +122,7 @@ def test_a_lab_changes_a_program_that_is_there() -> None:
         ('[clients.x]\nkey = ["K"]\nttl = "soon"', "clients.x.ttl", "8h"),
         ('[clients.x]\nkey = ["K"]\nttl = "0"', "clients.x.ttl", "8h"),
         ("[clients]\nx = 1", "clients.x", "table"),
+        ('[clients."a b"]\nkey = ["K"]', 'clients."a b"', "letters"),
     ],
 )
 def test_a_mistake_in_a_table_is_refused_by_its_key_path(text: str, where: str, fix: str) -> None:

@@ -88,12 +88,8 @@ class Program:
 
 
 def client_keys(keyset: Path) -> list[tuple[str, tuple[str, ...], bool]]:
-    keys = Keyset.parse(keyset.read_bytes()).keys
-    return [
-        (key.name, tuple(key.models or ()), key.not_after is not None)
-        for key in keys
-        if key.kind == "client"
-    ]
+    keys = Keyset.parse(keyset.read_bytes()).clients()
+    return [(key.name, tuple(key.models or ()), key.not_after is not None) for key in keys]
 
 
 def test_droid_gets_a_private_file_and_a_key_of_its_own_and_both_are_gone_afterwards(

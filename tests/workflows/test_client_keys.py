@@ -10,7 +10,7 @@ from bootstrap.adapters.files import LocalFiles
 from bootstrap.domain.errors import StoreDamagedError, TargetError, UsageError
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.secret import Secret
-from bootstrap.workflows.client_keys import KeyDesk, in_force, issue, revoke, rotate, unknown
+from bootstrap.workflows.client_keys import KeyDesk, issue, listed, revoke, rotate, unknown
 
 MASTER = Secret("sk-test-master-0123456789abcdef")
 
@@ -64,12 +64,12 @@ def desk(tmp_path: Path, clock: StandingClock) -> KeyDesk:
 
 
 def names(desk: KeyDesk) -> list[str]:
-    return [key.name for key in in_force(desk)]
+    return [key.name for key in listed(desk)]
 
 
 def test_an_issued_key_is_in_the_keyset_as_a_digest_with_its_scope_and_end(desk: KeyDesk) -> None:
     secret = issue(desk, "reviewer", ["qwen"], 60.0)
-    (key,) = in_force(desk)
+    (key,) = listed(desk)
     assert (key.sha256, key.not_after) == (secret.digest(), 1060.0)
     assert set(key.models or ()) == {"qwen"}
     data = Path(desk.path).read_text()
@@ -83,7 +83,7 @@ def test_an_issued_key_is_in_the_keyset_as_a_digest_with_its_scope_and_end(desk:
 def test_a_key_without_limits_has_neither_scope_nor_end(desk: KeyDesk) -> None:
     given = Secret("sk-test-given")
     assert issue(desk, "laptop", None, None, secret=given) == given
-    (key,) = in_force(desk)
+    (key,) = listed(desk)
     assert (key.models, key.not_after, key.sha256) == (None, None, given.digest())
 
 
@@ -123,11 +123,20 @@ def test_a_revoked_key_is_gone_and_the_others_stay(desk: KeyDesk) -> None:
 def test_a_rotated_key_is_another_with_the_same_scope_and_end(desk: KeyDesk) -> None:
     old = issue(desk, "a", ["qwen"], 60.0)
     new = rotate(desk, "a", None)
-    (key,) = in_force(desk)
+    (key,) = listed(desk)
     assert new != old
     assert (key.sha256, key.not_after, set(key.models or ())) == (new.digest(), 1060.0, {"qwen"})
     rotate(desk, "a", 600.0)
-    assert in_force(desk)[0].not_after == 1600.0
+    assert [key.not_after for key in listed(desk)] == [1600.0]
+
+
+def test_the_key_that_is_replaced_can_be_accepted_for_a_while(desk: KeyDesk) -> None:
+    old = issue(desk, "a", ["qwen"], None)
+    new = rotate(desk, "a", None, 60.0)
+    found = {key.sha256: key.not_after for key in listed(desk)}
+    assert found == {old.digest(): 1060.0, new.digest(): None}
+    assert revoke(desk, "a")
+    assert listed(desk) == ()
 
 
 def test_a_key_that_is_not_there_cannot_be_rotated(desk: KeyDesk) -> None:
@@ -143,7 +152,7 @@ def test_without_the_guard_there_are_no_client_keys(desk: KeyDesk) -> None:
     assert caught.value.fix == "keyturn apply"
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"version": 1, "keys": [{}]}'])
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"version": 1, "keys": [{}]}'])
 def test_a_damaged_keyset_is_left_alone(desk: KeyDesk, data: bytes) -> None:
     Path(desk.path).write_bytes(data)
     with pytest.raises(StoreDamagedError):
