@@ -6,7 +6,7 @@ from bootstrap.adapters.output import is_terminal, write_secret
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.secret import Secret
 from bootstrap.wiring import labs
-from bootstrap.wiring.clients import key_desk
+from bootstrap.wiring.client_run import key_desk
 from bootstrap.workflows.client_keys import KeyDesk
 
 
