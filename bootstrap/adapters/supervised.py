@@ -111,6 +111,9 @@ def _start(
     try:
         if os.getppid() != parent:  # it was killed before we said that we die with it
             os.kill(os.getpid(), signal.SIGKILL)
+        for number in _FORWARDED:  # as exec does: what comes before it must not run our handlers
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         become(argv, environment)
     except LabError as error:

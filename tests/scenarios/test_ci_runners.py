@@ -2,7 +2,7 @@
 
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +12,7 @@ from support import ci_runners, droid
 from support.ci_runners import commit, copy_checkout, run, runner_environment
 from support.homes import REPOSITORY
 from support.litellm import Upstream
+from support.sessions import UserSystemd
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -121,6 +122,32 @@ def test_a_gitlab_job_runs_droid_with_the_key(
     assert "pong from mock" in done.stdout
     assert "LITELLM_MASTER_KEY: can be masked" in done.stdout
     assert "say 'hi' to `id`" in str(the_request(upstream)["body"])
+
+
+def test_the_service_in_the_documents_runs_droid_with_the_key(
+    user_systemd: Callable[..., UserSystemd], upstream: Upstream
+) -> None:
+    session = user_systemd()
+    document = (REPOSITORY / "docs" / "ci.md").read_text()
+    service = document.split("```ini\n")[1].split("# ~/.config/systemd/user/review.timer")[0]
+    service = service.replace("http://127.0.0.1:4000", gateway(upstream))
+    files = {
+        ".config/systemd/user/review.service": service.replace("--model qwen", "--model lab-echo"),
+        ".config/lab-secrets/ci-key": KEY,
+        ".local/bin/keyturn": f'#!/bin/sh\nexec {sys.executable} -m bootstrap "$@"\n',
+        ".local/bin/droid": STAND_IN,
+    }
+    for name, text in files.items():
+        path = session.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o700 if "bin" in name else 0o600)
+    session.systemctl("set-environment", f"PYTHONPATH={REPOSITORY}")
+    session.systemctl("daemon-reload")
+    started = session.systemctl("start", "review.service")
+    assert started.returncode == 0, session.journal("review.service")
+    assert "daily report" in str(the_request(upstream)["body"])
+    assert "pong from mock" in session.journal("review.service")
 
 
 def test_the_action_and_the_jobs_fit_their_schemas(tmp_path: Path) -> None:
