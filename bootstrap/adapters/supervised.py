@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from bootstrap.adapters.become import CannotExecError, become
+from bootstrap.adapters.become import become
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.secret import Secret
 
@@ -52,7 +52,7 @@ def supervise(
         issued: Keys made for it; of no use here, since nothing it prints is looked at.
 
     Raises:
-        CannotExecError: As `become` does.
+        LabError: The program cannot be run, with the exit code that `become` gives it.
     """
     die_with_parent = ctypes.CDLL(None).prctl
     sys.stdout.flush()
@@ -73,8 +73,10 @@ def supervise(
             problem = pipe.read()
         if problem:
             os.waitpid(pid, 0)
-            code, why, fix = json.loads(problem)
-            raise CannotExecError(argv[0], code, why=why, fix=fix)
+            code, what, why, fix = json.loads(problem)
+            error = LabError(what, why=why, fix=fix)
+            error.exit_code = code
+            raise error
         return _wait(pid)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -117,7 +119,7 @@ def _start(
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         become(argv, environment)
     except LabError as error:
-        os.write(writer, json.dumps([error.exit_code, error.why, error.fix]).encode())
+        os.write(writer, json.dumps([error.exit_code, error.what, error.why, error.fix]).encode())
     finally:
         os._exit(125)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from bootstrap.adapters.become import CannotExecError
 from bootstrap.adapters.supervised import end_like, supervise, with_secrets
+from bootstrap.domain.errors import LabError
 from bootstrap.domain.secret import Secret
 from support.homes import REPOSITORY, environment
 from support.waiting import until
@@ -218,7 +218,7 @@ def test_what_cannot_be_run_is_an_error_with_the_usual_code(
     tmp_path: Path, name: str, code: int
 ) -> None:
     (tmp_path / "plain.txt").write_text("text")
-    with pytest.raises(CannotExecError) as caught:
+    with pytest.raises(LabError) as caught:
         supervise([str(tmp_path / name)], dict(os.environ))
     assert caught.value.exit_code == code
     assert caught.value.why
