@@ -4,6 +4,8 @@ Our own schemes are looked up without reading package metadata (37 ms); any othe
 up among the entry points of `keyturn.providers`, where our own stand too.
 """
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,14 +50,22 @@ def _factory(scheme: str) -> "Callable[[PurePath | str], Provider]":
 
 
 def _load(target: str) -> "Callable[[PurePath | str], Provider]":
-    from importlib import import_module
-
     module, _, name = target.partition(":")
-    factory: Callable[[PurePath | str], Provider] = getattr(import_module(module), name)
+    __import__(module)  # importlib.import_module would load `warnings` first
+    factory: Callable[[PurePath | str], Provider] = getattr(sys.modules[module], name)
     return factory
 
 
+def complete_import_path() -> None:
+    """Make everything installed importable, where `keyturn exec` was started without it (-S)."""
+    if sys.flags.no_site:
+        import site
+
+        site.main()
+
+
 def _plug_in(scheme: str) -> "Callable[[PurePath | str], Provider]":
+    complete_import_path()
     from importlib.metadata import entry_points
 
     from bootstrap.domain.errors import ConfigError
