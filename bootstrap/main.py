@@ -4,10 +4,10 @@
 a person waits for it a hundred times a day.
 """
 
-import os
+import posix
 import sys
 
-from bootstrap.domain.errors import ExitCode
+from bootstrap.domain.base_errors import ExitCode, Interrupted
 
 
 def main() -> int:
@@ -19,11 +19,13 @@ def main() -> int:
     except BrokenPipeError:  # the reader has seen enough, as in `keyturn list | head -1`
         _silence(sys.stdout, sys.stderr)
         return ExitCode.FAILED
+    except Interrupted as signal:
+        return 128 + signal.signal_number
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except OSError as error:
         _silence(sys.stdout)
-        why = os.strerror(error.errno or 0).lower()
+        why = posix.strerror(error.errno or 0).lower()
         sys.stderr.write(f"error: the output is incomplete\ncause: {why}\nfix:   df -h\n")
         return ExitCode.FAILED
     return code
@@ -47,9 +49,9 @@ def _open_missing_descriptors() -> None:
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
-            os.fstat(descriptor)
+            posix.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            posix.open("/dev/null", posix.O_RDWR)
         if getattr(sys, name) is None:
             mode = "w" if descriptor else "r"
             setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
@@ -57,8 +59,8 @@ def _open_missing_descriptors() -> None:
 
 def _silence(*streams: object) -> None:
     """Keep the interpreter from complaining once more when it flushes at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
+    null = posix.open("/dev/null", posix.O_WRONLY)
     for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
         if stream in streams:
-            os.dup2(null, descriptor)
-    os.close(null)
+            posix.dup2(null, descriptor)
+    posix.close(null)

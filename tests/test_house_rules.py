@@ -111,7 +111,6 @@ def test_every_template_begins_with_a_comment() -> None:
 
 
 def entry_points() -> Iterator[str]:
-    yield from PROJECT["project"]["scripts"].values()
     for group in PROJECT["project"].get("entry-points", {}).values():
         yield from group.values()
 

@@ -3,10 +3,10 @@
 Imports next to nothing: `keyturn exec` waits for it.
 """
 
-import os
+import posix
 import sys
 
-from bootstrap.domain.errors import ExitCode, LabError
+from bootstrap.adapters.ending import restore_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,14 +18,8 @@ if TYPE_CHECKING:
 # What could decrypt more than the program was given, or carries what direnv exported.
 _WITHHELD_PREFIXES = ("SOPS_AGE_", "DIRENV_")
 _WITHHELD = ("CREDENTIALS_DIRECTORY",)
-
-
-class CannotExecError(LabError):
-    """The program cannot be run; the exit code says in which way, as that of env(1) does."""
-
-    def __init__(self, program: str, code: int, *, why: str, fix: str) -> None:
-        self.exit_code = code
-        super().__init__(f"{program} cannot be run", why=why, fix=fix)
+_ENOEXEC = 8  # of every POSIX system; the errno module takes 0.1 ms
+_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def child_environment(
@@ -34,6 +28,7 @@ def child_environment(
     *,
     withheld: "Iterable[str]" = (),
     keep: "Iterable[str]" = (),
+    clean: bool = False,
 ) -> dict[str, str]:
     """Return the environment of the program.
 
@@ -42,59 +37,79 @@ def child_environment(
         secrets: What it is given, by name.
         withheld: Further names that it must not see, such as those that sources read from.
         keep: Names that pass although they would be withheld.
+        clean: Pass nothing of the parent's but `keep`.
     """
-    kept, dropped = set(keep), set(withheld) | set(_WITHHELD)
+    kept, dropped = set(keep), {*withheld, *_WITHHELD}
     child = {
         name: value
         for name, value in parent.items()
-        if name in kept or not (name.startswith(_WITHHELD_PREFIXES) or name in dropped)
+        if name in kept or not (clean or name in dropped or name.startswith(_WITHHELD_PREFIXES))
     }
     for name, secret in secrets.items():
         child[name] = secret.reveal()
     return child
 
 
-def become(argv: "Sequence[str]", environment: "Mapping[str, str]") -> "NoReturn":
+def is_stale(environ: "Mapping[str, str]", name: str, secret: "Secret") -> bool:
+    """Tell whether a variable holds another value than the secret that was found elsewhere."""
+    return environ.get(name, "") not in ("", secret.reveal())
+
+
+def become(
+    argv: "Sequence[str]", environment: "Mapping[str, str]", path: str | None = None
+) -> "NoReturn":
     """Replace this process: same pid, terminal, stdin, process group, signal handling.
+
+    Args:
+        argv: The program and its arguments.
+        environment: Its variables.
+        path: Where to look for it if the environment has no PATH.
 
     Raises:
         CannotExecError: The program is missing (127), it is not executable (126), or a word or a
             value is one that no process can be given (125).
+        Interrupted: A signal arrived meanwhile.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    _restore_signals()
+    restore_signals()
+    program = argv[0]
+    if "/" in program:
+        places = [program]
+    else:
+        folders = (environment.get("PATH") or path or _PATH).split(":")
+        places = [f"{folder or '.'}/{program}" for folder in folders]
+        places = [place for place in places if posix.access(place, posix.F_OK)]
+    refused: Exception | None = None
+    for place in places:
+        try:
+            _execute(place, argv, environment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            refused = error
+        except OSError as error:
+            refused = error
+            break
+        except ValueError as error:  # its text may quote the value
+            refused = error
+            break
+    from bootstrap.adapters.cannot_exec import explain
+
+    raise explain(program, refused) from None
+
+
+def _execute(place: str, argv: "Sequence[str]", environment: "Mapping[str, str]") -> "NoReturn":
+    """Become the program at `place`; a script without `#!` is the shell's, as for every shell."""
     try:
-        if not argv[0]:
-            raise FileNotFoundError
-        os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606 - no shell on purpose
-    except (FileNotFoundError, NotADirectoryError):
-        why = "it, or the interpreter that it names, is not there or not on PATH"
-        raise CannotExecError(
-            argv[0], ExitCode.EXEC_NOT_FOUND, why=why, fix="check its name, and PATH"
-        ) from None
-    except PermissionError:
-        raise CannotExecError(
-            argv[0],
-            ExitCode.EXEC_NOT_EXECUTABLE,
-            why="it is not executable",
-            fix=f"chmod +x {argv[0]}",
-        ) from None
+        posix.execve(place, list(argv), dict(environment))
     except OSError as error:
-        why = os.strerror(error.errno or 0).lower()
-        raise CannotExecError(
-            argv[0], ExitCode.EXEC_NOT_EXECUTABLE, why=why, fix=f"look at it: file {argv[0]}"
-        ) from None
-    except ValueError:  # its text may quote the value
-        why = "an argument or a secret holds a NUL or is not Unicode"
-        raise CannotExecError(
-            argv[0], ExitCode.EXEC_FAILED, why=why, fix="see which one: keyturn list"
-        ) from None
+        if error.errno != _ENOEXEC or not _is_text(place):
+            raise
+        shell = "/bin/sh"
+        posix.execve(shell, [shell, place, *argv[1:]], dict(environment))
 
 
-def _restore_signals() -> None:
-    """Give SIGPIPE and SIGXFSZ back their default action, which Python had set to ignore."""
-    import signal
-
-    for name in ("SIGPIPE", "SIGXFSZ"):
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
+def _is_text(place: str) -> bool:
+    with open(place, "rb") as file:  # noqa: PTH123
+        return b"\0" not in file.read(256)

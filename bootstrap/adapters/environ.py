@@ -1,8 +1,7 @@
 """`env:NAME`: secrets from the environment, read-only. For CI, and last in a lab's own order."""
 
-import os
-
-from bootstrap.domain.errors import SecretNotFoundError
+from bootstrap.adapters.variables import variables
+from bootstrap.domain.base_errors import SecretNotFoundError
 from bootstrap.domain.secret import Secret
 
 TYPE_CHECKING = False
@@ -24,7 +23,7 @@ class EnvironProvider:
     scheme = "env"
 
     def __init__(self, root: "PurePath", environ: "Mapping[str, str] | None" = None) -> None:
-        self._environ = os.environ if environ is None else environ
+        self._environ = variables() if environ is None else environ
 
     def unavailable(self, ref: "SecretRef") -> str | None:
         """Return None: there is always an environment."""

@@ -4,9 +4,15 @@ Order: `--lab`, `KEYTURN_LAB`, `lab.toml` in the working directory or a folder a
 lab that `keyturn bootstrap` registered.
 """
 
-import os
+import posix
 
-from bootstrap.domain.errors import ConfigError
+from bootstrap.adapters.variables import variables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bootstrap.domain.base_errors import ConfigError
 
 FILE = "lab.toml"
 
@@ -22,14 +28,42 @@ def find_lab(given: str | None, default_file: str) -> str | None:
         ConfigError: `--lab` or KEYTURN_LAB name something that is no lab, or the lab found belongs
             to another user, who could have put it there to catch keys.
     """
-    for words, path in (("--lab", given), ("KEYTURN_LAB", os.environ.get("KEYTURN_LAB"))):
+    for words, path in (("--lab", given), ("KEYTURN_LAB", variables().get("KEYTURN_LAB"))):
         if path:
             return _named(words, path)
     return _upwards() or _registered(default_file)
 
 
+def registry(environ: "Mapping[str, str]") -> str:
+    """Return the file that names the default lab."""
+    config = environ.get("XDG_CONFIG_HOME", "")
+    if not config.startswith("/"):
+        config = f"{environ.get('HOME', '')}/.config"
+    return f"{config}/keyturn/default-lab"
+
+
 def read_lab(root: str) -> str:
-    """Return the text of the lab file in `root`.
+    """Return the text of the lab file in `root`; see `open_lab`."""
+    return open_lab(root)[0]
+
+
+def stat_lab(root: str) -> posix.stat_result:
+    """Return the state of the lab file in `root`.
+
+    Raises:
+        ConfigError: As `open_lab`.
+    """
+    path = f"{root}/{FILE}"
+    try:
+        found = posix.stat(path)
+    except OSError:
+        return open_lab(root)[1]  # it explains what is wrong
+    _check_owner(path, found.st_uid)
+    return found
+
+
+def open_lab(root: str) -> tuple[str, posix.stat_result]:
+    """Return the text of the lab file in `root`, and its state.
 
     Raises:
         ConfigError: It is missing, unreadable, not UTF-8, or another user's.
@@ -37,34 +71,33 @@ def read_lab(root: str) -> str:
     path = f"{root}/{FILE}"
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs 10 ms
-            _check_owner(path, os.fstat(file.fileno()).st_uid)
-            return file.read()
+            found = posix.fstat(file.fileno())
+            _check_owner(path, found.st_uid)
+            return file.read(), found
     except FileNotFoundError:
-        raise ConfigError(
-            f"there is no {path}", why="the lab has gone", fix="keyturn init"
-        ) from None
+        raise _error(f"there is no {path}", why="the lab has gone", fix="keyturn init") from None
     except UnicodeDecodeError:
-        raise ConfigError(
-            f"{path} is not text", why="it is not UTF-8", fix=f"edit {path}"
-        ) from None
+        raise _error(f"{path} is not text", why="it is not UTF-8", fix=f"edit {path}") from None
     except OSError as error:
-        why = os.strerror(error.errno or 0).lower()
-        raise ConfigError(f"{path} cannot be read", why=why, fix=f"ls -l {path}") from None
+        why = posix.strerror(error.errno or 0).lower()
+        raise _error(f"{path} cannot be read", why=why, fix=f"ls -l {path}") from None
 
 
 def _named(words: str, path: str) -> str:
+    import os
+
     try:
         folder = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib: 10 ms
     except FileNotFoundError:
-        raise ConfigError(
+        raise _error(
             f"{words} names no lab",
             why="it is a relative path, and this folder is gone",
             fix="cd somewhere else, or give an absolute path",
         ) from None
     if os.path.basename(folder) == FILE:  # noqa: PTH119
         folder = os.path.dirname(folder)  # noqa: PTH120
-    if not os.path.isfile(f"{folder}/{FILE}"):  # noqa: PTH113
-        raise ConfigError(
+    if not _is_file(f"{folder}/{FILE}"):
+        raise _error(
             f"{words} names no lab",
             why=f"there is no {FILE} in {folder}",
             fix=f"keyturn init {folder}",
@@ -74,20 +107,19 @@ def _named(words: str, path: str) -> str:
 
 def _upwards() -> str | None:
     try:
-        folder = os.getcwd()  # noqa: PTH109
+        folder = posix.getcwd()
     except FileNotFoundError:
         return None
     while True:
         try:
-            found = os.lstat(f"{folder}/{FILE}")
+            found = posix.lstat(f"{folder}/{FILE}")
         except OSError:
-            parent = os.path.dirname(folder)  # noqa: PTH120
-            if parent == folder:
+            if folder in ("", "/"):
                 return None
-            folder = parent
+            folder = folder.rpartition("/")[0]
             continue
         _check_owner(f"{folder}/{FILE}", found.st_uid)
-        return folder
+        return folder or "/"
 
 
 def _registered(default_file: str) -> str | None:
@@ -96,13 +128,25 @@ def _registered(default_file: str) -> str | None:
             folder = file.read().strip()
     except (OSError, UnicodeDecodeError):
         return None
-    is_lab = folder.startswith("/") and os.path.isfile(f"{folder}/{FILE}")  # noqa: PTH113
-    return folder if is_lab else None
+    return folder if folder.startswith("/") and _is_file(f"{folder}/{FILE}") else None
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return posix.stat(path).st_mode & 0o170000 == 0o100000
+    except OSError:
+        return False
+
+
+def _error(what: str, *, why: str, fix: str) -> "ConfigError":
+    from bootstrap.domain.base_errors import ConfigError  # not loaded where there is no error
+
+    return ConfigError(what, why=why, fix=fix)
 
 
 def _check_owner(path: str, owner: int) -> None:
-    if owner not in (0, os.geteuid()):
-        raise ConfigError(
+    if owner not in (0, posix.geteuid()):
+        raise _error(
             f"{path} belongs to another user",
             why=f"uid {owner} could have planted it",
             fix="name your own lab: --lab DIR",

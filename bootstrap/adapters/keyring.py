@@ -4,18 +4,14 @@ The `keyring` package is never imported here: each operation runs in a child pro
 killed when the keyring does not answer (a stopped Secret Service hangs keyring 25.7.0 for ever).
 Only backends that encrypt are used. Asked for the best one available, keyring picks
 `keyrings.alt`, plaintext on disk, without a word where there is no session bus.
+
+Importing this is cheap, because `keyturn exec` waits for it.
 """
 
-import json
-import os
 import sys
-from pathlib import Path, PurePath
-from typing import Any
 
-from bootstrap.adapters import keyring_child as child
-from bootstrap.adapters import process
-from bootstrap.domain.errors import (
-    ProviderUnavailableError,
+from bootstrap.adapters.keyring_lookup import look_up
+from bootstrap.domain.base_errors import (
     SecretError,
     SecretNotFoundError,
     StoreDamagedError,
@@ -23,51 +19,12 @@ from bootstrap.domain.errors import (
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 
-TIMEOUT_S = 4.5
-_HUNG = "hung"
-_ELSEWHERE = "or keep the secret in sops: keyturn init"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path, PurePath
+    from typing import Any
 
-# problem -> (why, fix); `{detail}` is a backend's name or an exception's type.
-_EXPLANATIONS = {
-    _HUNG: (
-        "the keyring did not answer in time, so it was given up",
-        "restart it (log out and in, or: systemctl --user restart gnome-keyring-daemon), "
-        + _ELSEWHERE,
-    ),
-    child.NO_LIBRARY: (
-        "the Python package that speaks to it cannot be imported",
-        "reinstall keyturn, or install the packages keyring and SecretStorage beside it",
-    ),
-    child.NO_BUS: (
-        "this session has no D-Bus (DBUS_SESSION_BUS_ADDRESS is not set)",
-        f"run it in your desktop session or as a systemd --user service, {_ELSEWHERE}",
-    ),
-    child.DEAD_BUS: (
-        "nothing answers at DBUS_SESSION_BUS_ADDRESS; the session it names has ended",
-        f"log in again, or unset DBUS_SESSION_BUS_ADDRESS, {_ELSEWHERE}",
-    ),
-    child.NO_SERVICE: (
-        "no Secret Service runs on the session bus",
-        f"install and start gnome-keyring, KWallet or KeePassXC, {_ELSEWHERE}",
-    ),
-    child.NO_COLLECTION: (
-        "the Secret Service has no default collection to store anything in",
-        f"create a default keyring in the desktop's password manager, {_ELSEWHERE}",
-    ),
-    child.LOCKED: (
-        "the keyring is locked",
-        "unlock it in the desktop's password manager, or log out and in with your password",
-    ),
-    child.REFUSED: (
-        "the keyring settings choose the backend {detail}, which keyturn does not trust: "
-        "it may keep plaintext or forget what it is given",
-        "remove it from PYTHON_KEYRING_BACKEND and keyringrc.cfg, " + _ELSEWHERE,
-    ),
-    child.FAILED: (
-        "the keyring failed ({detail})",
-        "run keyturn doctor, " + _ELSEWHERE,
-    ),
-}
+TIMEOUT_S = 4.5
 
 
 class KeyringProvider:
@@ -80,7 +37,7 @@ class KeyringProvider:
 
     scheme = "keyring"
 
-    def __init__(self, root: PurePath, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, root: "PurePath | str", *, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._hung = False
 
@@ -99,7 +56,9 @@ class KeyringProvider:
             SecretNotFoundError: There is no such entry, or its value is empty.
             ProviderUnavailableError: The keyring is locked, absent, hung or not to be trusted.
         """
-        value = self._ask("read", ref).get("value")
+        value = self._quickly(ref)
+        if value is None:
+            value = self._ask("read", ref).get("value")
         if not isinstance(value, str):
             raise _not_found(ref, "the keyring has no such entry")
         if not value:
@@ -130,12 +89,30 @@ class KeyringProvider:
         if self._ask("delete", ref).get("deleted") is not True:
             raise _not_found(ref, "the keyring has no such entry")
 
-    def _ask(self, operation: str, ref: SecretRef, text: str | None = None) -> dict[str, Any]:
+    def _quickly(self, ref: SecretRef) -> str | None:
+        """Return the value as `secret-tool` shows it, or None where only Python can tell.
+
+        Raises:
+            ProviderUnavailableError: The keyring does not answer.
+        """
+        if self._hung:
+            return None
+        try:
+            return look_up(ref.place, ref.name, self._timeout_s)
+        except TimeoutError:
+            from bootstrap.adapters.keyring_ask import HUNG, unusable
+
+            self._hung = True
+            raise unusable(ref, HUNG, "") from None
+
+    def _ask(self, operation: str, ref: SecretRef, text: str | None = None) -> "dict[str, Any]":
         """Return the child's reply.
 
         Raises:
             ProviderUnavailableError: It reports a problem, or none of its replies arrives.
         """
+        from bootstrap.adapters.keyring_ask import HUNG, run_child, unusable
+
         request = {
             "operation": operation,
             "service": ref.place,
@@ -145,11 +122,11 @@ class KeyringProvider:
             # The child is isolated (-I); this lets it import what this process would.
             "path": [folder for folder in sys.path if folder],
         }
-        reply = {"problem": _HUNG} if self._hung else _run(request, self._timeout_s)
+        reply = {"problem": HUNG} if self._hung else run_child(request, self._timeout_s)
         if "problem" in reply:
             # Once is enough: a command asks for several secrets, and each would wait as long.
-            self._hung = reply["problem"] == _HUNG
-            raise _unusable(ref, str(reply["problem"]), str(reply.get("detail", "")))
+            self._hung = reply["problem"] == HUNG
+            raise unusable(ref, str(reply["problem"]), str(reply.get("detail", "")))
         return reply
 
 
@@ -178,42 +155,15 @@ def plaintext_leftovers(service: str) -> tuple[str, ...]:
     return tuple(map(_unescape, file.options(section))) if file.has_section(section) else ()
 
 
-def _run(request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-    """Start the child, and return its reply or a problem of that form."""
-    try:
-        done = process.run(
-            [sys.executable, "-I", child.__file__],
-            stdin=json.dumps(request).encode(),
-            timeout_s=timeout_s,
-        )
-    except TimeoutError:
-        return {"problem": _HUNG}
-    except OSError as error:
-        return {"problem": child.FAILED, "detail": type(error).__name__}
-    if done.returncode == child.HUNG_STATUS:
-        return {"problem": _HUNG}
-    try:
-        reply = json.loads(done.stdout)
-    except ValueError:
-        reply = None
-    if not isinstance(reply, dict):
-        return {"problem": child.FAILED, "detail": f"exit status {done.returncode}"}
-    return reply
-
-
-def _unusable(ref: SecretRef, problem: str, detail: str) -> ProviderUnavailableError:
-    why, fix = _EXPLANATIONS.get(problem, _EXPLANATIONS[child.FAILED])
-    return ProviderUnavailableError(
-        f"cannot use the keyring for {ref}", why=why.format(detail=detail), fix=fix
-    )
-
-
 def _not_found(ref: SecretRef, why: str) -> SecretNotFoundError:
     return SecretNotFoundError(f"no secret at {ref}", why=why, fix="store one with: keyturn init")
 
 
-def _data_root() -> Path:
+def _data_root() -> "Path":
     """Where keyring keeps its files on this platform (keyring 25.7.0, keyring.util.platform_)."""
+    import os
+    from pathlib import Path
+
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", "."), "Python Keyring")
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"

@@ -1,10 +1,10 @@
 """Run a program to its end: nothing to prompt on, a time limit, no credentials it need not have.
 
-Importing this module is cheap; `subprocess` is loaded at the first run, because `keyturn exec`
-imports this even where it then has nothing to run.
+Importing this module is cheap, because `keyturn exec` waits for it. A program that is named by its
+path and runs here is started without `subprocess`, too.
 """
 
-import os
+from bootstrap.adapters.variables import variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +80,14 @@ def run(
         OSError: It cannot be started.
         TimeoutError: It did not end in time (an OSError as well).
     """
+    from bootstrap.adapters.spawn import Child, can_spawn
+
+    environment = scrubbed(variables() if env is None else env, keep)
+    if can_spawn(argv[0], cwd):
+        try:
+            return Finished(*Child(argv, stdin, environment).finish(timeout_s))
+        except TimeoutError:
+            raise _too_late(argv, timeout_s) from None
     import subprocess
 
     child = subprocess.Popen(
@@ -87,7 +95,7 @@ def run(
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=scrubbed(os.environ if env is None else env, keep),
+        env=environment,
         cwd=cwd,
         start_new_session=True,
     )
@@ -96,16 +104,21 @@ def run(
     except subprocess.TimeoutExpired:
         _kill_group(child)
         # `from None`: the foreign exception carries the output so far.
-        raise TimeoutError(f"{argv[0]} did not end within {timeout_s:g} s") from None
+        raise _too_late(argv, timeout_s) from None
     except BaseException:  # Ctrl-C reaches us, not the child's session
         _kill_group(child)
         raise
     return Finished(child.returncode, stdout, stderr)
 
 
+def _too_late(argv: "Sequence[str]", timeout_s: float) -> TimeoutError:
+    return TimeoutError(f"{argv[0]} did not end within {timeout_s:g} s")
+
+
 def _kill_group(child: "subprocess.Popen[bytes]") -> None:
     """End the program and its children. It holds nothing that could need tidying."""
     import contextlib
+    import os
     import signal
 
     with contextlib.suppress(ProcessLookupError):

@@ -11,7 +11,7 @@ import stat
 
 from bootstrap.adapters.sops_commands import Sops
 from bootstrap.adapters.sops_text import kind_of, names_in
-from bootstrap.domain.errors import (
+from bootstrap.domain.base_errors import (
     ProviderUnavailableError,
     SecretError,
     SecretNotFoundError,

@@ -1,5 +1,5 @@
 # os.path on purpose: `keyturn exec` waits for this, and importing pathlib costs milliseconds.
-# ruff: noqa: PTH100,PTH112,PTH113,PTH118,PTH120
+# ruff: noqa: PTH112,PTH113,PTH118,PTH120
 """The three things we let sops do: decrypt bytes, encrypt bytes, set one name in a scratch file.
 
 What sops reads and prints goes through pipes; it never touches the real file, which it would
@@ -8,9 +8,11 @@ truncate and then write (`set` was killed 1500 times at random: the file was lef
 
 import os
 
+from bootstrap.adapters import ahead
 from bootstrap.adapters.process import run
+from bootstrap.adapters.sops_environment import sops_environment
 from bootstrap.adapters.sops_program import find_sops
-from bootstrap.domain.errors import (
+from bootstrap.domain.base_errors import (
     ProviderUnavailableError,
     SecretError,
     StoreDamagedError,
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 _RULES = ".sops.yaml"
-# sops has no use for these, and they are what we protect.
-_NOT_FOR_SOPS = ("LITELLM_", "KEYTURN_")
-_PATHS = ("SOPS_AGE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_FILE", "SOPS_CONFIG")
 
 
 class Sops:
@@ -55,18 +54,13 @@ class Sops:
             StoreDamagedError: The file was changed without sops.
             SecretError: sops failed for another reason.
         """
-        import json
-
-        arguments = ("--input-type", kind, "--output-type", "json")
-        finished = self._run("decrypt", arguments, data, file)
-        # Numbers keep their digits: 1.50 must not become 1.5 on the way.
+        argv = (self.program(), "decrypt", "--input-type", kind, "--output-type", "json")
+        printed = ahead.take(argv, data, TIMEOUT_S)
+        if printed is None:
+            printed = self._run("decrypt", argv[2:], data, file).stdout
+        ahead.note(argv, self._rules(file), file, data)
         try:
-            document = json.loads(
-                finished.stdout,
-                object_pairs_hook=_without_duplicates,
-                parse_int=str,
-                parse_float=str,
-            )
+            document = _parsed(printed.decode().strip())
         except ValueError:  # the foreign exception carries the plaintext
             document = None
         if not isinstance(document, dict):
@@ -136,12 +130,14 @@ class Sops:
 
     def _run(self, verb: str, arguments: "tuple[str, ...]", stdin: bytes, file: str) -> "Finished":
         program = self.program()
+        # To decrypt it needs no rule, only no broken one, and so it need not run beside it.
+        decrypts = verb == "decrypt"
         try:
             finished = run(
                 (program, verb, *arguments),
                 stdin=stdin,
-                env=_environment(self._environ),
-                cwd=self._folder(file),
+                env=sops_environment(self._environ, self._rules(file) if decrypts else None),
+                cwd=None if decrypts else self._folder(file),
                 timeout_s=TIMEOUT_S,
                 keep=("SOPS_AGE_",),
             )
@@ -165,31 +161,54 @@ class Sops:
 
     def _folder(self, file: str) -> str:
         """Return where sops must run: it looks for `.sops.yaml` from there upward."""
-        folder = beside = os.path.dirname(file)
-        while True:
-            if os.path.isfile(os.path.join(folder, _RULES)):
-                return folder
-            parent = os.path.dirname(folder)
-            if parent == folder:
-                return self._root if os.path.isdir(self._root) else beside
-            folder = parent
+        beside = os.path.dirname(file)
+        return _above(beside) or (self._root if os.path.isdir(self._root) else beside)
+
+    def _rules(self, file: str) -> str:
+        """Return the `.sops.yaml` that sops would find for `file`."""
+        folder = _above(os.path.dirname(file)) or _above(self._root)
+        return f"{folder}/{_RULES}" if folder is not None else os.devnull
 
 
-def _environment(environ: "Mapping[str, str]") -> dict[str, str]:
-    """Return the variables for sops. It runs in another folder, so paths must be absolute."""
-    passed = {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith(_NOT_FOR_SOPS) and not name.endswith("_API_KEY")
-    }
-    for name in _PATHS:
-        if passed.get(name):
-            passed[name] = os.path.abspath(passed[name])
-    return passed | {"SOPS_DISABLE_VERSION_CHECK": "1"}
+def _above(folder: str) -> str | None:
+    """Return `folder` or the nearest one above it that holds a `.sops.yaml`, or None."""
+    while not os.path.isfile(os.path.join(folder, _RULES)):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+    return folder
 
 
-def _without_duplicates(pairs: "list[tuple[str, object]]") -> "dict[str, object]":
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a name stands twice")
-    return document
+class _Scanning:
+    """How the interpreter's own JSON scanner is to read what sops prints."""
+
+    strict = True
+    object_hook = None
+    # Numbers keep their digits: 1.50 must not become 1.5 on the way.
+    parse_float = parse_int = parse_constant = str
+    memo: "dict[str, str]" = {}  # noqa: RUF012 - the scanner empties it after each use
+
+    @staticmethod
+    def object_pairs_hook(pairs: "list[tuple[str, object]]") -> "dict[str, object]":
+        document = dict(pairs)
+        if len(document) != len(pairs):
+            raise ValueError("a name stands twice")
+        return document
+
+
+def _parsed(text: str) -> object:
+    """Return the JSON value that `text` spells; the `json` module would take 8 ms to load.
+
+    Raises:
+        ValueError: It is not JSON, or a name stands twice in it.
+    """
+    from _json import make_scanner
+
+    try:
+        value, end = make_scanner(_Scanning)(text, 0)  # type: ignore[arg-type]
+    except StopIteration:
+        raise ValueError("not JSON") from None
+    if end != len(text):
+        raise ValueError("more than one value")
+    return value

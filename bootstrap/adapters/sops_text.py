@@ -5,7 +5,7 @@ one name `set` changes the first and `exec-env` takes the last, so a rotation wo
 And where it does complain, it quotes the line, plaintext included. So we look first.
 """
 
-from bootstrap.domain.errors import StoreDamagedError
+from bootstrap.domain.base_errors import StoreDamagedError
 from bootstrap.domain.ref import is_variable_name
 
 TYPE_CHECKING = False

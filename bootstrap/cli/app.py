@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 
 from bootstrap import __version__
-from bootstrap.cli import commands, rotation_commands, service_commands
+from bootstrap.cli import (
+    ci_command,
+    commands,
+    key_commands,
+    rotation_commands,
+    service_commands,
+    shell_init,
+)
 from bootstrap.cli.session import (
     ColorOption,
     LabOption,
@@ -31,6 +38,9 @@ app = typer.Typer(
 commands.register(app)
 rotation_commands.register(app)
 service_commands.register(app)
+key_commands.register(app)
+ci_command.register(app)
+shell_init.register(app)
 
 
 def _version(asked: bool) -> None:

@@ -2,53 +2,52 @@
 
 import sys
 
-from bootstrap.domain.errors import ExitCode, LabError, UsageError
+from bootstrap.domain.base_errors import ExitCode, Interrupted, LabError, UsageError
 
-_USAGE = """\
-usage: keyturn exec [OPTIONS] -- PROGRAM [ARG]...
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bootstrap.wiring.execution import ExecOptions
 
-Run a program with the lab's secrets in its environment, and become it: its exit status, signals
-and terminal are its own. The program never starts when a secret is missing.
-
-options:
-  --secret NAME[=REF]  give it this secret (repeatable) [default: [exec] in lab.toml]
-  --lab DIR            the lab's folder
-  --source SCHEME      ask only sources of this scheme: sops, keyring, env, file
-  --keep NAME          let this variable pass although it could decrypt more (repeatable)
-  -h, --help           show this
-
-SOPS_AGE_*, DIRENV_*, CREDENTIALS_DIRECTORY and the variables that the lab's sources read from are
-withheld from the program.
-
-exit status: the program's own; 2 usage, 125 a secret is missing, 126 not executable, 127 not found
-
-examples:
-  keyturn exec -- droid exec "review this"
-  keyturn exec --secret OPENAI_API_KEY=env:CI_KEY -- python app.py
-"""
-_TAKES_VALUE = {"--secret": "pairs", "--lab": "lab", "--source": "source", "--keep": "keep"}
+_TEXT = {
+    "--lab": "lab",
+    "--source": "source",
+    "--client": "client",
+    "--model": "model",
+    "--gateway": "gateway",
+}
+_LISTS = {"--secret": "pairs", "--keep": "keep"}
+_FLAGS = {
+    "--clean": "clean",
+    "--mask": "mask",
+    "--ephemeral": "ephemeral",
+    "--master": "master",
+    "--trust-project": "trust_project",
+    "-q": "quiet",
+    "--quiet": "quiet",
+}
+_NO_EFFECT = ("-v", "--verbose", "--no-color")
+_ONLY_WITH_CLIENT = ("--model", "--gateway", "--ephemeral", "--master", "--trust-project")
 
 
 def run_exec(words: list[str]) -> int:
     """Become the program that `words` name; return an exit status only if that failed."""
     try:
-        options, argv = _parse(words)
-        if argv is None:
-            sys.stdout.write(_USAGE)
-            return ExitCode.DONE
-        from bootstrap.wiring.execution import run_program
+        from bootstrap.wiring.execution import ExecOptions, run_program
 
-        run_program(
-            argv,
-            lab=options["lab"][-1] if options["lab"] else None,
-            pairs=options["pairs"],
-            source=options["source"][-1] if options["source"] else None,
-            keep=options["keep"],
-        )
+        options = ExecOptions()
+        argv = _parse(words, options)
+        if argv is None:
+            from bootstrap.cli.exec_help import USAGE
+
+            sys.stdout.write(USAGE)
+            return ExitCode.DONE
+        return run_program(argv, options)
     except LabError as error:
         sys.stderr.write(f"error: {error.what}\ncause: {error.why}\nfix:   {error.fix}\n")
         code = error.exit_code
         return ExitCode.EXEC_FAILED if code in (ExitCode.FAILED, ExitCode.LOCKED) else code
+    except Interrupted as signal:
+        return 128 + signal.signal_number
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:  # `main` knows what to do
@@ -59,32 +58,44 @@ def run_exec(words: list[str]) -> int:
         return ExitCode.EXEC_FAILED
 
 
-def _parse(words: list[str]) -> "tuple[dict[str, list[str]], list[str] | None]":
-    options: dict[str, list[str]] = {name: [] for name in _TAKES_VALUE.values()}
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
+def _parse(words: list[str], options: "ExecOptions") -> list[str] | None:
+    """Set `options` and return the program with its arguments; None where help is asked for."""
+    place, end = 0, len(words)
+    given = set()
+    while place < end:
+        word = words[place]
+        if not word.startswith("-") or word == "-":
+            break
+        place += 1
         if word == "--":
             break
         if word in ("-h", "--help"):
-            return options, None
+            return None
         flag, equals, value = word.partition("=")
-        if flag in _TAKES_VALUE:
+        given.add(flag)
+        if flag in _TEXT or flag in _LISTS:
             if not equals:
-                if not rest:
+                if place == end:
                     raise _usage(f"{flag} needs a value")
-                value = rest.pop(0)
-            options[_TAKES_VALUE[flag]].append(value)
-        elif word in ("-q", "--quiet", "-v", "--verbose", "--no-color"):
-            continue
-        elif word.startswith("-"):
+                value = words[place]
+                place += 1
+            if not value:
+                raise _usage(f"{flag} needs a value")
+            if flag in _LISTS:
+                getattr(options, _LISTS[flag]).append(value)
+            else:
+                setattr(options, _TEXT[flag], value)
+        elif word in _FLAGS:
+            setattr(options, _FLAGS[word], True)
+        elif word not in _NO_EFFECT:
             raise _usage(f"there is no option {flag}")
-        else:
-            rest.insert(0, word)
-            break
-    if not rest:
+    if place == end:
         raise _usage("no program is named")
-    return options, rest
+    if options.client is None:
+        for flag in _ONLY_WITH_CLIENT:
+            if flag in given:
+                raise _usage(f"{flag} is for --client NAME, which is not given")
+    return words[place:]
 
 
 def _usage(why: str) -> UsageError:

@@ -25,69 +25,39 @@ a CalledProcessError or a KeyringError. Nothing here may hold a secret, or text 
 program that could quote one.
 """
 
+from bootstrap.domain.base_errors import (
+    ConfigError,
+    ExitCode,
+    Interrupted,
+    LabError,
+    ProviderUnavailableError,
+    SecretError,
+    SecretNotFoundError,
+    StoreDamagedError,
+    UsageError,
+)
 
-class ExitCode:
-    """The exit statuses of every command (`keyturn exec` adds 125, 126 and 127)."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    DRIFT = 3
-    ROTATION_UNDONE = 5
-    RECOVERY_NEEDED = 6
-    LOCKED = 7
-    BUG = 70
-    EXEC_FAILED = 125
-    EXEC_NOT_EXECUTABLE = 126
-    EXEC_NOT_FOUND = 127
-    INTERRUPTED = 130
-
-
-class LabError(Exception):
-    """Base class: a failure that we foresaw and can explain.
-
-    Args:
-        what: What failed, naming the thing the user knows (a path, a unit, a reference).
-        why: The cause in one clause.
-        fix: What to type or edit next, in the imperative.
-    """
-
-    exit_code: int = ExitCode.FAILED
-
-    def __init__(self, what: str, *, why: str, fix: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.why = why
-        self.fix = fix
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.why}"
-
-
-class UsageError(LabError):
-    """The command was called with words that do not fit."""
-
-    exit_code = ExitCode.USAGE
-
-
-class ConfigError(LabError):
-    """The lab file or a template is missing, malformed or contradictory."""
-
-
-class SecretError(LabError):
-    """A secret could not be read or written."""
-
-
-class SecretNotFoundError(SecretError):
-    """The provider works, but holds no such name, or an empty value under it."""
-
-
-class ProviderUnavailableError(SecretError):
-    """The provider itself cannot be used here (locked, not installed, no identity)."""
-
-
-class StoreDamagedError(SecretError):
-    """The store exists but is tampered with, truncated, in conflict or not encrypted."""
+__all__ = [
+    "ConfigError",
+    "ConflictError",
+    "ExitCode",
+    "GatewayError",
+    "Interrupted",
+    "LabError",
+    "LockedError",
+    "OpenGatewayError",
+    "ProviderUnavailableError",
+    "RecoveryNeededError",
+    "RotationUndoneError",
+    "SecretError",
+    "SecretNotFoundError",
+    "ServiceError",
+    "StoreDamagedError",
+    "TargetError",
+    "UnencodedSecretError",
+    "UsageError",
+    "cause_of",
+]
 
 
 class UnencodedSecretError(SecretError):
@@ -138,22 +108,6 @@ class RecoveryNeededError(LabError):
     """A rotation failed and so did undoing it."""
 
     exit_code = ExitCode.RECOVERY_NEEDED
-
-
-class Interrupted(BaseException):  # like KeyboardInterrupt, not an error
-    """A termination signal arrived; raised once so that undoing runs.
-
-    Args:
-        signal_number: The signal, for the exit status 128+n.
-
-    Attributes:
-        outcome: What it came to, one clause; who undoes or finishes something says so here.
-    """
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"signal {signal_number}")
-        self.signal_number = signal_number
-        self.outcome = "every file is either as before or complete"
 
 
 def cause_of(failure: BaseException) -> str:

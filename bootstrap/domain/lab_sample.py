@@ -53,6 +53,11 @@ port = {port}
 # [rotate]
 # grace = "10m"                 # for how long a rotated-out key is still accepted
 
+# A program of yours for `keyturn exec --client aider`; droid, claude and openai are there already:
+# [clients.aider]
+# like = "openai"
+# environment = {{ AIDER_MODEL = "openai/{{model}}" }}
+
 # [targets]
 # droid_key_helper = true       # droid asks keyturn for the key: no key lies in its settings
 # envrc = false

@@ -14,6 +14,7 @@ from bootstrap.domain.catalogue import (
     parse_profile,
     subset,
 )
+from bootstrap.domain.client_presets import parse_presets
 from bootstrap.domain.duration import parse_duration
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import (
@@ -69,6 +70,7 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         exec_names=default_names,
         rotate=_rotate(top.table("rotate")),
     )
+    parse_presets(top)
     chosen = parse_profile(top, catalogue, profile)
     top.finish()
     if chosen is None:

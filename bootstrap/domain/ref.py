@@ -10,7 +10,7 @@
 `keyturn exec` waits for it.
 """
 
-from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.base_errors import ConfigError
 
 # These name one value each, so a '#' in them belongs to the place.
 _WITHOUT_NAME = ("env", "file")

@@ -4,7 +4,7 @@ Parsed apart from the rest of the lab file so that `keyturn exec` can read it wi
 catalogue, jinja2 or any validation of things it does not use.
 """
 
-from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.base_errors import ConfigError
 from bootstrap.domain.ref import SecretRef, is_variable_name, store_name_problem
 
 TYPE_CHECKING = False

@@ -4,6 +4,8 @@ Our own schemes are looked up without reading package metadata (37 ms); any othe
 up among the entry points of `keyturn.providers`, where our own stand too.
 """
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,14 +49,22 @@ class Providers:
 
 
 def _built_in(target: str, root: "PurePath | str") -> "Provider":
-    from importlib import import_module
-
     module, _, name = target.partition(":")
-    factory: Callable[[PurePath | str], Provider] = getattr(import_module(module), name)
+    __import__(module)  # importlib.import_module would load `warnings` first
+    factory: Callable[[PurePath | str], Provider] = getattr(sys.modules[module], name)
     return factory(root)
 
 
+def complete_import_path() -> None:
+    """Make everything installed importable, where `keyturn exec` was started without it (-S)."""
+    if sys.flags.no_site:
+        import site
+
+        site.main()
+
+
 def _plug_in(scheme: str, root: "PurePath | str") -> "Provider":
+    complete_import_path()
     from importlib.metadata import entry_points
 
     from bootstrap.domain.errors import ConfigError

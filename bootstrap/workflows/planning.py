@@ -90,17 +90,7 @@ def keyset_for(
         before = Keyset.parse(file.content.data) if file else Keyset()
     except StoreDamagedError:
         before = Keyset()
-    key, now = secrets[MASTER_KEY], tools.clock.now()
-    in_grace = [
-        entry
-        for entry in before.entries
-        if entry.kind == "master"
-        and entry.not_after is not None
-        and entry.is_valid(now)
-        and entry.sha256 != key.digest()
-    ]
-    settled = before.with_current(key)
-    return Content(replace(settled, entries=(*settled.entries, *in_grace)).to_bytes())
+    return Content(before.settled(secrets[MASTER_KEY], tools.clock.now()).to_bytes())
 
 
 def render_targets(

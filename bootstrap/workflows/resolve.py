@@ -5,7 +5,7 @@ A source that is missing or locked is passed over; one that is damaged stops eve
 stale copy further down the list must not win silently.
 """
 
-from bootstrap.domain.errors import (
+from bootstrap.domain.base_errors import (
     ProviderUnavailableError,
     SecretError,
     SecretNotFoundError,
@@ -75,17 +75,17 @@ class Resolver:
             StoreDamagedError: A source is not sound.
         """
         passed_over: list[tuple[SecretRef, str]] = []
+        fix = f"put it into the store (keyturn init makes the gateway's keys), or export {name}"
+        usable = True
         for ref in self.sources(name):
             try:
                 return Resolved(name, self._provider(ref.scheme).read(ref), ref, passed_over)
             except (SecretNotFoundError, ProviderUnavailableError) as error:
                 passed_over.append((ref, error.why))
+                if usable and isinstance(error, ProviderUnavailableError):
+                    usable, fix = False, error.fix  # it may hold the secret: open that first
         reasons = "; ".join(f"{ref}: {why}" for ref, why in passed_over)
-        raise SecretNotFoundError(
-            f"no source holds {name}",
-            why=reasons,
-            fix=f"put it into the store (keyturn init makes the gateway's keys), or export {name}",
-        )
+        raise SecretNotFoundError(f"no source holds {name}", why=reasons, fix=fix)
 
     def resolve_all(self, names: "Iterable[str]") -> "dict[str, Resolved]":
         """Return the secrets of `names`; those that the lab marks optional may be absent."""

@@ -136,6 +136,11 @@ def test_rule_6_the_type_is_always_given(
         assert {"--input-type", "--output-type"} <= set(words)
 
 
+def encrypting_folders(folder: Path) -> set[str]:
+    """Return where sops ran when it needed a rule; for decrypting SOPS_CONFIG names the file."""
+    return {words[0] for words in runs(folder) if words[1] != "decrypt"}
+
+
 def test_rule_7_sops_runs_where_its_rules_are(
     lab: SopsLab, tmp_path: Path, noted: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,11 +149,11 @@ def test_rule_7_sops_runs_where_its_rules_are(
     inner.mkdir()
     provider = SopsProvider(lab.root, noted)
     provider.create("secrets/team/a.enc.env", {"KEY": Secret(KEY)})
-    assert {words[0] for words in runs(tmp_path)} == {str(lab.root)}
+    assert encrypting_folders(tmp_path) == {str(lab.root)}
     (tmp_path / "runs").unlink()
     (inner / ".sops.yaml").write_text((lab.root / ".sops.yaml").read_text().replace("secrets/", ""))
     provider.create("secrets/team/b.enc.env", {"KEY": Secret(KEY)})
-    assert {words[0] for words in runs(tmp_path)} == {str(inner)}
+    assert encrypting_folders(tmp_path) == {str(inner)}
 
 
 def test_rule_8_sops_has_no_input_to_wait_for_no_terminal_and_a_limit(

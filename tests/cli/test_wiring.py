@@ -105,10 +105,12 @@ def test_exec_wants_a_lab_or_a_named_secret(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    bad = execution.ExecOptions()
+    bad.pairs.append("sk-1=x")
     with pytest.raises(ConfigError, match="there is no lab here"):
-        execution.run_program(["true"], lab=None, pairs=[], source=None, keep=[])
+        execution.run_program(["true"], execution.ExecOptions())
     with pytest.raises(UsageError, match="NAME or NAME=REF"):
-        execution.run_program(["true"], lab=None, pairs=["sk-1=x"], source=None, keep=[])
+        execution.run_program(["true"], bad)
 
 
 def test_exec_reports_its_own_usage_in_three_lines(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""Start sops ahead of everything else, so that it decrypts while the rest of us is being loaded.
+
+A run of `keyturn exec` that was given what [exec] names, and whose first source was a sops file,
+remembers how it ran sops. The next one in that lab starts the same at once, provided that nothing
+it depends on has changed. Whoever then wants that very file decrypted takes it over; all else
+goes its usual way, and what nobody took is killed.
+"""
+
+import posix
+
+from bootstrap.adapters import exec_cache
+from bootstrap.adapters.variables import variables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bootstrap.adapters.spawn import Child
+
+_KIND = "ahead"
+_MOST_BYTES = 1 << 20
+_DECIDING = ("PATH", "KEYTURN_SOPS")
+
+
+class _Work:
+    """One call of sops: its argument list, its configuration, and what it decrypts."""
+
+    def __init__(self, argv: "Sequence[str]", config: str, file: str, data: bytes) -> None:
+        self.argv = list(argv)
+        self.config = config
+        self.file = file
+        self.data = data
+
+
+class _State:
+    """What goes on in this process."""
+
+    started: "tuple[_Work, Child] | None" = None
+    done: _Work | None = None
+
+
+def start() -> None:
+    """Start what the last run did; see the module."""
+    from bootstrap.adapters.find_lab import find_lab, registry, stat_lab
+
+    environ = variables()
+    try:
+        root = find_lab(None, registry(environ))
+        work = root and _recall(root, stat_lab(root), environ)
+    except Exception:  # noqa: BLE001 - the usual way meets it too, and explains it
+        return
+    if not work:
+        return
+    from bootstrap.adapters.ending import end_on_signals
+    from bootstrap.adapters.process import scrubbed
+    from bootstrap.adapters.sops_environment import sops_environment
+    from bootstrap.adapters.spawn import Child, can_spawn
+
+    if can_spawn(work.argv[0], None):
+        end_on_signals()
+        env = scrubbed(sops_environment(environ, work.config), ("SOPS_AGE_",))
+        try:
+            _State.started = work, Child(work.argv, work.data, env)
+        except OSError:
+            return
+
+
+def take(argv: "Sequence[str]", data: bytes, timeout_s: float) -> bytes | None:
+    """Return what sops printed for `data` if it was started for that, and did it; else None."""
+    if _State.started is None:
+        return None
+    work, child = _State.started
+    if work.argv != list(argv) or work.data != data:
+        return None
+    _State.started = None
+    import _json  # noqa: F401 - will be needed; loading it now costs nothing
+
+    try:
+        status, output, _ = child.finish(timeout_s)
+    except TimeoutError:
+        return None
+    return output if status == 0 else None
+
+
+def abandon() -> None:
+    """End what was started and nobody took."""
+    if _State.started is not None:
+        _State.started[1].kill()
+        _State.started = None
+
+
+def note(argv: "Sequence[str]", config: str, file: str, data: bytes) -> None:
+    """Take note that sops was run like this, with success."""
+    if _State.done is None:
+        _State.done = _Work(argv, config, file, data)
+
+
+def remember(root: str) -> None:
+    """Have the next run in this lab start with what was noted first."""
+    work, environ = _State.done, variables()
+    if work is None:
+        return
+    parts = (*_surroundings(work, environ), *work.argv, work.config, work.file)
+    if any("\n" in part for part in parts):
+        return
+    from bootstrap.adapters.find_lab import stat_lab
+
+    text = "\n".join(parts)
+    lab = stat_lab(root)
+    if exec_cache.recall(_KIND, root, lab, environ) != text:
+        exec_cache.remember(_KIND, root, lab, text, environ)
+
+
+def _recall(root: str, lab: posix.stat_result, environ: "Mapping[str, str]") -> _Work | None:
+    """Return what to start, or None where it is not known, or something has changed."""
+    text = exec_cache.recall(_KIND, root, lab, environ)
+    if text is None:
+        return None
+    size = len(_DECIDING) + 1
+    parts = text.split("\n")
+    surroundings, (*argv, config, file) = parts[:size], parts[size:]
+    handle = posix.open(file, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
+    try:
+        data = posix.read(handle, _MOST_BYTES)
+    finally:
+        posix.close(handle)
+    work = _Work(argv, config, file, data)
+    fits = _surroundings(work, environ) == surroundings and 0 < len(data) < _MOST_BYTES
+    return work if fits else None
+
+
+def _surroundings(work: _Work, environ: "Mapping[str, str]") -> list[str]:
+    """Return what decides which sops is run."""
+    program = posix.stat(work.argv[0])
+    return [
+        *(environ.get(name, "") for name in _DECIDING),
+        f"{program.st_ino} {program.st_mtime_ns} {program.st_size}",
+    ]

@@ -1,0 +1,68 @@
+"""The settings files that a client would read because of where it is started."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bootstrap.domain.errors import ConfigError
+
+_MOST_BYTES = 4 * 1024 * 1024
+
+
+def project_settings(
+    folder: Path, home: Path, names: Sequence[str]
+) -> Iterator[tuple[Path, bytes]]:
+    """Yield (path, content) for each settings file of the project around `folder`.
+
+    That is `folder` and, inside a git work tree, the folders above it up to its root; droid looks
+    no further (seen with 0.215.0). What stands in the user's home is not a project's.
+
+    Args:
+        folder: Where the client is started; absolute.
+        home: The user's home.
+        names: The files, relative to each of these folders.
+
+    Raises:
+        ConfigError: One cannot be read, so nobody can say where it leads.
+    """
+    for place in _folders(folder):
+        if place != home:
+            for name in names:
+                yield from settings_file(place / name)
+
+
+def settings_file(path: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield (path, content) where there is such a file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        # Never waits for a pipe that somebody put there.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise _unreadable(path, os.strerror(error.errno or 0).lower()) from None
+    if len(data) > _MOST_BYTES:
+        raise _unreadable(path, "it is bigger than 4 MiB")
+    yield path, data
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folder and those above it up to the root of the work tree it is in."""
+    chain = [folder, *folder.parents]
+    for depth, place in enumerate(chain, 1):
+        if (place / ".git").exists():
+            return chain[:depth]
+    return [folder]
+
+
+def _unreadable(path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"{path} cannot be read",
+        why=f"{why}; it may send the key to another host",
+        fix="look at it, then: keyturn exec --trust-project …",
+    )

@@ -1,0 +1,158 @@
+"""`keyturn key`: client keys, issued, listed, revoked and rotated one by one."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from bootstrap.cli.session import JsonOption, Session, command
+from bootstrap.domain.duration import parse_duration, show_duration
+from bootstrap.domain.errors import UsageError
+from bootstrap.domain.lab import Lab
+from bootstrap.domain.table import did_you_mean
+from bootstrap.wiring import keys, labs
+from bootstrap.workflows import client_keys
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+TtlOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="For how long it is accepted: 90m, 8h, 30d.", show_default=False
+    ),
+]
+RevealOption = Annotated[bool, typer.Option("--reveal", help="Allow a terminal to show it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Client keys: keys of limited scope and life, for programs and people.",
+    )
+    command(
+        group,
+        "issue",
+        examples=(
+            "keyturn key issue reviewer --models lab-echo --ttl 8h | pass insert -m lab/reviewer",
+            "keyturn key issue laptop --reveal",
+        ),
+    )(issue)
+    command(group, "list", examples=("keyturn key list", "keyturn key list --json"))(list_keys)
+    command(group, "revoke", examples=("keyturn key revoke reviewer",))(revoke)
+    command(
+        group,
+        "rotate",
+        examples=("keyturn key rotate reviewer --ttl 8h | pass insert -m lab/reviewer",),
+    )(rotate)
+    app.add_typer(group, name="key")
+
+
+def issue(
+    session: Session,
+    name: NameArgument,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ALIAS,…", help="The only models it may use [default: all]", show_default=False
+        ),
+    ] = None,
+    ttl: TtlOption = None,
+    reveal: RevealOption = False,
+) -> None:
+    """Make a key, put it in force at the next request, and write it to a pipe, once.
+
+    The gateway keeps a digest only. Without --ttl the key has no end.
+    """
+    keys.refuse_terminal(reveal=reveal)
+    root = session.root()
+    scope = _scope(labs.load(root), models)
+    keys.write(client_keys.issue(keys.desk(root), name, scope, _seconds(ttl, "--ttl")))
+    session.progress.note(f"{name}: in force at the next request; this was the only time it shows")
+
+
+def list_keys(session: Session, as_json: JsonOption = False) -> None:
+    """Show the client keys: names, fingerprints, models and ends, never a key."""
+    now = time.time()
+    found = client_keys.listed(keys.desk(session.root()))
+    rows = [
+        {
+            "name": key.name,
+            "replaced": key.id != f"client-{key.name}",
+            "fingerprint": key.fingerprint,
+            "models": None if key.models is None else list(key.models),
+            "not_after": key.not_after,
+            "expired": not key.is_valid(now),
+        }
+        for key in found
+    ]
+    session.document({"keys": rows})
+    for key in found:
+        scope = "all models" if key.models is None else ", ".join(key.models)
+        session.print(f"{key.name}  {key.fingerprint}  {scope}  {_end(key.not_after, now)}")
+    if not rows:
+        session.print("no client keys")
+
+
+def revoke(session: Session, name: NameArgument) -> None:
+    """Take a key out of force, at the next request."""
+    if not client_keys.revoke(keys.desk(session.root()), name):
+        raise client_keys.unknown(name)
+    session.print(f"revoked  {name}")
+
+
+def rotate(
+    session: Session,
+    name: NameArgument,
+    ttl: TtlOption = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Accept the old key for this long, too.", show_default=False
+        ),
+    ] = None,
+    reveal: RevealOption = False,
+) -> None:
+    """Replace a key by a fresh one of the same scope, and write that to a pipe.
+
+    Without --ttl the end stays as it was; without --grace the old key is refused at once.
+    """
+    keys.refuse_terminal(reveal=reveal)
+    grace_s = _seconds(grace, "--grace") or 0.0
+    desk = keys.desk(session.root())
+    keys.write(client_keys.rotate(desk, name, _seconds(ttl, "--ttl"), grace_s))
+    when = f"in {show_duration(grace_s)}" if grace_s else "at the next request"
+    session.progress.note(f"{name}: the old key is refused {when}")
+
+
+def _scope(lab: Lab, text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    aliases = [model.alias for model in lab.models]
+    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    for alias in wanted:
+        if alias not in aliases:
+            why = "no entry under [[models]] in lab.toml"
+            raise UsageError(
+                f"there is no model {alias}", why=why, fix=did_you_mean(alias, aliases)
+            )
+    if not wanted:
+        fix = f"use one of: {', '.join(aliases)}"
+        raise UsageError("bad --models", why="it names no model", fix=fix)
+    return wanted
+
+
+def _seconds(text: str | None, option: str) -> float | None:
+    if text is None:
+        return None
+    seconds = parse_duration(text)
+    if not seconds:
+        why = "it is not a duration above 0"
+        raise UsageError(f"bad {option}", why=why, fix="write 90m, 8h or 30d")
+    return seconds
+
+
+def _end(not_after: float | None, now: float) -> str:
+    if not_after is None:
+        return "no end"
+    return "expired" if not_after <= now else f"for {show_duration(not_after - now)}"

@@ -1,0 +1,115 @@
+"""Where the installed command begins for `keyturn exec`; see scripts/keyturn.
+
+Half of what exec takes beyond Python's own start is importing twenty small modules, and most of
+that is looking for them. So they are read straight from their compiled files here, as long as
+those fit their sources; everything else is left to Python.
+"""
+
+import marshal
+import posix
+import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import MAGIC_NUMBER, SourceFileLoader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType
+
+_HARMLESS = ("--clean", "--mask", "-q", "--quiet")
+_HEADER = 16
+_COMPILED = f".{sys.implementation.cache_tag}.pyc"
+
+
+class _Loader(SourceFileLoader):
+    """Python's own loader, with the code at hand."""
+
+    def __init__(self, name: str, path: str, code: "CodeType") -> None:
+        super().__init__(name, path)
+        self._code = code
+
+    def get_code(self, fullname: str) -> "CodeType | None":
+        """Return the code that was read when the module was found."""
+        return self._code
+
+
+class Finder:
+    """Finds the modules of this package by their compiled files.
+
+    Args:
+        root: The folder of the package's folder.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def find_spec(
+        self, name: str, path: "Sequence[str] | None" = None, target: object = None
+    ) -> ModuleSpec | None:
+        """Return how to load `name`; None leaves it to Python's other finders."""
+        if not name.startswith("bootstrap."):
+            return None
+        place = f"{self._root}/{name.replace('.', '/')}"
+        folder, _, last = place.rpartition("/")
+        source, is_package = f"{place}.py", False
+        try:
+            try:
+                found = posix.stat(source)
+            except FileNotFoundError:
+                folder, last, source, is_package = place, "__init__", f"{place}/__init__.py", True
+                found = posix.stat(source)
+            data = _read(f"{folder}/__pycache__/{last}{_COMPILED}")
+            state = int(found.st_mtime).to_bytes(4, "little") + found.st_size.to_bytes(4, "little")
+            # Four zero bytes: to be checked by time and size (PEP 552).
+            if data[4:_HEADER] != b"\0\0\0\0" + state or data[:4] != MAGIC_NUMBER:
+                return None
+            code = marshal.loads(memoryview(data)[_HEADER:])  # noqa: S302 - as Python itself does
+        except (OSError, OverflowError, ValueError, EOFError, TypeError):
+            return None
+        spec = ModuleSpec(name, _Loader(name, source, code), origin=source, is_package=is_package)
+        spec.has_location = True
+        if is_package:
+            spec.submodule_search_locations = [place]
+        return spec
+
+
+def _read(path: str) -> bytes:
+    handle = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(handle, posix.fstat(handle).st_size)
+    finally:
+        posix.close(handle)
+
+
+def main() -> int:
+    """Run keyturn with the words of the command line, and return its exit status."""
+    import gc
+
+    gc.disable()  # there is no garbage yet when the program takes over
+    sys.meta_path.insert(0, Finder(__file__.rpartition("/bootstrap/")[0]))
+    if not _asks_for_defaults(sys.argv[2:]):
+        from bootstrap.main import main as run
+
+        return run()
+    from bootstrap.adapters import ahead
+
+    try:
+        ahead.start()
+        from bootstrap.main import main as run
+
+        return run()
+    finally:
+        ahead.abandon()
+
+
+def _asks_for_defaults(words: "Sequence[str]") -> bool:
+    """Tell whether the words after `exec` ask for what [exec] names, from its first source."""
+    left = iter(words)
+    for word in left:
+        if word == "--keep":
+            next(left, None)
+        elif word == "--" or not word.startswith("-"):
+            return True
+        elif word not in _HARMLESS:
+            return False
+    return False
