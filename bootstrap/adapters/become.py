@@ -74,8 +74,8 @@ def become(
     sys.stderr.flush()
     restore_signals()
     program = argv[0]
-    if "/" in program:
-        places = [program]
+    if not program or "/" in program:
+        places = [program] if program else []
     else:
         folders = (environment.get("PATH") or path or _PATH).split(":")
         places = [f"{folder or '.'}/{program}" for folder in folders]

@@ -132,7 +132,7 @@ class TestBecome:
     def test_a_file_that_is_no_program_is_126_and_not_said_to_lack_a_permission(
         self, tmp_path: Path
     ) -> None:
-        (tmp_path / "data").write_text("just text")
+        (tmp_path / "data").write_bytes(b"\0\1\2 no program")
         (tmp_path / "data").chmod(0o755)
         ran = run([str(tmp_path / "data")])
         assert ran.returncode == 126
