@@ -20,7 +20,7 @@ from bootstrap.domain.errors import ConflictError, LabError, TargetError
 _MARK = ".keyturn-"
 _MOST_BYTES = 64 * 1024 * 1024
 # Against a program that rewrites its file every few milliseconds, without a pause.
-_MOST_MERGES = 200
+_MOST_MERGES = 50
 
 
 class LocalFiles:
