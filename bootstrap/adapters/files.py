@@ -29,7 +29,7 @@ from bootstrap.domain.content import Content, FileState, Write, digest_of
 from bootstrap.domain.errors import ConflictError, TargetError
 
 # Against a program that rewrites its file every few milliseconds, without a pause.
-_MOST_MERGES = 200
+_MOST_MERGES = 50
 
 
 class LocalFiles:
@@ -192,15 +192,27 @@ class _Staged:
         if not shared or not exchange(self._new, self.real):
             self._new.replace(self.real)
             return True
-        displaced = read(self._write.path, self._new)
-        if displaced is not None and digest_of(displaced[0]) == self._expected:
+        if self._digest(self._new) == self._expected:
             return True
-        exchange(self._new, self.real)
+        self._give_back(self._new)
         return False
 
+    def _give_back(self, displaced: Path) -> None:
+        """Put back what was newer than ours; what is written meanwhile is newer still."""
+        stands = None if self._content is None else self._content.digest
+        while True:
+            newest = self._digest(displaced)
+            exchange(displaced, self.real)
+            if self._digest(displaced) == stands:
+                return
+            stands = newest
+
+    def _digest(self, path: Path) -> str | None:
+        found = read(self._write.path, path)
+        return None if found is None else digest_of(found[0])
+
     def _is_ours(self) -> bool:
-        found = read(self._write.path, self.real)
-        return found is not None and Content(found[0]) == self._content
+        return self._content is not None and self._digest(self.real) == self._content.digest
 
     def _stage(self, content: Content, mode: int) -> None:
         if self._new is not None:

@@ -7,7 +7,7 @@ the other one is refused and forgotten.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bootstrap.domain.errors import LabError, RecoveryNeededError, cause_of
+from bootstrap.domain.errors import Interrupted, LabError, RecoveryNeededError, cause_of
 from bootstrap.domain.rotation import Record, Step, is_open, reached
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
@@ -59,6 +59,7 @@ def recover(
 
     Raises:
         RecoveryNeededError: It cannot be brought to an end; says what is in force.
+        Interrupted: A signal came; the journal is still open.
     """
     last = open_rotation(using)
     _sweep(tools)
@@ -67,6 +68,9 @@ def recover(
     using.vault.pin(last.store, last.copies)
     try:
         return _Settling(tools, using, last).settle(abort=abort, now=now)
+    except Interrupted as stop:
+        stop.outcome = "the rotation is still open; next: keyturn recover"
+        raise
     except LabError as failure:
         raise RecoveryNeededError(
             f"the rotation {last.old} -> {last.new} is half done, after: {last.step.value}",

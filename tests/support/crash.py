@@ -32,6 +32,7 @@ FAILURES = {
     "write": ("ENOSPC", "EIO"),
     "fsync": ("EIO", "ENOSPC"),
     "rename": ("EACCES", "EIO", "ENOSPC"),
+    "renameat2": ("EACCES", "EIO", "EINVAL"),
     "link": ("EACCES", "ENOSPC"),
     "unlink": ("EACCES",),
     "openat": ("ENOSPC", "EACCES"),

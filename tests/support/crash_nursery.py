@@ -35,6 +35,7 @@ def child(stdin: str, output: str, environment: dict[str, str]) -> None:
     """Stop, then be `keyturn rotate`."""
     os.setsid()
     os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(os.open(stdin, os.O_RDONLY), 0)
     os.dup2(out, 1)

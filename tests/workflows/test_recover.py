@@ -8,7 +8,7 @@ import pytest
 
 from bootstrap.adapters.vault import SLOT_SUFFIX
 from bootstrap.domain import targets as names
-from bootstrap.domain.errors import RecoveryNeededError, StoreDamagedError
+from bootstrap.domain.errors import Interrupted, RecoveryNeededError, StoreDamagedError
 from bootstrap.domain.rotation import Step
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY, STORE
@@ -202,6 +202,15 @@ def test_a_gateway_without_the_guard_ends_with_the_stores_key(tmp_path: Path, st
     again(world)
     stored = str(world.stored())
     assert world.in_force(stored, NEW if stored == MASTER else MASTER)
+
+
+def test_an_interrupted_recovery_says_that_it_is_not_over(world: World) -> None:
+    killed(world, Step.SWITCHED)
+    world.journal.before = {Step.UNDONE: raises(Interrupted(2))}
+    with pytest.raises(Interrupted) as caught:
+        recover(world.tools, afresh(world))
+    assert "still open" in caught.value.outcome
+    assert again(world).outcome == "undone"
 
 
 def test_nothing_is_asked_where_nothing_is_open(world: World) -> None:
