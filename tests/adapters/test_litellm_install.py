@@ -20,6 +20,7 @@ from bootstrap.adapters.litellm_install import PINNED, STAMP, LitellmInstaller
 from bootstrap.domain.errors import ServiceError
 from bootstrap.domain.lab import LITELLM_VERSION
 from support.litellm import QuietProgress
+from support.waiting import until
 
 # What both doubles do: note how they were called, and fail where the file `fail` says so.
 NOTE = """#!/bin/sh
@@ -277,6 +278,7 @@ def test_an_earlier_version_beside_it_is_removed_unless_it_is_in_use(
     program = earlier.with_name("waits")
     program.symlink_to("/bin/sleep")
     with subprocess.Popen([program if used else "/bin/sleep", "60"]) as running:
+        until(Path(f"/proc/{running.pid}/cmdline").read_bytes)  # the kernel fills it in late
         machine.install("1.110.0")
         running.kill()
     assert earlier.exists() is used
