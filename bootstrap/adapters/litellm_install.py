@@ -3,6 +3,9 @@
 A stamp inside the environment tells ours from one that somebody made by hand, and a finished
 installation from one that broke off. The version is read from the package's metadata: running
 `litellm --version` takes as long as starting the gateway (8 s, seen with 1.106.2).
+
+A finished environment is never changed, since the gateway may run from it and still has modules
+to load: another version goes into a folder beside it, and the gateway is swapped to that.
 """
 
 import contextlib
@@ -27,7 +30,8 @@ class LitellmInstaller:
     """The gateway's program in its own virtual environment, or one that the lab names.
 
     Args:
-        venv: The environment's folder, for example `~/.config/litellm/venv`.
+        venv: The environment's folder, for example `~/.config/litellm/venv`. Where that holds
+            another version already: `venv-VERSION-PINS` beside it.
         version: The LiteLLM version that must be in it.
         command: A `litellm` to use instead, by path or by name; None to install one.
         environ: Where PATH, proxies and package settings come from; children get no key of it.
@@ -45,7 +49,7 @@ class LitellmInstaller:
         pinned: Path = PINNED,
         python: str = sys.executable,
     ) -> None:
-        self._venv = venv
+        self._base = venv
         self._version = version
         self._command = command
         self._environ = environ
@@ -64,7 +68,7 @@ class LitellmInstaller:
             return PurePath(Path(found).absolute()) if found else None
         if not self._program_works() or self._version_inside() != self._version:
             return None
-        stamp = self._stamp()
+        stamp = _stamp_in(self._venv)
         if stamp is None or stamp == self._wanted_stamp():
             return PurePath(self._program)
         return None
@@ -104,6 +108,7 @@ class LitellmInstaller:
         try:
             self._venv.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._log.unlink(missing_ok=True)
+            self._remove_earlier()
             with progress.step(f"installing LiteLLM {self._version} (600 MB, once)"):
                 self._make_venv(uv)
                 self._write_stamp({"complete": False})
@@ -114,6 +119,17 @@ class LitellmInstaller:
         except OSError as error:
             raise self._failure(type(error).__name__ + _disk_words(error)) from None
         return PurePath(self._program)
+
+    @property
+    def _venv(self) -> Path:
+        stamp, wanted = _stamp_in(self._base), self._wanted_stamp()
+        other = isinstance(stamp, dict) and stamp.get("complete") is True and stamp != wanted
+        return self._beside(wanted) if other else self._base
+
+    def _beside(self, wanted: Mapping[str, object]) -> Path:
+        mark = str(wanted["requirements"])[:8]
+        words = [self._base.name, self._version, *([mark] if mark else [])]
+        return self._base.with_name("-".join(words))
 
     def _which(self, program: str) -> str | None:
         return shutil.which(program, path=self._environ.get("PATH", os.defpath))
@@ -140,15 +156,6 @@ class LitellmInstaller:
         digest = hashlib.sha256(self._pinned.read_bytes()).hexdigest() if self._pinned else ""
         return {"complete": True, "requirements": digest, "version": self._version}
 
-    def _stamp(self) -> object:
-        """Return what the stamp says, None where there is none, "damaged" where it says nothing."""
-        try:
-            return json.loads((self._venv / STAMP).read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError):
-            return "damaged"
-
     def _write_stamp(self, stamp: Mapping[str, object]) -> None:
         """Write the stamp so that after a power cut it is there whole, or the old one is."""
         temporary = self._venv / f".{STAMP}.tmp"
@@ -172,7 +179,7 @@ class LitellmInstaller:
                 why="gateway.command in lab.toml names it, and it cannot be run",
                 fix="correct gateway.command, or remove it and run: keyturn apply",
             )
-        if not os.path.lexists(self._venv) or self._stamp() is not None:
+        if not os.path.lexists(self._venv) or _stamp_in(self._venv) is not None:
             return
         inside = self._version_inside()
         if inside == self._version:
@@ -196,6 +203,12 @@ class LitellmInstaller:
                 why="something that is not a Python environment stands there",
                 fix="move it away and run: keyturn apply",
             )
+
+    def _remove_earlier(self) -> None:
+        """Remove what was installed beside the first environment and is not in use any more."""
+        for folder in self._base.parent.glob(f"{self._base.name}-*"):
+            if folder != self._venv and _stamp_in(folder) is not None and not _is_used(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _make_venv(self, uv: str | None) -> None:
         """Make the environment; one that is there and works is kept."""
@@ -242,6 +255,27 @@ class LitellmInstaller:
             why=why,
             fix=f"{fix}; the installer's own words are in {self._log}",
         )
+
+
+def _stamp_in(venv: Path) -> object:
+    """Return what the stamp says, None where there is none, "damaged" where it says nothing."""
+    try:
+        return json.loads((venv / STAMP).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError):
+        return "damaged"
+
+
+def _is_used(venv: Path) -> bool:
+    """Tell whether a process runs from an environment."""
+    mark = f"{venv}/".encode()
+    # No glob: it ends without a word at the first folder that it may not look into.
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if process.name.isdigit() and (process / "cmdline").read_bytes().startswith(mark):
+                return True
+    return False
 
 
 def _disk_words(error: OSError) -> str:

@@ -76,7 +76,9 @@ class Tools:
     @property
     def program(self) -> PurePath:
         """The gateway's program, installed or still to be."""
-        return self.installer.installed() or self.places.venv / "bin" / "litellm"
+        python = self.installer.interpreter()
+        usual = self.places.venv / "bin" / "litellm"
+        return self.installer.installed() or (python.with_name("litellm") if python else usual)
 
 
 class Journal(Protocol):

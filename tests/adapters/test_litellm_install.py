@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import time
 import zipfile
@@ -19,6 +20,7 @@ from bootstrap.adapters.litellm_install import PINNED, STAMP, LitellmInstaller
 from bootstrap.domain.errors import ServiceError
 from bootstrap.domain.lab import LITELLM_VERSION
 from support.litellm import QuietProgress
+from support.waiting import until
 
 # What both doubles do: note how they were called, and fail where the file `fail` says so.
 NOTE = """#!/bin/sh
@@ -38,7 +40,7 @@ UV = (
     + """
 case "$1" in
   venv) for last; do :; done; make_python "$last" ;;
-  pip) put_litellm {venv} {version} ;;
+  pip) put_litellm "${{4%/bin/python}}" {version} ;;
 esac
 """
 )
@@ -47,7 +49,7 @@ PYTHON = (
     + """
 case "$2" in
   venv) for last; do :; done; make_python "$last"; cp "$0" "$last/bin/pip" ;;
-  pip) put_litellm {venv} {version} ;;
+  pip) put_litellm "${{here%/bin}}" {version} ;;
 esac
 """
 )
@@ -69,7 +71,7 @@ class Machine:
     def puts(self, version: str) -> None:
         """Let both doubles install this version."""
         for path, text in ((self.bin / "uv", UV), (self.folder / "python", PYTHON)):
-            path.write_text(text.format(notes=self.folder, venv=self.venv, version=version))
+            path.write_text(text.format(notes=self.folder, version=version))
             path.chmod(0o755)
 
     def fails(self, output: str | None) -> None:
@@ -241,20 +243,47 @@ def test_a_damaged_stamp_means_install_again(machine: Machine, text: str) -> Non
     assert json.loads((machine.venv / STAMP).read_text())["complete"] is True
 
 
-def test_new_pins_mean_install_again(machine: Machine) -> None:
-    machine.install()
+def test_new_pins_mean_install_again_beside_what_runs(machine: Machine) -> None:
+    first = machine.install()
     machine.pinned.write_text("litellm==1.106.2 --hash=sha256:11\n")
     assert machine.installer().installed() is None
-    machine.install()
-    assert machine.installer().installed() is not None
+    second = machine.install()
+    assert second != first
+    assert second.parent.parent.name.startswith(f"venv-{LITELLM_VERSION}-")
+    assert first.exists()
+    assert machine.installer().installed() == second
 
 
-def test_our_environment_moves_to_another_version(machine: Machine) -> None:
-    machine.install()
-    shutil.rmtree(machine.venv / "lib")
+def test_another_version_goes_beside_the_one_that_runs_and_back_again(machine: Machine) -> None:
+    first = machine.install()
     machine.puts("1.109.1")
-    machine.install("1.109.1")
-    assert machine.installer("1.109.1").installed() is not None
+    coming = machine.installer("1.109.1").interpreter()
+    second = machine.install("1.109.1")
+    assert second == machine.venv.with_name("venv-1.109.1") / "bin" / "litellm"
+    assert coming == second.with_name("python")
+    assert machine.installer().installed() == first
+    assert machine.installer("1.109.1").installed() == second
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_an_earlier_version_beside_it_is_removed_unless_it_is_in_use(
+    machine: Machine, used: bool
+) -> None:
+    machine.install()
+    machine.puts("1.109.1")
+    earlier = machine.install("1.109.1")
+    by_hand = machine.venv.with_name("venv-mine")
+    by_hand.mkdir()
+    machine.puts("1.110.0")
+    program = earlier.with_name("waits")
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program if used else "/bin/sleep", "60"]) as running:
+        until(Path(f"/proc/{running.pid}/cmdline").read_bytes)  # the kernel fills it in late
+        machine.install("1.110.0")
+        running.kill()
+    assert earlier.exists() is used
+    assert by_hand.exists()
+    assert machine.venv.exists()
 
 
 def test_an_environment_whose_python_is_gone_is_made_again(machine: Machine) -> None:
