@@ -1,3 +1,5 @@
+"""Who listens on a port, from the real /proc and from one made up."""
+
 import os
 import socket
 import subprocess
