@@ -296,7 +296,9 @@ def test_the_state_of_an_older_supervisor_holds_nothing_open(place: Place) -> No
 
 def test_a_child_that_has_ended_may_be_told_so_again(place: Place) -> None:
     spec = Spec((sys.executable, "-c", "pass"), place.env_file, {}, None)
-    child = Child(spec, None, Notices(), RotatingLog(place.root / "log", 1000))
+    notices = Notices()
+    child = Child(spec, None, notices, RotatingLog(place.root / "log", 1000))
+    notices.socket.close()
     until(child.has_ended)
     child.end(0.0, 1.0)
     child.kill()
