@@ -140,12 +140,13 @@ class Child:
         """Ask it to end, and have it killed when it takes longer than `patience_s`."""
         if self.kill_at is None or self.kill_at > now + patience_s:
             self.kill_at = now + patience_s
-        self._process.terminate()
+        # Not by Popen, which waits for a process that it finds ended: `bury` would miss it then.
+        os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill it."""
         self.kill_at = None
-        self._process.kill()
+        os.kill(self.pid, signal.SIGKILL)
 
     def has_ended(self) -> bool:
         """Tell whether it has ended; `bury` must follow."""

@@ -1,4 +1,4 @@
-"""Who listens on a port, and whose process it is: asked of real sockets and processes."""
+"""Who listens on a port, from the real /proc and from one made up."""
 
 import os
 import socket

@@ -507,9 +507,10 @@ def test_a_python_that_cannot_run_the_supervisor_is_explained(
 ) -> None:
     place.write_mini_gateway()
     for program, word in (("/bin/false", "ended with 1"), ("/nonexistent", "FileNotFoundError")):
-        monkeypatch.setattr(sys, "executable", program)
-        with pytest.raises(ServiceError, match=word):
-            place.service().start()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", program)
+            with pytest.raises(ServiceError, match=word):
+                place.service().start()
 
 
 def test_the_status_survives_a_damaged_file(place: Place) -> None:

@@ -14,7 +14,14 @@ import pytest
 
 from bootstrap.adapters.process_identity import ProcessIdentity
 from bootstrap.adapters.supervisor import SupervisorService
-from bootstrap.adapters.supervisor_child import CannotStart, open_listener
+from bootstrap.adapters.supervisor_child import (
+    CannotStart,
+    Child,
+    Notices,
+    Spec,
+    open_listener,
+)
+from bootstrap.adapters.supervisor_log import RotatingLog
 from bootstrap.adapters.supervisor_state import (
     BACKOFF,
     RUNNING,
@@ -285,3 +292,15 @@ def test_the_state_of_an_older_supervisor_holds_nothing_open(place: Place) -> No
     assert place.service().status().running
     assert place.service().listening() is None
     (place.state_dir / STATUS_FILE).write_text(text)
+
+
+def test_a_child_that_has_ended_may_be_told_so_again(place: Place) -> None:
+    spec = Spec((sys.executable, "-c", "pass"), place.env_file, {}, None)
+    notices = Notices()
+    child = Child(spec, None, notices, RotatingLog(place.root / "log", 1000))
+    notices.socket.close()
+    until(child.has_ended)
+    child.end(0.0, 1.0)
+    child.kill()
+    assert child.has_ended()
+    assert child.bury() == "exit status 0"
