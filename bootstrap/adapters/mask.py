@@ -6,8 +6,9 @@ and the terminal are the program's own.
 """
 
 import os
+import select
 from collections.abc import Callable, Iterable, Mapping
-from typing import NoReturn
+from contextlib import suppress
 
 from bootstrap.domain.masking import Masker, spellings
 from bootstrap.domain.secret import Secret
@@ -72,32 +73,31 @@ def _start_filter(reader: int, destination: int, replacements: Mapping[bytes, by
     """Fork the process that copies `reader` to `destination`, and return its id."""
     pid = os.fork()
     if pid == 0:
-        _filter(reader, destination, Masker(replacements))
+        try:
+            os.setsid()
+            os.dup2(destination, 1)
+            os.dup2(reader, 0)
+            os.closerange(2, os.sysconf("SC_OPEN_MAX"))  # no pipe's end but these two
+            copy(0, 1, Masker(replacements))
+        finally:
+            os._exit(0)
     return pid
 
 
-def _filter(reader: int, destination: int, masker: Masker) -> NoReturn:
-    """Copy until the last writer is gone. Nobody reading any more ends it, and so the writer."""
-    try:
-        os.setsid()
-        os.dup2(destination, 1)
-        os.dup2(reader, 0)
-        os.closerange(2, os.sysconf("SC_OPEN_MAX"))
-        while piece := os.read(0, _CHUNK):
-            _write(masker.feed(piece))
-        _write(masker.finish())
-    finally:
-        os._exit(0)
+def copy(reader: int, writer: int, masker: Masker) -> None:
+    """Copy until the last writer of `reader` is gone, or nobody reads `writer` any more."""
+    with suppress(BrokenPipeError):
+        while piece := os.read(reader, _CHUNK):
+            _write(writer, masker.feed(piece))
+        _write(writer, masker.finish())
 
 
-def _write(data: bytes) -> None:
-    import select
-
+def _write(writer: int, data: bytes) -> None:
     left = memoryview(data)
     while left:
         try:
-            left = left[os.write(1, left) :]
+            left = left[os.write(writer, left) :]
         except BlockingIOError:  # somebody set what they share with us to O_NONBLOCK
             waiting = select.poll()
-            waiting.register(1, select.POLLOUT)
+            waiting.register(writer, select.POLLOUT)
             waiting.poll()

@@ -103,7 +103,7 @@ class Masker:
 
     def _release(self, data: bytes, end: int) -> bytes:
         """Return data[:end] masked, and hold back the rest."""
-        printed, position = [], 0
+        printed, position = [], self._covered
         for start, stop, mask in self._runs(data):
             if start >= end:
                 break
@@ -116,9 +116,9 @@ class Masker:
 
     def _runs(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """Return (start, stop, mask) of every find, with those that overlap joined."""
-        finds = [(0, self._covered, b"")] if self._covered else []  # its mask was printed before
-        runs: list[tuple[int, int, bytes]] = []
-        for start, stop, mask in sorted([*finds, *self._finds(data)]):
+        # What was printed before comes first, with no mask of its own.
+        runs = [(0, self._covered, b"")] if self._covered else []
+        for start, stop, mask in sorted(self._finds(data)):
             if runs and start < runs[-1][1]:
                 first, end, shown = runs[-1]
                 runs[-1] = first, max(end, stop), shown

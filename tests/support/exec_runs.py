@@ -1,0 +1,64 @@
+"""Runs of the installed `keyturn exec`, as a person's shell starts it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+KEYTURN = Path(sys.executable).with_name("keyturn")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run ended.
+
+    Attributes:
+        status: Its exit status; -N where signal N ended it.
+        out: What it printed.
+        err: What it complained.
+    """
+
+    status: int
+    out: str
+    err: str
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return this test's environment with more variables."""
+    return {**os.environ, **more}
+
+
+def run_exec(
+    *words: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    program: Path = KEYTURN,
+) -> Ran:
+    """Run `keyturn exec` with these words to its end."""
+    ended = subprocess.run(
+        [str(program), "exec", *words],
+        cwd=cwd,
+        env=dict(os.environ if env is None else env),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+
+def start_exec(
+    words: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+) -> "subprocess.Popen[str]":
+    """Start `keyturn exec` with pipes for its output, and return at once."""
+    return subprocess.Popen(
+        [str(KEYTURN), "exec", *words],
+        cwd=cwd,
+        env=dict(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
