@@ -94,8 +94,8 @@ class SupervisorService:
         limits = self._limits
         self._wait(lambda found: found.phase != STOPPED, limits.start_s, "start")
         patience_s = limits.start_s + limits.ready_s
-        self._wait(lambda found: found.phase in (RUNNING, BACKOFF), patience_s, "start")
-        self._require_started("start")
+        found = self._wait(lambda found: found.phase in (RUNNING, BACKOFF), patience_s, "start")
+        self._require_started(found, "start")
 
     def restart(self) -> None:
         """Stop the gateway and start it with the files as they are now.
@@ -108,7 +108,7 @@ class SupervisorService:
             self.start()
             return
         state.daemon.send(signal.SIGHUP)
-        self._wait(
+        found = self._wait(
             lambda found: (
                 found.daemon != state.daemon
                 or (found.restarts_done > state.restarts_done and found.phase in (RUNNING, BACKOFF))
@@ -116,7 +116,7 @@ class SupervisorService:
             self._limits.stop_s + self._limits.ready_s + self._limits.start_s,
             "restart",
         )
-        self._require_started("restart")
+        self._require_started(found, "restart")
 
     def listening(self) -> str | None:
         """Return the address that the supervisor holds open, such as `127.0.0.1:4000`."""
@@ -139,13 +139,12 @@ class SupervisorService:
             self.start()
             return
         state.daemon.send(signal.SIGUSR1)
-        self._wait(
+        found = self._wait(
             lambda found: found.daemon != state.daemon or found.swaps_done > state.swaps_done,
             self._limits.ready_s + self._limits.stop_s + self._limits.start_s,
             "swap",
         )
-        found = self._living()
-        if found is not None and found.swap_failure:
+        if found.swap_failure:
             raise KeptError(
                 f"a fresh {self.name} does not start",
                 why=found.swap_failure,
@@ -231,21 +230,32 @@ class SupervisorService:
         if code not in (0, ALREADY_SUPERVISED):
             raise ServiceError("the supervisor does not start", why=why, fix=f"see {self._log}")
 
-    def _wait(self, done: Callable[[SupervisorState], bool], limit_s: float, verb: str) -> None:
-        def reached() -> bool:
-            found = self._living()
-            return found is not None and done(found)
+    def _wait(
+        self, done: Callable[[SupervisorState], bool], limit_s: float, verb: str
+    ) -> SupervisorState:
+        """Wait for what the supervisor says, and return it: a moment later it may say otherwise.
 
-        if not _until(reached, limit_s):
+        Raises:
+            ServiceError: It does not come to that in time.
+        """
+        reached: list[SupervisorState] = []
+
+        def look() -> bool:
+            found = self._living()
+            if found is not None and done(found):
+                reached.append(found)
+            return bool(reached)
+
+        if not _until(look, limit_s):
             raise ServiceError(
                 f"{self.name} does not {verb}",
                 why=f"its supervisor gave no answer for {limit_s:g} s",
                 fix=f"see {self._log}; is it supervised from another container?",
             )
+        return reached[0]
 
-    def _require_started(self, verb: str) -> None:
-        state = self._living()
-        if state is not None and state.phase == BACKOFF:
+    def _require_started(self, state: SupervisorState, verb: str) -> None:
+        if state.phase == BACKOFF:
             raise NotReadyError(
                 f"{self.name} does not {verb}", why=state.detail, fix=f"see {self._log}"
             )
