@@ -25,6 +25,7 @@ OLLAMA_KEY = Secret("sk-test-ollama-0123456789")
 REDIS_PASSWORD = Secret("test-redis-0123456789")
 LAB = """
 [gateway]
+auth = "master-key"
 literal_keys = {literal}
 [secrets.OLLAMA_API_KEY]
 [secrets.REDIS_PASSWORD]

@@ -332,7 +332,9 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _comes_and_goes(path: Path) -> bool:
-    """Tell whether a file is a log, a lock or compiled bytecode."""
+    """Tell whether a file is a log, a lock, a count or compiled bytecode."""
+    if path.name == "keyturn-uses.json":  # the guard counts requests there
+        return True
     return path.suffix in (".log", ".pyc") or path.name == "lock"
 
 
