@@ -129,17 +129,20 @@ class Bench:
         wheel = next((base / "dist").glob("*.whl"))
         self.run(self.python, "-m", "venv", base / "pip", installer=True)
         self.run(base / "pip/bin/pip", "install", "--quiet", wheel, installer=True)
-        tools = {"UV_TOOL_DIR": str(base / "uv"), "UV_TOOL_BIN_DIR": str(base / "uv-bin")}
+        home = {"HOME": str(self.home)}  # where these put it unless told otherwise
+        cache = self.run("uv", "cache", "dir", installer=True).strip()
         python = ("--python", self.python.resolve())
-        self.run("uv", "tool", "install", "--quiet", *python, wheel, installer=True, env=tools)
+        uv = ("uv", "tool", "install", "--quiet", *python, wheel)
+        self.run(*uv, installer=True, env={**home, "UV_CACHE_DIR": cache})
+        binaries = self.home / ".local/bin"
+        (binaries / "keyturn").rename(base / "keyturn-of-uv")
         self.run(self.python, "-m", "venv", base / "pipx", installer=True)
         self.run(base / "pipx/bin/pip", "install", "--quiet", "pipx", installer=True)
-        pipx = {"PIPX_HOME": str(base / "pipx-home"), "PIPX_BIN_DIR": str(base / "pipx-bin")}
-        self.run(base / "pipx/bin/pipx", "install", "--quiet", wheel, installer=True, env=pipx)
+        self.run(base / "pipx/bin/pipx", "install", "--quiet", wheel, installer=True, env=home)
         return {
             "pip": base / "pip/bin/keyturn",
-            "uv tool": base / "uv-bin/keyturn",
-            "pipx": base / "pipx-bin/keyturn",
+            "uv tool": base / "keyturn-of-uv",
+            "pipx": binaries / "keyturn",
         }
 
     def peers(self) -> list[Row]:
@@ -184,9 +187,13 @@ class Bench:
 
     def peak(self, row: Row) -> float:
         """Return the most memory that a run took, in MB; its program is `true`."""
-        pid = os.posix_spawnp(row.command.split()[0], row.command.split(), {**self.env, **row.env})
-        _, _, usage = os.wait4(pid, 0)
-        return usage.ru_maxrss / 1024
+        # What starts it counts as well, so that must be small.
+        code = (
+            "import posix, sys; pid = posix.posix_spawn(sys.argv[1], sys.argv[1:], posix.environ);"
+            "print(posix.wait4(pid, 0)[2].ru_maxrss)"
+        )
+        words = (self.python, "-I", "-S", "-c", code, *row.command.split())
+        return int(self.run(*words, cwd=row.cwd, env=row.env)) / 1024
 
 
 ENVRC = """\

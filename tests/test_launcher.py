@@ -75,6 +75,16 @@ def test_it_works_through_links_and_by_any_path(
     assert (ended.stdout, ended.stderr) == ("x", "")
 
 
+@pytest.mark.parametrize("folder", ["uv/tools", "pipx/venvs"])
+def test_where_uv_and_pipx_put_it_no_other_program_is_run(tmp_path: Path, folder: str) -> None:
+    command = make(tmp_path / "data" / folder / "keyturn")
+    (tmp_path / "keyturn").symlink_to(command)
+    (tmp_path / "readlink").symlink_to("/bin/false")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert gives_the_key(tmp_path / "keyturn", PATH=path, XDG_DATA_HOME=str(tmp_path / "data"))
+    assert not gives_the_key(tmp_path / "keyturn", PATH=path)
+
+
 def test_without_a_python_beside_it_the_one_on_path_is_taken(tmp_path: Path) -> None:
     command = make(tmp_path / "user", packages="dist-packages")
     for name in ("python", "python3", VERSION):

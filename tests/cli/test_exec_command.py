@@ -243,6 +243,20 @@ def test_a_client_gets_its_variables_and_not_those_it_must_not_see(
     assert prepared.asked[2].key == "auto"
 
 
+def test_with_a_gateway_elsewhere_the_lab_that_lies_here_is_not_looked_at(
+    client_lab: Path,
+    became: dict[str, Any],
+    prepared: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lab_with(client_lab, "not toml [")
+    monkeypatch.setenv("MASTER", "sk-test-from-ci")
+    attempt("--client=tool", "--gateway=https://llm.test", "--secret=BASE_URL=env:CI_KEY", "sh")
+    assert prepared.asked[1] is None
+    assert became["environment"]["TOOL_KEY"] == "sk-test-from-ci"
+    assert became["environment"]["BASE_URL"] == "sk-test-master"
+
+
 @pytest.mark.usefixtures("client_lab")
 def test_a_client_that_is_supervised_gets_a_way_to_mask(
     became: dict[str, Any], prepared: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
