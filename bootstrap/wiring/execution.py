@@ -91,7 +91,8 @@ def run_program(argv: "Sequence[str]", options: ExecOptions) -> int:
         clean=options.clean,
     )
     if prepared is not None:
-        environment |= prepared.environment
+        given = prepared.environment
+        environment |= {name: value for name, value in given.items() if name not in found}
     return _run(argv, environment, found, providers, prepared, options.mask)
 
 
