@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType
+    from typing import NoReturn
 
 _HARMLESS = ("--clean", "--mask", "-q", "--quiet")
 _HEADER = 16
@@ -81,13 +82,20 @@ def _read(path: str) -> bytes:
         posix.close(handle)
 
 
-def main() -> int:
-    """Run keyturn with the words of the command line, and return its exit status."""
+def main() -> "NoReturn":
+    """Run `keyturn exec`; the command line begins with the package's folder and site-packages."""
     import gc
 
     gc.disable()  # there is no garbage yet when the program takes over
-    sys.meta_path.insert(0, Finder(__file__.rpartition("/bootstrap/")[0]))
-    if not _asks_for_defaults(sys.argv[2:]):
+    root, site = sys.argv[1:3]
+    del sys.argv[1:3], sys.path[0]
+    sys.path += root, site  # last, so that they hide nothing of Python itself
+    sys.meta_path.insert(0, Finder(root))
+    sys.exit(_run(sys.argv[2:]))
+
+
+def _run(words: "Sequence[str]") -> int:
+    if not _asks_for_defaults(words):
         from bootstrap.main import main as run
 
         return run()

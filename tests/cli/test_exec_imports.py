@@ -14,14 +14,14 @@ from support.waiting import until
 
 CODE = """\
 import posix, sys
-sys.path.insert(0, sys.argv.pop(1))
+sys.path.insert(0, sys.argv[1])
 def instead(*words):
     sys.stdout.write("\\n".join(sorted(sys.modules)))
     sys.stdout.flush()
     posix._exit(0)
 posix.execve = instead
 from bootstrap.lean import main
-sys.exit(main())
+main()
 """
 OF_THE_INTERPRETER = {"abc", "codecs", "encodings", "io", "posix", "sys", "time", "zipimport"}
 OUR_OWN = {
@@ -29,7 +29,6 @@ OUR_OWN = {
     "adapters.become",
     "adapters.ending",
     "adapters.environ",
-    "adapters.exec_cache",
     "adapters.find_lab",
     "adapters.variables",
     "cli",
@@ -77,8 +76,9 @@ HEAVY = {
 
 def loaded(*words: str, cwd: Path, **more: str) -> set[str]:
     """Return the modules that are loaded when the program takes over."""
+    root = str(REPOSITORY)
     ended = subprocess.run(
-        [sys.executable, "-I", "-S", "-X", "utf8", "-c", CODE, str(REPOSITORY), "exec", *words],
+        [sys.executable, "-I", "-S", "-X", "utf8", "-c", CODE, root, root, "exec", *words],
         cwd=cwd,
         env=environment(**more),
         capture_output=True,
