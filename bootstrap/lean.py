@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _HARMLESS = ("--clean", "--mask", "-q", "--quiet")
-# In an order in which none needs a later one.
+# In an order in which none needs a later one: what starts sops early, and what every run needs.
+NEEDED_FIRST = (
+    "bootstrap.adapters",
+    "bootstrap.adapters.variables",
+    "bootstrap.adapters.exec_cache",
+    "bootstrap.adapters.find_lab",
+    "bootstrap.adapters.ending",
+    "bootstrap.adapters.sops_environment",
+    "bootstrap.adapters.spawn",
+    "bootstrap.adapters.ahead",
+)
 NEEDED = (
     "bootstrap.domain",
     "bootstrap.domain.base_errors",
@@ -96,12 +106,12 @@ class Finder:
         return spec
 
 
-def preload(finder: Finder) -> None:
-    """Load what every run needs without the import system, which takes twice as long for each.
+def preload(finder: Finder, names: "Sequence[str]") -> None:
+    """Load modules without the import system, which takes twice as long for each.
 
     What cannot be had like that is left to the import statements that want it.
     """
-    for name in NEEDED:
+    for name in names:
         if name in sys.modules or name.rpartition(".")[0] not in sys.modules:
             continue
         spec = finder.find_spec(name)
@@ -149,13 +159,14 @@ def main() -> "NoReturn":
 
 
 def _run(finder: Finder) -> int:
-    preload(finder)
+    preload(finder, NEEDED)
     from bootstrap.main import main as run
 
     return run()
 
 
 def _start_early(finder: Finder) -> int:
+    preload(finder, NEEDED_FIRST)
     from bootstrap.adapters import ahead
 
     try:

@@ -17,15 +17,18 @@ from bootstrap.lean import Finder, preload
 PACKAGE, MODULE = "bootstrap.made_up", "bootstrap.made_up.part"
 
 
+# One before the package it is in, which is left to the import system, and one that is not there.
+NAMES = (MODULE, PACKAGE, MODULE, "bootstrap.made_up.none")
+
+
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def root(tmp_path: Path) -> Iterator[Path]:
     """The folder of a package `bootstrap` that has one more package with one module."""
     folder = tmp_path / "bootstrap" / "made_up"
     folder.mkdir(parents=True)
     for name, text in (("__init__.py", '"""A package."""\n'), ("part.py", "VALUE = __file__\n")):
         (folder / name).write_text(text)
         py_compile.compile(str(folder / name))
-    monkeypatch.setattr(lean, "NEEDED", (MODULE, PACKAGE, MODULE, "bootstrap.made_up.none"))
     yield tmp_path
     for name in (PACKAGE, MODULE):
         sys.modules.pop(name, None)
@@ -47,7 +50,7 @@ def test_modules_and_packages_are_found_by_their_compiled_files(root: Path) -> N
 
 
 def test_what_is_preloaded_is_as_if_it_were_imported(root: Path) -> None:
-    preload(Finder(str(root)))
+    preload(Finder(str(root)), NAMES)
     module = sys.modules[MODULE]
     assert module.VALUE == module.__file__ == f"{root}/bootstrap/made_up/part.py"
     assert module.__package__ == PACKAGE
@@ -70,7 +73,7 @@ def test_a_module_that_fails_is_not_left_half_loaded(root: Path) -> None:
     source.write_text("raise LookupError\n")
     py_compile.compile(str(source))
     with pytest.raises(LookupError):
-        preload(Finder(str(root)))
+        preload(Finder(str(root)), NAMES)
     assert MODULE not in sys.modules
 
 

@@ -58,7 +58,7 @@ class Sops:
         printed = ahead.take(argv, data, TIMEOUT_S)
         if printed is None:
             printed = self._run("decrypt", argv[2:], data, file).stdout
-        ahead.note(argv, self._rules(file), file, data)
+            ahead.note(argv, self._rules(file), file, data)
         try:
             document = _parsed(printed.decode().strip())
         except ValueError:  # the foreign exception carries the plaintext
