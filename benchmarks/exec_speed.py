@@ -20,7 +20,7 @@ DOCUMENT = ROOT / "docs" / "exec.md"
 BEGIN, END = "<!-- benchmarks/exec begins -->\n", "<!-- benchmarks/exec ends -->\n"
 NAME, KEY = "LITELLM_MASTER_KEY", "sk-test-benchmark-0123456789abcdefghijklmnopqrs"
 STORE = "secrets/global.enc.env"
-ROUNDS, RUNS = 12, 12
+ROUNDS, RUNS = 24, 6
 PEERS = ("@dotenvx/dotenvx@2.38.2", "@jdxcode/mise@2026.9.15", "varlock@1.20.0")
 ABSENT = {
     "fnox, himitsubako": "neither on PyPI nor on npm",
