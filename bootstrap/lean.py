@@ -15,8 +15,43 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType
+    from typing import NoReturn
 
 _HARMLESS = ("--clean", "--mask", "-q", "--quiet")
+# In an order in which none needs a later one: what starts sops early, and what every run needs.
+NEEDED_FIRST = (
+    "bootstrap.adapters",
+    "bootstrap.adapters.variables",
+    "bootstrap.adapters.exec_cache",
+    "bootstrap.adapters.paths",
+    "bootstrap.adapters.find_lab",
+    "bootstrap.adapters.ending",
+    "bootstrap.adapters.sops_environment",
+    "bootstrap.adapters.spawn",
+    "bootstrap.adapters.ahead",
+)
+NEEDED = (
+    "bootstrap.domain",
+    "bootstrap.domain.base_errors",
+    "bootstrap.main",
+    "bootstrap.cli",
+    "bootstrap.cli.exec_command",
+    "bootstrap.adapters",
+    "bootstrap.adapters.ending",
+    "bootstrap.adapters.become",
+    "bootstrap.adapters.variables",
+    "bootstrap.adapters.paths",
+    "bootstrap.adapters.find_lab",
+    "bootstrap.domain.ref",
+    "bootstrap.domain.secret_spec",
+    "bootstrap.domain.exec_settings",
+    "bootstrap.workflows",
+    "bootstrap.workflows.resolve",
+    "bootstrap.wiring",
+    "bootstrap.wiring.providers",
+    "bootstrap.wiring.execution",
+    "bootstrap.domain.secret",
+)
 _HEADER = 16
 _COMPILED = f".{sys.implementation.cache_tag}.pyc"
 
@@ -26,11 +61,11 @@ class _Loader(SourceFileLoader):
 
     def __init__(self, name: str, path: str, code: "CodeType") -> None:
         super().__init__(name, path)
-        self._code = code
+        self.code = code
 
     def get_code(self, fullname: str) -> "CodeType | None":
         """Return the code that was read when the module was found."""
-        return self._code
+        return self.code
 
 
 class Finder:
@@ -73,6 +108,37 @@ class Finder:
         return spec
 
 
+def preload(finder: Finder, names: "Sequence[str]") -> None:
+    """Load modules without the import system, which takes twice as long for each.
+
+    What cannot be had like that is left to the import statements that want it.
+    """
+    for name in names:
+        if name in sys.modules or name.rpartition(".")[0] not in sys.modules:
+            continue
+        spec = finder.find_spec(name)
+        if spec is not None and isinstance(spec.loader, _Loader):
+            _load(spec, spec.loader)
+
+
+def _load(spec: ModuleSpec, loader: _Loader) -> None:
+    """Make the module and run its code, as the import system does."""
+    name = spec.name
+    parent, _, last = name.rpartition(".")
+    module = type(sys)(name)
+    module.__spec__, module.__loader__, module.__file__ = spec, loader, spec.origin
+    module.__package__ = parent
+    if spec.submodule_search_locations is not None:
+        module.__package__, module.__path__ = name, spec.submodule_search_locations
+    sys.modules[name] = module
+    try:
+        exec(loader.code, module.__dict__)  # noqa: S102 - an import is nothing else
+    except BaseException:
+        del sys.modules[name]
+        raise
+    setattr(sys.modules[parent], last, module)
+
+
 def _read(path: str) -> bytes:
     handle = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
@@ -81,23 +147,33 @@ def _read(path: str) -> bytes:
         posix.close(handle)
 
 
-def main() -> int:
-    """Run keyturn with the words of the command line, and return its exit status."""
+def main() -> "NoReturn":
+    """Run `keyturn exec`; the command line begins with the package's folder and site-packages."""
     import gc
 
     gc.disable()  # there is no garbage yet when the program takes over
-    sys.meta_path.insert(0, Finder(__file__.rpartition("/bootstrap/")[0]))
-    if not _asks_for_defaults(sys.argv[2:]):
-        from bootstrap.main import main as run
+    root, site = sys.argv[1:3]
+    del sys.argv[1:3], sys.path[0]
+    sys.path += root, site  # last, so that they hide nothing of Python itself
+    finder = Finder(root)
+    sys.meta_path.insert(0, finder)
+    sys.exit(_start_early(finder) if _asks_for_defaults(sys.argv[2:]) else _run(finder))
 
-        return run()
+
+def _run(finder: Finder) -> int:
+    preload(finder, NEEDED)
+    from bootstrap.main import main as run
+
+    return run()
+
+
+def _start_early(finder: Finder) -> int:
+    preload(finder, NEEDED_FIRST)
     from bootstrap.adapters import ahead
 
     try:
         ahead.start()
-        from bootstrap.main import main as run
-
-        return run()
+        return _run(finder)
     finally:
         ahead.abandon()
 

@@ -133,6 +133,9 @@ def test_stale_byte_code_is_not_run(tmp_path: Path) -> None:
     module = tmp_path / "env/lib" / VERSION / "site-packages/bootstrap/cli/exec_command.py"
     compiled = list((module.parent / "__pycache__").glob("exec_command.*.pyc"))
     assert len(compiled) == 1
+    for package in ("domain", "adapters"):
+        next(module.parent.parent.joinpath(package, "__pycache__").glob("__init__.*")).unlink()
+    assert gives_the_key(command)
     module.write_text("def run_exec(words):\n    return 42\n")
     assert run(command, *WORDS).returncode == 42
     compiled[0].write_bytes(b"damaged")

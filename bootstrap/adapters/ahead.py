@@ -52,15 +52,14 @@ def start() -> None:
     if not work:
         return
     from bootstrap.adapters.ending import end_on_signals
-    from bootstrap.adapters.process import scrubbed
     from bootstrap.adapters.sops_environment import sops_environment
     from bootstrap.adapters.spawn import Child, can_spawn
 
     if can_spawn(work.argv[0], None):
         end_on_signals()
-        env = scrubbed(sops_environment(environ, work.config), ("SOPS_AGE_",))
         try:
-            _State.started = work, Child(work.argv, work.data, env)
+            child = Child(work.argv, work.data, sops_environment(environ, work.config))
+            _State.started = work, child
         except OSError:
             return
 

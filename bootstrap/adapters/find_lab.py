@@ -6,6 +6,7 @@ lab that `keyturn bootstrap` registered.
 
 import posix
 
+from bootstrap.adapters.paths import is_file
 from bootstrap.adapters.variables import variables
 
 TYPE_CHECKING = False
@@ -96,7 +97,7 @@ def _named(words: str, path: str) -> str:
         ) from None
     if os.path.basename(folder) == FILE:  # noqa: PTH119
         folder = os.path.dirname(folder)  # noqa: PTH120
-    if not _is_file(f"{folder}/{FILE}"):
+    if not is_file(f"{folder}/{FILE}"):
         raise _error(
             f"{words} names no lab",
             why=f"there is no {FILE} in {folder}",
@@ -128,14 +129,7 @@ def _registered(default_file: str) -> str | None:
             folder = file.read().strip()
     except (OSError, UnicodeDecodeError):
         return None
-    return folder if folder.startswith("/") and _is_file(f"{folder}/{FILE}") else None
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return posix.stat(path).st_mode & 0o170000 == 0o100000
-    except OSError:
-        return False
+    return folder if folder.startswith("/") and is_file(f"{folder}/{FILE}") else None
 
 
 def _error(what: str, *, why: str, fix: str) -> "ConfigError":

@@ -1,16 +1,17 @@
-# os.path on purpose: `keyturn exec` waits for this, and importing pathlib costs milliseconds.
-# ruff: noqa: PTH100,PTH111,PTH116,PTH118,PTH123
+# No pathlib: `keyturn exec` waits for this, and importing that costs milliseconds.
+# ruff: noqa: PTH123
 """`sops:FILE#NAME`: secrets in files that sops encrypts, in git for everybody and readable by few.
 
 Reading costs one sops process per file and command. Writing is in `sops_store`, what an encrypted
 file shows without a key in `sops_text`, sops itself in `sops_commands`.
 """
 
-import os
-import stat
+import posix
 
+from bootstrap.adapters.paths import absolute, is_regular
 from bootstrap.adapters.sops_commands import Sops
 from bootstrap.adapters.sops_text import kind_of, names_in
+from bootstrap.adapters.variables import variables
 from bootstrap.domain.base_errors import (
     ProviderUnavailableError,
     SecretError,
@@ -44,8 +45,8 @@ class SopsProvider:
     scheme = "sops"
 
     def __init__(self, root: "PurePath", environ: "Mapping[str, str] | None" = None) -> None:
-        self._root = os.path.abspath(root)
-        self._sops = Sops(self._root, os.environ if environ is None else environ)
+        self._root = absolute(str(root))
+        self._sops = Sops(self._root, variables() if environ is None else environ)
         self._decrypted: dict[str, tuple[bytes, dict[str, object]]] = {}
 
     def __repr__(self) -> str:
@@ -146,6 +147,8 @@ class SopsProvider:
         self, place: str, secrets: "Mapping[str, Secret | None]"
     ) -> "AbstractContextManager[tuple[Path, int]]":
         """Return a block in which the file behind symlinks, and its folder, are ours to write."""
+        import os
+
         from bootstrap.adapters.sops_store import writing
 
         file = self._path(place)
@@ -216,7 +219,7 @@ class SopsProvider:
         return after
 
     def _path(self, place: str) -> str:
-        return os.path.normpath(os.path.join(self._root, os.path.expanduser(place)))
+        return absolute(place, self._root)
 
     def _kind(self, place: str) -> str:
         kind = kind_of(place)
@@ -246,7 +249,7 @@ class SopsProvider:
         file = self._path(place)
         self._kind(place)
         try:
-            if not stat.S_ISREG(os.stat(file).st_mode):
+            if not is_regular(posix.stat(file)):
                 raise StoreDamagedError(
                     f"cannot read {file}", why="it is not a regular file", fix=f"ls -ld {file}"
                 )
@@ -257,7 +260,7 @@ class SopsProvider:
         except OSError as error:
             raise ProviderUnavailableError(
                 f"cannot read {file}",
-                why=os.strerror(error.errno or 0).lower(),
+                why=posix.strerror(error.errno or 0).lower(),
                 fix=f"look who may: ls -l {file}",
             ) from None
 

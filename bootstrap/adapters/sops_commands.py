@@ -1,14 +1,13 @@
-# os.path on purpose: `keyturn exec` waits for this, and importing pathlib costs milliseconds.
-# ruff: noqa: PTH112,PTH113,PTH118,PTH120
 """The three things we let sops do: decrypt bytes, encrypt bytes, set one name in a scratch file.
 
 What sops reads and prints goes through pipes; it never touches the real file, which it would
 truncate and then write (`set` was killed 1500 times at random: the file was left empty 94 times).
 """
 
-import os
+import posix
 
 from bootstrap.adapters import ahead
+from bootstrap.adapters.paths import folder_of, is_file, is_folder
 from bootstrap.adapters.process import run
 from bootstrap.adapters.sops_environment import sops_environment
 from bootstrap.adapters.sops_program import find_sops
@@ -58,7 +57,7 @@ class Sops:
         printed = ahead.take(argv, data, TIMEOUT_S)
         if printed is None:
             printed = self._run("decrypt", argv[2:], data, file).stdout
-        ahead.note(argv, self._rules(file), file, data)
+            ahead.note(argv, self._rules(file), file, data)
         try:
             document = _parsed(printed.decode().strip())
         except ValueError:  # the foreign exception carries the plaintext
@@ -84,6 +83,7 @@ class Sops:
             SecretError: sops failed for another reason.
         """
         import json
+        import os
 
         # JSON in, since a dotenv line cannot tell a newline from '\\n' in a value.
         plain = json.dumps({name: secret.reveal() for name, secret in secrets.items()})
@@ -150,7 +150,7 @@ class Sops:
         except OSError as error:
             raise ProviderUnavailableError(
                 f"cannot {verb} {file}",
-                why=f"{program} does not start: {os.strerror(error.errno or 0).lower()}",
+                why=f"{program} does not start: {posix.strerror(error.errno or 0).lower()}",
                 fix="unset KEYTURN_SOPS, or install a sops that is made for this machine",
             ) from None
         if finished.returncode != 0:
@@ -161,19 +161,19 @@ class Sops:
 
     def _folder(self, file: str) -> str:
         """Return where sops must run: it looks for `.sops.yaml` from there upward."""
-        beside = os.path.dirname(file)
-        return _above(beside) or (self._root if os.path.isdir(self._root) else beside)
+        beside = folder_of(file)
+        return _above(beside) or (self._root if is_folder(self._root) else beside)
 
     def _rules(self, file: str) -> str:
         """Return the `.sops.yaml` that sops would find for `file`."""
-        folder = _above(os.path.dirname(file)) or _above(self._root)
-        return f"{folder}/{_RULES}" if folder is not None else os.devnull
+        folder = _above(folder_of(file)) or _above(self._root)
+        return f"{folder}/{_RULES}" if folder is not None else "/dev/null"
 
 
 def _above(folder: str) -> str | None:
     """Return `folder` or the nearest one above it that holds a `.sops.yaml`, or None."""
-    while not os.path.isfile(os.path.join(folder, _RULES)):
-        parent = os.path.dirname(folder)
+    while not is_file(f"{folder}/{_RULES}"):
+        parent = folder_of(folder)
         if parent == folder:
             return None
         folder = parent

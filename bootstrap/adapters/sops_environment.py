@@ -6,8 +6,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# sops has no use for these, and they are what we protect.
-_NOT_FOR_SOPS = ("LITELLM_", "KEYTURN_")
+# sops has no use for these, and they are, or may hold, what we protect.
+_NOT_FOR_SOPS = ("LITELLM_", "KEYTURN_", "DIRENV_")
 _PATHS = ("SOPS_AGE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_FILE", "SOPS_CONFIG")
 
 
@@ -28,8 +28,8 @@ def sops_environment(environ: "Mapping[str, str]", config: str | None = None) ->
             passed[name] = f"{posix.getcwd()}/{passed[name]}"
     if config is not None:
         passed.setdefault("SOPS_CONFIG", config)
-    # sops does most of its work before it starts: without collecting garbage that takes 12 ms
-    # instead of 15. The limit makes it collect nevertheless when it really uses memory.
+    # sops makes itself ready for 15 ms and works for one; without collecting garbage it takes 13.
+    # The limit makes it collect nevertheless when it really uses memory.
     if "GOGC" not in passed:
         passed |= {"GOGC": "off", "GOMEMLIMIT": "256MiB"}
     return passed | {"SOPS_DISABLE_VERSION_CHECK": "1"}

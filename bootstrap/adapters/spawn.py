@@ -148,7 +148,7 @@ class Child:
 
     def _status(self, deadline: float) -> int:
         """Wait for the child's end, which is near: it has closed its outputs."""
-        delay = 0.0001
+        delay = 0.00001
         while True:
             try:
                 ended, status = posix.waitpid(self._pid, posix.WNOHANG)

@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_decoded: "dict[str, str]" = {}
+
+
 def variables() -> "Mapping[str, str]":
     """Return the environment by name, as `os.environ` gives it."""
     loaded = sys.modules.get("os")
     if loaded is not None:  # it may have been changed since
         environ: Mapping[str, str] = loaded.environ
         return environ
-    code = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
-    return {name.decode(*code): value.decode(*code) for name, value in posix.environ.items()}
+    if not _decoded:  # without `os` nothing can change them
+        code = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+        for name, value in posix.environ.items():
+            _decoded[name.decode(*code)] = value.decode(*code)
+    return _decoded

@@ -3,7 +3,6 @@
 import posix
 import sys
 
-from bootstrap.adapters import exec_cache
 from bootstrap.adapters.become import become, child_environment, is_stale
 from bootstrap.adapters.ending import end_on_signals
 from bootstrap.adapters.find_lab import find_lab, registry, stat_lab
@@ -100,6 +99,8 @@ def _settings(root: str | None) -> "ExecSettings":
     """Return what the lab file says about secrets, remembered or read anew."""
     if root is None:
         return exec_settings.ExecSettings({}, ())
+    from bootstrap.adapters import exec_cache
+
     remembered = exec_cache.recall("exec", root, stat_lab(root), variables())
     if remembered is not None:
         return exec_settings.from_text(remembered)
