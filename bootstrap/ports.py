@@ -180,6 +180,9 @@ class Gateway(Protocol):
     def complete(self, key: Secret, model: str) -> Answer:
         """Return the answer to one short chat completion."""
 
+    def try_model(self, key: Secret, model: str, *, stream: bool = False) -> Answer:
+        """Return the answer of the model's own backend: no fallback's, and none from a cache."""
+
     def cache_ping(self, key: Secret) -> Answer:
         """Return the answer of GET /cache/ping."""
 

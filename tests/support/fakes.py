@@ -133,6 +133,10 @@ class FakeGateway:
         """Answer one completion."""
         return self._answer("complete", Answer(200, text="the gateway works"))
 
+    def try_model(self, key: Secret, model: str, *, stream: bool = False) -> Answer:
+        """Answer as the model's backend does."""
+        return self._answer(f"{model} streams" if stream else model, Answer(200, completed=True))
+
     def cache_ping(self, key: Secret) -> Answer:
         """Answer that the cache is reached."""
         return self._answer("cache", Answer(200))

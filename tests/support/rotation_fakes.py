@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from bootstrap.adapters.dotenv import secret_in
-from bootstrap.adapters.entropy import weakness_of
+from bootstrap.adapters.entropy import misfit_of, weakness_of
 from bootstrap.adapters.journal import FileJournal
-from bootstrap.adapters.vault import SLOT_SUFFIX, SlotVault
+from bootstrap.adapters.vault import SLOT_SUFFIX, LabVault
 from bootstrap.domain import targets as names
 from bootstrap.domain.errors import TargetError
 from bootstrap.domain.probes import Answer
@@ -266,18 +266,19 @@ def make_world(
     Path(folder).mkdir(parents=True, mode=0o700)
     journal = DisturbedJournal(folder)
     apply(tools)
-    world = World(tools, RotationTools(journal, _vault(tools), weakness_of), journal, store, ring)
+    using = RotationTools(journal, _vaults(tools), weakness_of, misfit_of)
+    world = World(tools, using, journal, store, ring)
     world.env = env
     return world
 
 
 def afresh(world: World) -> RotationTools:
     """Return what the next command works with: nothing is remembered but what is on disk."""
-    return replace(world.using, vault=_vault(world.tools))
+    return replace(world.using, vaults=_vaults(world.tools))
 
 
-def _vault(tools: FakeTools) -> SlotVault:
-    return SlotVault(tools.lab.secrets[MASTER_KEY].sources, tools.provider)
+def _vaults(tools: FakeTools) -> LabVault:
+    return LabVault(lambda name: tools.lab.secrets[name].sources, tools.provider)
 
 
 def raises(error: BaseException) -> Callable[[], None]:
