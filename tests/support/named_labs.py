@@ -1,7 +1,5 @@
 """Labs whose gateway uses a provider that wants a key, and a real Redis with a password."""
 
-import io
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -60,11 +58,7 @@ class NamedLab:
 
     def call(self, *words: str, stdin: str = "") -> labs.Ran:
         """Call keyturn with a text on standard input."""
-        kept, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(stdin.encode()))
-        try:
-            return self.lab.call(*words)
-        finally:
-            sys.stdin = kept
+        return labs.feed(self.lab, *words, stdin=stdin)
 
     def opens_redis(self, password: str) -> bool:
         """Tell whether the password opens the Redis."""
