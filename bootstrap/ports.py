@@ -251,6 +251,9 @@ class Installer(Protocol):
         None where the lab names a command that has none beside it.
         """
 
+    def can_reencrypt(self) -> bool:
+        """Tell whether the installed program can encrypt its database with another key."""
+
     def install(self, progress: Progress) -> PurePath:
         """Install it, going on where a broken download stopped, and return its path.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.lab import Lab
+from bootstrap.domain.reencryption import encryption_key
 from bootstrap.domain.rotatable import (
     Kind,
     kind_of,
@@ -26,6 +27,7 @@ class Wish:
         value_stdin: The new value is on standard input.
         generate: keyturn shall make a value although it does not know what it opens.
         i_know: Rotate the salt key nevertheless.
+        re_encrypt: Have LiteLLM encrypt its database with the new key.
     """
 
     name: str | None = None
@@ -33,6 +35,7 @@ class Wish:
     value_stdin: bool = False
     generate: bool = False
     i_know: bool = False
+    re_encrypt: bool = False
 
     def names(self, lab: Lab, *, trial: bool = False) -> tuple[str, ...]:
         """Return the secrets to rotate.
@@ -64,7 +67,19 @@ class Wish:
             )
         if not trial:
             self._require_value(name, kind_of(lab, name))
-        return (name,)
+        return self._with_encryption_key(lab, name)
+
+    def _with_encryption_key(self, lab: Lab, name: str) -> tuple[str, ...]:
+        """Return what is rotated for `name`: with --re-encrypt what LiteLLM encrypts with, too."""
+        if not self.re_encrypt or name != MASTER_KEY or encryption_key(lab) == name:
+            return (name,)
+        if self.value_stdin:
+            raise UsageError(
+                "--value-stdin is one value, and --re-encrypt rotates two",
+                why=f"LiteLLM encrypts with {encryption_key(lab)}",
+                fix=f"first: keyturn rotate {encryption_key(lab)} --re-encrypt",
+            )
+        return (name, encryption_key(lab))
 
     def left_out(self, lab: Lab) -> dict[str, str]:
         """Return what `--all` leaves out: the command for each, by name."""

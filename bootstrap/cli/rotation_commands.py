@@ -71,6 +71,10 @@ def rotate(
     i_know: Annotated[
         bool, typer.Option("--i-know", help=f"Rotate {SALT_KEY}: its database gets unreadable.")
     ] = False,
+    re_encrypt: Annotated[
+        bool,
+        typer.Option("--re-encrypt", help="Have LiteLLM encrypt its database with the new key."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the protocol and what would change.")
     ] = False,
@@ -86,7 +90,7 @@ def rotate(
     """
     modes = {"--dry-run": dry_run, "--status": status, "--resume": resume, "--abort": abort}
     _refuse_mixed(modes, {"--now": now, "--grace": bool(grace)})
-    wish = Wish(name, everything, value_stdin, generate, i_know)
+    wish = Wish(name, everything, value_stdin, generate, i_know, re_encrypt)
     root = session.root()
     tools = labs.tools(root, session.progress)
     using = labs.rotation(tools)
@@ -98,12 +102,16 @@ def rotate(
     names = wish.names(tools.lab, trial=dry_run)
     grace_s = _grace(tools.lab, grace, names, now=now)
     if dry_run:
-        _show_preview(session, preview(tools, using, names), wish.left_out(tools.lab))
+        _show_preview(
+            session, preview(tools, using, names, re_encrypt=re_encrypt), wish.left_out(tools.lab)
+        )
         return None
     new = labs.read_secret_from_stdin() if value_stdin else None
     with signals.termination_raises(), labs.lock(root):
         _refuse_waiting(settle(session, tools, using, now=now))
-        done = rotate_secrets(tools, using, new=new, grace_s=grace_s, names=names)
+        done = rotate_secrets(
+            tools, using, new=new, grace_s=grace_s, names=names, re_encrypt=re_encrypt
+        )
     _show_rotated(session, tools, done, wish.left_out(tools.lab))
     return None
 

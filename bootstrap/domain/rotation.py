@@ -98,6 +98,7 @@ class Record:
         at: Epoch seconds.
         retire_at: When the old key stops being accepted; None if that was not yet decided.
         more: The further secrets that are rotated with it.
+        reencrypts: Whether LiteLLM encrypts its database anew meanwhile.
     """
 
     step: Step
@@ -109,6 +110,7 @@ class Record:
     copies: tuple[str, ...] = ()
     retire_at: float | None = None
     more: tuple[Part, ...] = ()
+    reencrypts: bool = False
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -139,7 +141,9 @@ class Record:
         """Return the record as JSON data."""
         data = {"step": self.step.value, **self.parts[0].to_dict()}
         data |= {"at": round(self.at, 3), "retire_at": self.retire_at}
-        return data | ({"more": [part.to_dict() for part in self.more]} if self.more else {})
+        if self.more:
+            data["more"] = [part.to_dict() for part in self.more]
+        return data | ({"reencrypts": True} if self.reencrypts else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Record":
@@ -160,6 +164,7 @@ class Record:
             part.copies,
             None if retire_at is None else float(retire_at),
             tuple(Part.from_dict(row) for row in data.get("more", ())),
+            data.get("reencrypts") is True,
         )
 
 

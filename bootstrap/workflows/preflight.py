@@ -26,6 +26,8 @@ def preflight(
 ) -> Plan:
     """Refuse while nothing has changed; return what the targets and the gateway are in for.
 
+    What `refuse_encryption_key` asks is not asked here.
+
     Args:
         tools: The lab and everything around it.
         using: Vaults, and the door of Redis.
@@ -39,7 +41,6 @@ def preflight(
     """
     for name in new:
         _refuse_unfit(tools, using, name, {**secrets, **old}, new[name])
-    refuse_encryption_key(tools, secrets, new)
     if grace_s > 0 and not tools.lab.guarded:
         raise ConfigError(
             "there can be no grace time",
@@ -115,7 +116,8 @@ def refuse_encryption_key(tools: Tools, secrets: NamedSecrets, new: NamedSecrets
         why=f"without a salt key LiteLLM encrypts the models and credentials in its database with "
         f"its master key ({encrypts}), and could never read them again",
         fix=f"back up the database, store the value of {encrypts} as {SALT_KEY}, run "
-        "keyturn apply, then rotate; the salt key then stays as it is for ever",
+        "keyturn apply, then rotate; the salt key then stays as it is for ever; or have LiteLLM "
+        "encrypt it anew: --re-encrypt",
     )
 
 

@@ -18,6 +18,7 @@ from bootstrap.workflows.force import admit, deploy
 from bootstrap.workflows.memory import recognise
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.preflight import replaced
+from bootstrap.workflows.reencrypt import migrating, prove_reencrypted, was_begun
 from bootstrap.workflows.rotate import finish, put_back, spread
 from bootstrap.workflows.tools import NamedSecrets, Pairs, RotationTools, Tools
 
@@ -139,6 +140,8 @@ class _Settling:
         try:
             with self._tools.progress.step("finish: the store's key everywhere"):
                 reopen(self._tools, self._using, pairs)
+                if not proven:
+                    self._reencrypt(secrets)
                 deploy(self._tools, secrets)
                 # Once proven, a provider that happens to be down is no reason to stop.
                 prove_all(self._tools, self._using, secrets, () if proven else pairs)
@@ -151,6 +154,11 @@ class _Settling:
         last = self._last
         in_force = {part.name: pairs[part.name][0].fingerprint() for part in last.parts}
         return Recovered("finished", last.words(in_force), last.old_words)
+
+    def _reencrypt(self, secrets: NamedSecrets) -> None:
+        if was_begun(self._last):
+            deploy(self._tools, migrating(self._tools, self._last, secrets, self._held))
+            prove_reencrypted(self._tools, self._last)
 
     def _back(self) -> Recovered:
         """Go back to the old value of each; one that somebody stored meanwhile stays."""

@@ -24,7 +24,13 @@ from bootstrap.workflows.doors import open_both, overlaps, prove_all, reopen, sh
 from bootstrap.workflows.force import accept_both, deploy, prove_targets, staged
 from bootstrap.workflows.memory import doubt_gateway, remember_applied
 from bootstrap.workflows.planning import needed_secrets, only_secrets
-from bootstrap.workflows.preflight import preflight, replaced
+from bootstrap.workflows.preflight import preflight, refuse_encryption_key, replaced
+from bootstrap.workflows.reencrypt import (
+    migrating,
+    prove_reencrypted,
+    require_reencryption,
+    was_begun,
+)
 from bootstrap.workflows.tools import NamedSecrets, Pairs, RotationTools, Tools
 
 
@@ -58,6 +64,7 @@ def rotate(
     new: Secret | None = None,
     grace_s: float = 0.0,
     names: Sequence[str] = (MASTER_KEY,),
+    re_encrypt: bool = False,
 ) -> Rotated:
     """Put new values in force everywhere, prove them, and retire the old ones.
 
@@ -68,6 +75,7 @@ def rotate(
         new: The value to put in force, where `names` is one; None makes one.
         grace_s: For how long the old ones are still accepted, in seconds.
         names: The secrets to rotate together.
+        re_encrypt: Have LiteLLM encrypt its database with the new key.
 
     Raises:
         RotationUndoneError: Something failed; the old values are proven in force again.
@@ -80,8 +88,10 @@ def rotate(
         secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
         old = {name: tools.resolver.resolve(name).secret for name in names}
         made = {name: new or tools.new_key() for name in names}
+        (require_reencryption if re_encrypt else refuse_encryption_key)(tools, secrets, made)
         plan = preflight(tools, using, secrets, old, made, grace_s)
     turn = _Turn(tools, using, secrets, old, made)
+    turn.last = replace(turn.last, reencrypts=re_encrypt)
     turn.restarts = bool(plan.gateway)
     try:
         turn.put_in_force()
@@ -149,7 +159,8 @@ class _Turn:
         with self.tools.progress.step("create: new key into the store, pending"):
             self.using.vaults.put(self.backward)
             self.note(Step.CREATED)
-        with staged(self.tools, self.after) as unit:
+        after = migrating(self.tools, self.last, self.after, self.forward)
+        with staged(self.tools, after) as unit:
             self.note(Step.STAGED)
             if overlaps(self.tools, self.using, self.forward):
                 with self.tools.progress.step("overlap: the gateway accepts both keys"):
@@ -160,18 +171,21 @@ class _Turn:
             # A target that its owner writes meanwhile is merged again by deploying it.
             with self.tools.progress.step("switch: every target"), suppress(ConflictError):
                 unit.switch()
-        deploy(self.tools, self.after)
+        deploy(self.tools, after)
+        prove_reencrypted(self.tools, self.last)
         self.note(Step.SWITCHED)
         with self.tools.progress.step("promote: the new key is the store's current one"):
             self.using.vaults.put(self.forward)
             spread(self.using, self.forward)
             self.note(Step.PROMOTED)
         with self.tools.progress.step("prove: new key accepted, an answer, no drift"):
-            prove_all(self.tools, self.using, self.after, self.forward)
+            prove_all(self.tools, self.using, after, self.forward)
             self.note(Step.PROVEN)
 
     def retire(self, grace_s: float) -> None:
         """End the old values, now or when their grace time is over. Safe to repeat."""
+        if self.last.reencrypts:  # the start that encrypted anew knew the old key
+            deploy(self.tools, self.after)
         if grace_s <= 0:
             finish(self.tools, self.using, self.after, self.forward, self.note)
             return
@@ -321,6 +335,9 @@ def put_back(
         note: Writes the journal's next line.
     """
     reopen(tools, using, pairs)
+    if was_begun(last):
+        deploy(tools, migrating(tools, last, secrets, pairs))
+        prove_reencrypted(tools, last)
     deploy(tools, secrets)
     shut(tools, using, secrets, pairs)
     using.vaults.put(_alone(pairs))

@@ -10,6 +10,7 @@ from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.workflows.doors import overlaps
 from bootstrap.workflows.planning import make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.preflight import refuse_encryption_key, replaced
+from bootstrap.workflows.reencrypt import require_reencryption
 from bootstrap.workflows.tools import RotationTools, Tools
 
 _WORDS: Mapping[Step, str] = {
@@ -48,7 +49,13 @@ class Preview:
     models: tuple[str, ...]
 
 
-def preview(tools: Tools, using: RotationTools, names: Sequence[str] = (MASTER_KEY,)) -> Preview:
+def preview(
+    tools: Tools,
+    using: RotationTools,
+    names: Sequence[str] = (MASTER_KEY,),
+    *,
+    re_encrypt: bool = False,
+) -> Preview:
     """Plan with trial values, and throw them away.
 
     Raises:
@@ -59,7 +66,7 @@ def preview(tools: Tools, using: RotationTools, names: Sequence[str] = (MASTER_K
     secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
     old = {name: tools.resolver.resolve(name).secret for name in names}
     trial = {name: tools.new_key() for name in names}
-    refuse_encryption_key(tools, secrets, trial)
+    (require_reencryption if re_encrypt else refuse_encryption_key)(tools, secrets, trial)
     plan = make_plan(tools, secrets=replaced(secrets, trial))
     both = overlaps(tools, using, names)
     return Preview(

@@ -335,12 +335,14 @@ class FakeInstaller:
         path: Where the program is or will be.
         present: Whether it is.
         failure: What `install` raises.
+        reencrypts: Whether it can encrypt its database with another key.
     """
 
     path: PurePath
     present: bool = True
     failure: LabError | None = None
     installs: int = 0
+    reencrypts: bool = True
 
     def installed(self) -> PurePath | None:
         """Return the program where it is there."""
@@ -349,6 +351,10 @@ class FakeInstaller:
     def interpreter(self) -> PurePath:
         """Return the Python beside it."""
         return self.path.with_name("python")
+
+    def can_reencrypt(self) -> bool:
+        """Tell it."""
+        return self.reencrypts
 
     def install(self, progress: Progress) -> PurePath:
         """Install it."""

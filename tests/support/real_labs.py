@@ -49,7 +49,6 @@ class RealLab:
         more += f'[[models]]\nalias = "{alias}"\nbackend = "echo"\n'
         self.lab.write(gateway=gateway, more=more)
 
-
     def rotate_provider_key(self) -> None:
         """Rotate the upstream's key, and prove that it alone is used from then on."""
         old, new = self.lab.value(PROVIDER), new_key().reveal()
