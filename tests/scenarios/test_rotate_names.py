@@ -8,7 +8,8 @@ import pytest
 
 from bootstrap.adapters.entropy import new_key
 from bootstrap.domain.secret import Secret
-from support import leaks
+from support import crash, leaks
+from support.named_crash import NamedCrash
 from support.named_labs import MODEL, OTHER, PROVIDER, REDIS, NamedLab, named_lab
 from support.rotations import PROMOTING, paused
 
@@ -105,3 +106,18 @@ def test_a_secret_of_unknown_use_is_stored_and_nothing_restarts(named: NamedLab)
     assert lab.value(OTHER) not in named.gateway_env
     assert lab.pid == pid
     assert named.agrees()
+
+
+def test_all_of_them_survive_a_kill_and_a_failing_disk_at_any_system_call(
+    named: NamedLab,
+) -> None:
+    lab = NamedCrash(named)
+    calls = lab.calls()
+    assert len(calls) > 80
+    try:
+        kills = list(crash.signals(calls, "KILL"))
+        assert {lab.survive(point) for point in kills[7 :: len(kills) // 4]} == {"-9"}
+        disk = list(crash.failures(calls))
+        assert {lab.survive(point) for point in disk[11 :: len(disk) // 2]} <= {"0", "1", "5", "6"}
+    finally:
+        lab.close()
