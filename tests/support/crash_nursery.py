@@ -4,7 +4,8 @@
 
 For each line read from standard input it forks a child, which stops itself before it does anything
 and then is `keyturn WORD...`, reading the file STDIN and writing to OUTPUT. Says `PID`, and when
-the child has ended `STATUS` (-N for signal N). The line is a JSON object with further environment variables.
+the child has ended `STATUS` (-N for signal N). The line is a JSON object with further environment
+variables.
 """
 
 import json
