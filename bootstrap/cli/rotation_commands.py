@@ -12,6 +12,7 @@ from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.duration import parse_duration, show_duration
 from bootstrap.domain.errors import ExitCode, RecoveryNeededError, UsageError
 from bootstrap.domain.lab import Lab
+from bootstrap.domain.rotatable import Kind, kind_of
 from bootstrap.domain.rotation import Step, verb
 from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
 from bootstrap.wiring import labs, signals
@@ -237,7 +238,9 @@ def _show_rotated(
     )
     for part in done.parts:
         name = "" if part.name == MASTER_KEY else f"{part.name} "
-        session.print(f"rotated  {name}{part.old} -> {part.new}, proven at {tools.gateway.url}")
+        stored_only = kind_of(tools.lab, part.name) is Kind.OTHER
+        proof = "stored" if stored_only else f"proven at {tools.gateway.url}"
+        session.print(f"rotated  {name}{part.old} -> {part.new}, {proof}")
     session.print(f"targets  {', '.join(done.files) or 'none'}")
     if done.restarted:
         session.print(f"gateway  {tools.service.name} was restarted to see it")
