@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
+from bootstrap.cli.rotation_show import use_data
 from bootstrap.cli.session import JsonOption, Session, command
-from bootstrap.domain.duration import parse_duration, show_duration
+from bootstrap.domain.duration import parse_duration, show_ago, show_duration
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.table import did_you_mean
+from bootstrap.domain.uses import USES_FILE, Counters
 from bootstrap.wiring import keys, labs
 from bootstrap.workflows import client_keys
+from bootstrap.workflows.uses import counters
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 TtlOption = Annotated[
@@ -72,9 +75,11 @@ def issue(
 
 
 def list_keys(session: Session, as_json: JsonOption = False) -> None:
-    """Show the client keys: names, fingerprints, models and ends, never a key."""
+    """Show the client keys: names, fingerprints, models, ends and uses, never a key."""
     now = time.time()
-    found = client_keys.listed(keys.desk(session.root()))
+    desk = keys.desk(session.root())
+    found = client_keys.listed(desk)
+    uses = counters(desk.files, desk.path.parent)
     rows = [
         {
             "name": key.name,
@@ -83,15 +88,19 @@ def list_keys(session: Session, as_json: JsonOption = False) -> None:
             "models": None if key.models is None else list(key.models),
             "not_after": key.not_after,
             "expired": not key.is_valid(now),
+            "used": None if uses.problem else use_data(uses.of(key.fingerprint)),
         }
         for key in found
     ]
-    session.document({"keys": rows})
+    session.document({"keys": rows, "note": uses.problem or None})
     for key in found:
         scope = "all models" if key.models is None else ", ".join(key.models)
-        session.print(f"{key.name}  {key.fingerprint}  {scope}  {_end(key.not_after, now)}")
+        used = _used(uses, key.fingerprint, now)
+        session.print(f"{key.name}  {key.fingerprint}  {used}  {scope}  {_end(key.not_after, now)}")
     if not rows:
         session.print("no client keys")
+    if uses.problem:
+        session.print(f"note: who uses them is not known, of {USES_FILE}: {uses.problem}")
 
 
 def revoke(session: Session, name: NameArgument) -> None:
@@ -150,6 +159,18 @@ def _seconds(text: str | None, option: str) -> float | None:
         why = "it is not a duration above 0"
         raise UsageError(f"bad {option}", why=why, fix="write 90m, 8h or 30d")
     return seconds
+
+
+def _used(uses: Counters, fingerprint: str, now: float) -> str:
+    """Return when a key was used last, and by which program."""
+    if uses.problem:
+        return "use unknown"
+    use = uses.of(fingerprint)
+    last = use.last_by_others()
+    if not last:
+        return "never used"
+    by = f" by {use.users(0)[0].program}" if use.users(0) else ""
+    return f"used {show_ago(now - last)}{by}"
 
 
 def _end(not_after: float | None, now: float) -> str:

@@ -14,7 +14,7 @@ returns another one.
 import hmac
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -22,7 +22,6 @@ from bootstrap.domain.errors import StoreDamagedError, UsageError
 from bootstrap.domain.secret import Secret
 
 KEYSET_FILE = "keyturn-keyset.json"
-USES_FILE = "keyturn-uses.json"
 MAX_BYTES = 256 * 1024  # the guard refuses a longer file
 _VERSION = 1
 _LATEST = 1e12  # seconds; also keeps out NaN, infinity and milliseconds
@@ -175,6 +174,10 @@ class Keyset:
         """Return the fingerprint of every key, sorted, whether expired or not."""
         return tuple(sorted({entry.fingerprint for entry in self.entries}))
 
+    def replaced(self) -> tuple[KeyEntry, ...]:
+        """Return the keys that another one has replaced, whether expired or not."""
+        return tuple(e for e in self.entries if e.id == _PREVIOUS or e.id.endswith(f"-{_PREVIOUS}"))
+
     def clients(self) -> tuple[KeyEntry, ...]:
         """Return the clients' entries by name, replaced ones too."""
         return tuple(sorted((e for e in self.entries if e.kind == "client"), key=lambda e: e.id))
@@ -187,33 +190,6 @@ class Keyset:
 
     def _without(self, *ids: str) -> "Keyset":
         return Keyset(tuple(entry for entry in self.entries if entry.id not in ids))
-
-
-@dataclass(frozen=True)
-class KeyUse:
-    """How a key was used, as the guard counted. Times are seconds since 1970, 0 for never.
-
-    Attributes:
-        count: Requests that it opened.
-        last_seen: When the last one of them was.
-        refused: Requests refused because it was past its time.
-        last_refused: When the last one of them was.
-    """
-
-    count: int = 0
-    last_seen: int = 0
-    refused: int = 0
-    last_refused: int = 0
-
-
-def parse_uses(data: bytes) -> Mapping[str, KeyUse]:
-    """Return the guard's counts by fingerprint; none where the file is not sound."""
-    try:
-        keys = json.loads(data)["keys"]
-        names = ("count", "last_seen", "refused", "last_refused")
-        return {f: KeyUse(*(int(use.get(n, 0)) for n in names)) for f, use in keys.items()}
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
-        return {}
 
 
 def _master(entry_id: str, secret: Secret, not_after: float | None) -> KeyEntry:

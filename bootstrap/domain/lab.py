@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from bootstrap.domain.grace import Grace
 from bootstrap.domain.secret_spec import SecretSpec
 
 LITELLM_VERSION = "1.106.2"
@@ -176,11 +177,13 @@ class RotateSettings:
     """How the lab wants its key rotated (`[rotate]`).
 
     Attributes:
-        grace_s: For how long the old key is still accepted, in seconds; None lets keyturn decide
-            by who still uses it.
+        grace: For how long the old key is still accepted; None lets keyturn decide by who still
+            uses it.
+        after: A program and its arguments, run after a rotation; empty for none.
     """
 
-    grace_s: float | None = None
+    grace: Grace | None = None
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from bootstrap.domain.catalogue import (
     subset,
 )
 from bootstrap.domain.client_presets import parse_presets
-from bootstrap.domain.duration import parse_duration
 from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.grace import parse_grace
 from bootstrap.domain.lab import (
     AUTH_KINDS,
     LITELLM_VERSION,
@@ -155,14 +155,13 @@ def _redis(top: Table, secrets: Mapping[str, SecretSpec]) -> Redis | None:
 
 
 def _rotate(table: Table) -> RotateSettings:
-    text = table.optional_text("grace")
+    text, after = table.optional_text("grace"), table.texts("after")
     table.finish()
-    if text is None:
-        return RotateSettings()
-    seconds = parse_duration(text)
-    if seconds is None:
-        raise table.error("grace", "it is not a duration", 'write "10m", "90s", "8h" or "0"')
-    return RotateSettings(seconds)
+    grace = None if text is None else parse_grace(text)
+    if text is not None and grace is None:
+        why = "it is not a duration, and not until-unused"
+        raise table.error("grace", why, 'write "10m", "8h", "0" or "until-unused:24h"')
+    return RotateSettings(grace, after)
 
 
 def _switches(table: Table) -> Switches:

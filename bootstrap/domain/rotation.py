@@ -47,6 +47,7 @@ class Record:
         copies: References of further sources that hold a copy.
         at: Epoch seconds.
         retire_at: When the old key stops being accepted; None if that was not yet decided.
+        idle_s: The old key is retired earlier, once it was not used for so many seconds; else None.
     """
 
     step: Step
@@ -57,6 +58,7 @@ class Record:
     at: float
     copies: tuple[str, ...] = ()
     retire_at: float | None = None
+    idle_s: float | None = None
 
     def then(self, step: Step, at: float) -> "Record":
         """Return the record of a later step of the same rotation."""
@@ -73,6 +75,7 @@ class Record:
             "copies": list(self.copies),
             "at": round(self.at, 3),
             "retire_at": self.retire_at,
+            **({} if self.idle_s is None else {"idle_s": self.idle_s}),
         }
 
     @classmethod
@@ -82,7 +85,7 @@ class Record:
         Raises:
             KeyError, TypeError, ValueError: They describe none.
         """
-        retire_at = data["retire_at"]
+        retire_at, idle_s = data["retire_at"], data.get("idle_s")
         return cls(
             Step(data["step"]),
             str(data["name"]),
@@ -92,6 +95,7 @@ class Record:
             float(data["at"]),
             tuple(str(copy) for copy in data["copies"]),
             None if retire_at is None else float(retire_at),
+            None if idle_s is None else float(idle_s),
         )
 
 

@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
+from bootstrap.adapters.audit import FileAudit
 from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.find_lab import find_lab, read_lab
 from bootstrap.adapters.gateway import HttpGateway
+from bootstrap.adapters.hook import run_hook
 from bootstrap.adapters.journal import FileJournal
 from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.litellm_install import LitellmInstaller
-from bootstrap.adapters.lock import lab_lock
+from bootstrap.adapters.lock import is_held, lab_lock
 from bootstrap.adapters.machine import JsonState, SystemClock, TemplateFolder
 from bootstrap.adapters.redact import KnownSecrets
 from bootstrap.adapters.redis_ping import ping
@@ -137,7 +139,7 @@ def rotation(tools: Tools) -> RotationTools:
     """Return what a rotation of the master key needs beside `tools`."""
     folder = tools.places.lab_state(tools.lab.root)
     vault = SlotVault(tools.lab.secrets[MASTER_KEY].sources, tools.provider)
-    return RotationTools(FileJournal(folder), vault, weakness_of)
+    return RotationTools(FileJournal(folder), vault, weakness_of, FileAudit(folder))
 
 
 def read_secret_from_stdin() -> Secret:
@@ -208,6 +210,26 @@ def register_default(root: PurePath) -> bool:
     expected = None if found is None else found.content.digest
     files.replace_all([Write(path, Content(wanted), 0o600, expected)])
     return True
+
+
+def is_busy(root: PurePath) -> bool:
+    """Tell whether another keyturn works on this lab."""
+    return is_held(machine.places().lab_state(root))
+
+
+def audit(root: PurePath) -> FileAudit:
+    """Return the record of the lab's rotations."""
+    return FileAudit(machine.places().lab_state(root))
+
+
+def run_after_rotation(lab: Lab, name: str, old: str, new: str) -> None:
+    """Run what the lab wants run after a rotation, told the secret's name and fingerprints.
+
+    Raises:
+        ConfigError: It failed.
+    """
+    told = {"KEYTURN_SECRET": name, "KEYTURN_OLD": old, "KEYTURN_NEW": new}
+    run_hook(lab.rotate.after, told, str(lab.root))
 
 
 def _is_lab(data: bytes) -> bool:

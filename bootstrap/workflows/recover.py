@@ -12,11 +12,13 @@ from bootstrap.domain.rotation import Record, Step, is_open, reached
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.targets import targets
+from bootstrap.workflows.audit import audit
 from bootstrap.workflows.force import admit, deploy, prove_key, prove_targets
 from bootstrap.workflows.memory import recognise
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.rotate import finish, put_back
 from bootstrap.workflows.tools import NamedSecrets, RotationTools, Tools
+from bootstrap.workflows.uses import is_unused
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,9 @@ class _Settling:
                 )
             return self._back(self._other, self._current)
         until = last.retire_at if last.step is Step.PROVEN and not now else None
-        if until is not None and self._tools.clock.now() < until and self._other is not None:
-            return self._wait(self._other, until)
-        return self._forward()
+        if until is None or self._other is None or self._tools.clock.now() >= until:
+            return self._forward()
+        return self._forward() if is_unused(self._tools, last) else self._wait(self._other, until)
 
     def _wait(self, old: Secret, until: float) -> Recovered:
         """See to it that the old key ends by itself, whatever a crash left out.
@@ -150,6 +152,7 @@ class _Settling:
     def _note(self) -> Callable[[Step], None]:
         def note(step: Step) -> None:
             record = self._last.then(step, self._tools.clock.now())
+            audit(self._tools, self._using, record)
             self._using.journal.add(replace(record, retire_at=None))
 
         return note

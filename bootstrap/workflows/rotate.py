@@ -19,6 +19,7 @@ from bootstrap.domain.errors import (
 from bootstrap.domain.rotation import Record, Step, is_open, reached
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.workflows.audit import audit
 from bootstrap.workflows.force import (
     accept_both,
     admit,
@@ -42,17 +43,24 @@ class Rotated:
         old: The fingerprint of the key that was in force.
         new: The fingerprint of the key that is.
         retire_at: Epoch seconds until which the old key is still accepted; None once it is refused.
+        idle_s: It ends earlier once nobody has used it for so many seconds; None for not.
         files: The targets that were rewritten, by name.
     """
 
     old: str
     new: str
     retire_at: float | None
+    idle_s: float | None
     files: tuple[str, ...]
 
 
 def rotate(
-    tools: Tools, using: RotationTools, *, new: Secret | None = None, grace_s: float = 0.0
+    tools: Tools,
+    using: RotationTools,
+    *,
+    new: Secret | None = None,
+    grace_s: float = 0.0,
+    idle_s: float | None = None,
 ) -> Rotated:
     """Put a new master key in force everywhere, prove it, and retire the old one.
 
@@ -62,6 +70,7 @@ def rotate(
         using: Journal and vault of the rotation.
         new: The key to put in force; None makes one.
         grace_s: For how long the old key is still accepted, in seconds.
+        idle_s: See `bootstrap.domain.grace.Grace`.
 
     Raises:
         RotationUndoneError: Something failed; the old key is proven in force again.
@@ -75,6 +84,7 @@ def rotate(
         new = new or tools.new_key()
         files = preflight(tools, using, secrets, new, grace_s)
     turn = _Turn(tools, using, secrets, new)
+    turn.last = replace(turn.last, idle_s=idle_s)
     try:
         turn.put_in_force()
     except BaseException as failure:
@@ -82,7 +92,7 @@ def rotate(
         raise
     _retire(turn, grace_s)
     last = turn.last
-    return Rotated(last.old, last.new, last.retire_at, files)
+    return Rotated(last.old, last.new, last.retire_at, last.idle_s, files)
 
 
 class _Turn:
@@ -114,6 +124,7 @@ class _Turn:
     def note(self, step: Step) -> None:
         """Write the journal's next line."""
         record = self.last.then(step, self.tools.clock.now())
+        audit(self.tools, self.using, record)
         (self.using.journal.begin if step is Step.BEGUN else self.using.journal.add)(record)
         self.last = record
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from bootstrap.domain.keyset import KEYSET_FILE, USES_FILE, Keyset, parse_uses
+from bootstrap.domain.keyset import KEYSET_FILE, Keyset
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.uses import USES_FILE, read_counters
 from bootstrap.gateway import keyturn_guard
 from support.guard import put
 from support.homes import environment, pick_free_port
@@ -117,7 +118,7 @@ def lab_keyset() -> Keyset:
 def guarded(folder: Path, upstream: Upstream, *, prisma: bool) -> Iterator[Real]:
     """Run LiteLLM with the guard and whatever keyset `folder` has, until the block ends."""
     source = Path(keyturn_guard.__file__).parent
-    for name in ("keyturn_guard.py", "keyturn_guard_rules.py"):
+    for name in ("keyturn_guard.py", "keyturn_guard_rules.py", "keyturn_guard_uses.py"):
         (folder / name).write_bytes((source / name).read_bytes())
     url = f"http://127.0.0.1:{upstream.port}/v1"
     (folder / "config.yaml").write_text(
@@ -498,7 +499,7 @@ def test_it_says_who_used_which_key_and_when(real: Real) -> None:
     assert real.get(EXPIRED) == 401
     end = time.monotonic() + 30
     while True:
-        uses = parse_uses(file.read_bytes()) if file.exists() else {}
+        uses = read_counters(file.read_bytes()).keys if file.exists() else {}
         used, refused = uses.get(CLIENT.fingerprint()), uses.get(EXPIRED.fingerprint())
         if used and refused and used.last_seen >= start and refused.last_refused >= start:
             break

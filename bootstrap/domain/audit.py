@@ -1,0 +1,90 @@
+"""The audit record: one line for each end that a rotation came to. Fingerprints only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from bootstrap.domain.rotation import Record, Step
+
+
+class Event(Enum):
+    """What a rotation came to."""
+
+    ROTATED = "rotated"  # the new key alone is in force
+    OVERLAP = "overlap"  # the new key is in force, and the old one accepted for a while
+    UNDONE = "undone"  # the old key alone is in force
+
+
+_EVENTS = {Step.CLOSED: Event.ROTATED, Step.PROVEN: Event.OVERLAP, Step.UNDONE: Event.UNDONE}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line.
+
+    Attributes:
+        at: Seconds since 1970.
+        event: What happened.
+        name: Which secret was rotated.
+        old: The fingerprint of the key that was in force.
+        new: The fingerprint of the key that was to replace it.
+        store: The reference of the source that holds it.
+        accepted_until: When the old key ends at the latest, for `overlap`.
+    """
+
+    at: float
+    event: Event
+    name: str
+    old: str
+    new: str
+    store: str
+    accepted_until: float | None = None
+
+    @classmethod
+    def of(cls, record: Record) -> "Entry":
+        """Return the line for a record of the journal: proven with a grace time, closed, undone."""
+        until = record.retire_at if record.step is Step.PROVEN else None
+        event = _EVENTS[record.step]
+        return cls(record.at, event, record.name, record.old, record.new, record.store, until)
+
+    def repeats(self, last: "Entry | None") -> bool:
+        """Tell whether `last` says the same already, as after a crash between two writes."""
+        return last is not None and self._what == last._what
+
+    @property
+    def _what(self) -> tuple[object, ...]:
+        return (self.event, self.name, self.old, self.new)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line as JSON data, with its time as people read it beside."""
+        until = {} if self.accepted_until is None else {"accepted_until": self.accepted_until}
+        return {
+            "at": round(self.at, 3),
+            "time": datetime.fromtimestamp(int(self.at), UTC).isoformat(),
+            "event": self.event.value,
+            "name": self.name,
+            "old": self.old,
+            "new": self.new,
+            "store": self.store,
+            **until,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Entry":
+        """Return the entry that JSON data describe.
+
+        Raises:
+            KeyError, TypeError, ValueError: They describe none.
+        """
+        until = data.get("accepted_until")
+        return cls(
+            float(data["at"]),
+            Event(data["event"]),
+            str(data["name"]),
+            str(data["old"]),
+            str(data["new"]),
+            str(data["store"]),
+            None if until is None else float(until),
+        )
