@@ -26,8 +26,8 @@ def used_by(users: tuple[ProgramUse, ...]) -> list[str]:
     """Return a line for each program that used a key."""
     now = time.time()
     return [
-        f"{user.program} ({user.count} request{'' if user.count == 1 else 's'} in all, last "
-        f"{when(user.last_seen)}, {show_ago(now - user.last_seen)})"
+        f"{user.program} ({user.requests} in all, last {when(user.last_seen)}, "
+        f"{show_ago(now - user.last_seen)})"
         for user in users
     ]
 

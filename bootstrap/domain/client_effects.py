@@ -7,6 +7,9 @@ from bootstrap.domain.lab import Lab
 from bootstrap.domain.secret_spec import MASTER_KEY
 
 
+_OWN = "it has a key of its own, which stays"
+
+
 class Effort(Enum):
     """What somebody has to do."""
 
@@ -38,7 +41,8 @@ def effects(lab: Lab, keyturn: str) -> tuple[Effect, ...]:
         lab: The lab.
         keyturn: How to call keyturn.
     """
-    served = {client for model in lab.models for client in model.clients}
+    own = {key.client for key in lab.client_keys}
+    served = {client for model in lab.models for client in model.clients} - own
     switches = lab.switches
     rows = [
         (
@@ -78,4 +82,5 @@ def effects(lab: Lab, keyturn: str) -> tuple[Effect, ...]:
             Effect("CI", Effort.NEW_KEY, f"{MASTER_KEY} in the pipeline's secret store"),
         ),
     ]
-    return tuple(effect for wanted, effect in rows if wanted)
+    theirs = [Effect(client, Effort.NOTHING, _OWN) for client in sorted(own)]
+    return (*theirs, *(effect for wanted, effect in rows if wanted))

@@ -7,14 +7,15 @@ inside LiteLLM:
                              "not_after": null, "models": null, "name": "master"}]}
 
 The master key has the id `master`, and one that it replaces `previous`; a client's key has
-`client-NAME`, and one that it replaces `client-NAME-previous`. A Keyset is frozen: every operation
+`client-NAME`, and one that it replaces `client-NAME-previous`; `lab-NAME` are the keys that the lab
+itself gives its clients (`client_keys = true`). A Keyset is frozen: every operation
 returns another one.
 """
 
 import hmac
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -54,6 +55,16 @@ class KeyEntry:
     def fingerprint(self) -> str:
         """The first 8 digits, the same as `Secret.fingerprint()` of the key."""
         return self.sha256[:8]
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another key has taken its place."""
+        return self.id not in (_MASTER, f"client-{self.name}", f"lab-{self.name}")
+
+    @property
+    def is_labs(self) -> bool:
+        """Whether it is, or was, the key that the lab gives a client."""
+        return self.id.startswith("lab-")
 
     def is_valid(self, now: float) -> bool:
         """Tell whether it is accepted at `now`, in seconds since 1970."""
@@ -157,6 +168,47 @@ class Keyset:
             kept = kept._plus(replace(old, id=old_id, not_after=end))
         return kept._plus(KeyEntry(new_id, secret.digest(), "client", not_after, scope, name))
 
+    def with_lab_keys(
+        self, wanted: Mapping[str, tuple[Secret, Collection[str]]], old_until: float, now: float
+    ) -> "Keyset":
+        """Return it with these keys of the lab's clients, and no other but those just replaced.
+
+        Args:
+            wanted: By client: its key, and the only aliases that it may name.
+            old_until: Until when a key that changes or goes is accepted, so that its client has
+                time to follow; seconds since 1970.
+            now: Seconds since 1970.
+        """
+        kept = [entry for entry in self.entries if not entry.is_labs]
+        gone = {entry.name: entry for entry in self.entries if entry.is_labs and entry.is_replaced}
+        for entry in self.entries:
+            given = wanted.get(entry.name)
+            if not entry.is_labs or entry.is_replaced:
+                continue
+            if given is None or given[0].digest() != entry.sha256:
+                gone[entry.name] = replace(entry, id=f"{entry.id}-{_PREVIOUS}", not_after=old_until)
+        current = []
+        for name, (secret, models) in wanted.items():
+            _check_client(name, models)
+            scope = tuple(sorted(set(models)))
+            current.append(KeyEntry(f"lab-{name}", secret.digest(), "client", None, scope, name))
+        taken = {entry.sha256 for entry in current}
+        previous = [e for e in gone.values() if e.sha256 not in taken]
+        after = Keyset((*kept, *current, *previous))
+        # One that has ended is harmless, and no reason to write the file.
+        return self if after.to_bytes() == self.to_bytes() else after._without_ended(now)
+
+    def with_lab_key_ending(self, name: str, at: float | None) -> "Keyset":
+        """Return it with another end for the key that a client had before; None takes it out."""
+        entry_id = f"lab-{name}-{_PREVIOUS}"
+        old = self._find(entry_id)
+        kept = self._without(entry_id)
+        return kept if old is None or at is None else kept._plus(replace(old, not_after=at))
+
+    def _without_ended(self, now: float) -> "Keyset":
+        ended = (e.id for e in self.entries if e.is_labs and not e.is_valid(now))
+        return self._without(*ended)
+
     def without_client(self, name: str) -> "Keyset":
         """Return it without any key of a client; no effect where there is none."""
         return Keyset(tuple(e for e in self.entries if e.kind != "client" or e.name != name))
@@ -176,7 +228,7 @@ class Keyset:
 
     def replaced(self) -> tuple[KeyEntry, ...]:
         """Return the keys that another one has replaced, whether expired or not."""
-        return tuple(e for e in self.entries if e.id == _PREVIOUS or e.id.endswith(f"-{_PREVIOUS}"))
+        return tuple(entry for entry in self.entries if entry.is_replaced)
 
     def clients(self) -> tuple[KeyEntry, ...]:
         """Return the clients' entries by name, replaced ones too."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from bootstrap.domain.grace import Grace
-from bootstrap.domain.secret_spec import SecretSpec
+from bootstrap.domain.secret_spec import MASTER_KEY, SecretSpec
 
 LITELLM_VERSION = "1.106.2"
 ECHO_ALIAS = "lab-echo"
@@ -187,6 +187,21 @@ class RotateSettings:
 
 
 @dataclass(frozen=True)
+class ClientKey:
+    """A client that has a key of its own instead of the master key.
+
+    Attributes:
+        client: Its name, also that of the key in the keyset.
+        secret: The name of the secret.
+        lists: The name under `clients` of a model that is for it, or None for every model.
+    """
+
+    client: str
+    secret: str
+    lists: str | None
+
+
+@dataclass(frozen=True)
 class Lab:
     """A whole lab.
 
@@ -201,6 +216,7 @@ class Lab:
         profile: The active profile's name, or None for all models.
         exec_names: Secrets that `keyturn exec` passes by default.
         rotate: How the key is rotated.
+        client_keys: The clients that have keys of their own.
     """
 
     root: PurePath
@@ -213,6 +229,7 @@ class Lab:
     profile: str | None
     exec_names: tuple[str, ...]
     rotate: RotateSettings = RotateSettings()
+    client_keys: tuple[ClientKey, ...] = ()
 
     @property
     def file(self) -> PurePath:
@@ -232,6 +249,15 @@ class Lab:
             if m.alias in usable
         )
         return replace(self, models=models)
+
+    def key_name(self, client: str) -> str:
+        """Return the name of the secret that a client sends: its own key, or the master key."""
+        own = (key.secret for key in self.client_keys if key.client == client)
+        return next(own, MASTER_KEY)
+
+    def scope(self, key: ClientKey) -> tuple[str, ...]:
+        """Return the aliases that a client's own key is good for: those that the client sees."""
+        return tuple(m.alias for m in self.models if key.lists is None or key.lists in m.clients)
 
     @property
     def guarded(self) -> bool:

@@ -22,13 +22,19 @@ from bootstrap.domain.lab import (
     LITELLM_VERSION,
     SERVICE_KINDS,
     SOCKET_KINDS,
+    ClientKey,
     Gateway,
     Lab,
     Redis,
     RotateSettings,
     Switches,
 )
-from bootstrap.domain.secret_spec import SecretSpec, exec_names, parse_secret_specs
+from bootstrap.domain.secret_spec import (
+    SecretSpec,
+    client_key_names,
+    exec_names,
+    parse_secret_specs,
+)
 from bootstrap.domain.table import Table
 
 
@@ -70,13 +76,26 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         exec_names=default_names,
         rotate=_rotate(top.table("rotate")),
     )
-    parse_presets(top)
+    lab = replace(lab, client_keys=_client_keys(top, document, lab))
     chosen = parse_profile(top, catalogue, profile)
     top.finish()
     if chosen is None:
         return lab
     name, members = chosen
     return replace(lab, profile=name, models=subset(catalogue, members))
+
+
+def _client_keys(top: Table, document: Mapping[str, Any], lab: Lab) -> tuple[ClientKey, ...]:
+    presets = parse_presets(top)
+    top.flag("client_keys", False)
+    keys = tuple(
+        ClientKey(client, name, presets[client].lists if client in presets else client)
+        for client, name in client_key_names(document, FILE).items()
+    )
+    if keys and not lab.guarded:
+        why = 'with auth = "master-key" LiteLLM accepts one key only'
+        raise top.error("client_keys", why, 'remove it, or write auth = "guard" under [gateway]')
+    return keys
 
 
 def parse_toml(text: str) -> dict[str, Any]:

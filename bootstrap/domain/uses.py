@@ -36,6 +36,11 @@ class ProgramUse:
     count: int
     last_seen: int
 
+    @property
+    def requests(self) -> str:
+        """How many requests, in words."""
+        return "1 request" if self.count == 1 else f"{self.count} requests"
+
 
 @dataclass(frozen=True)
 class KeyUse:

@@ -218,7 +218,7 @@ def _old_key(topic: str, old: OldKey, now: float, *, known: bool) -> Reading:
     else:
         left = f"accepted for {show_duration(end - now)}" if now < end else "refused"
     who = ", ".join(
-        f"{user.program} (last {show_ago(now - user.last_seen)}, {user.count} requests in all)"
+        f"{user.program} (last {show_ago(now - user.last_seen)}, {user.requests} in all)"
         for user in old.users
     )
     if not who:

@@ -75,7 +75,7 @@ class Resolver:
             StoreDamagedError: A source is not sound.
         """
         passed_over: list[tuple[SecretRef, str]] = []
-        fix = f"put it into the store (keyturn init makes the gateway's keys), or export {name}"
+        fix = f"put it into the store (keyturn init makes the gateway's keys, keyturn apply the clients'), or export {name}"
         usable = True
         for ref in self.sources(name):
             try:

@@ -1,4 +1,4 @@
-"""The program that a lab runs after a rotation sees fingerprints, and no variable that it need not."""
+"""The program that a lab runs after a rotation is told fingerprints, and nothing secret."""
 
 from pathlib import Path
 
