@@ -6,7 +6,6 @@ from enum import Enum
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.secret_spec import MASTER_KEY
 
-
 _OWN = "it has a key of its own, which stays"
 
 
