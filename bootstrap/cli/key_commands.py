@@ -6,18 +6,16 @@ from typing import Annotated
 
 import typer
 
-from bootstrap.cli.rotation_commands import settle
-from bootstrap.cli.rotation_show import use_data, when
+from bootstrap.cli.rotation_commands import rotate_names
+from bootstrap.cli.rotation_show import use_data
 from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.duration import parse_duration, show_ago, show_duration
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.lab import ClientKey, Lab
 from bootstrap.domain.table import did_you_mean
 from bootstrap.domain.uses import USES_FILE, Counters
-from bootstrap.wiring import keys, labs, signals
+from bootstrap.wiring import keys, labs
 from bootstrap.workflows import client_keys
-from bootstrap.workflows.own_keys import CLIENT_GRACE_S
-from bootstrap.workflows.rotate_own import rotate_own
 from bootstrap.workflows.uses import counters
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
@@ -148,8 +146,8 @@ def rotate(
     """Replace a key by a fresh one of the same scope.
 
     A key that was issued: written to a pipe; without --ttl its end stays as it was, without
-    --grace the old one is refused at once. A key that client_keys in lab.toml gives a client: put
-    into the store and the client's files, proven; the old one is accepted for 10 minutes.
+    --grace the old one is refused at once. A key that client_keys in lab.toml gives a client:
+    as keyturn rotate does it, in the store and the client's files, proven.
     """
     if (name is None) is not whole or (now and grace):
         raise UsageError(
@@ -160,13 +158,13 @@ def rotate(
     root = session.root()
     lab = labs.load(root)
     own = lab.client_keys if name is None else _own(lab, name)
-    grace_s = _seconds(grace, "--grace")
     if name is None or own:
         if ttl is not None:
             why = "the key that the lab gives a client has no end"
             raise UsageError("bad --ttl", why=why, fix="leave it out")
-        _rotate_own(session, root, own, 0.0 if now else grace_s)
+        _rotate_own(session, root, own, grace, now=now)
         return
+    grace_s = _seconds(grace, "--grace")
     keys.refuse_terminal(reveal=reveal)
     keys.write(client_keys.rotate(keys.desk(root), name, _seconds(ttl, "--ttl"), grace_s or 0.0))
     end = f"in {show_duration(grace_s)}" if grace_s else "at the next request"
@@ -174,7 +172,12 @@ def rotate(
 
 
 def _rotate_own(
-    session: Session, root: PurePath, own: tuple[ClientKey, ...], grace_s: float | None
+    session: Session,
+    root: PurePath,
+    own: tuple[ClientKey, ...],
+    grace: str | None,
+    *,
+    now: bool,
 ) -> None:
     if not own:
         raise UsageError(
@@ -183,16 +186,8 @@ def _rotate_own(
             fix="write client_keys = true in lab.toml, then: keyturn apply",
         )
     tools = labs.tools(root, session.progress)
-    using = labs.rotation(tools)
-    with signals.termination_raises(), labs.lock(root):
-        settle(session, tools, using)
-        done = rotate_own(tools, using, own, CLIENT_GRACE_S if grace_s is None else grace_s)
-    session.document({"rotated": [vars(key) for key in done]})
-    for key in done:
-        until = "refused" if key.until is None else f"accepted until {when(key.until)}"
-        session.print(
-            f"rotated  {key.client} {key.old} -> {key.new}, proven; the old one is {until}"
-        )
+    names = tuple(key.secret for key in own if tools.lab.scope(key))
+    rotate_names(session, root, tools, names, grace, now=now)
 
 
 def _own(lab: Lab, name: str) -> tuple[ClientKey, ...]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from bootstrap.domain.rotation import Record, Step
+from bootstrap.domain.rotation import Part, Record, Step
 
 
 class Event(Enum):
@@ -27,35 +27,24 @@ class Entry:
     Attributes:
         at: Seconds since 1970.
         event: What happened.
-        name: Which secret was rotated.
-        old: The fingerprint of the key that was in force.
-        new: The fingerprint of the key that was to replace it.
-        store: The reference of the source that holds it.
+        parts: The secrets: names, fingerprints, where they are kept.
         accepted_until: When the old key ends at the latest, for `overlap`.
     """
 
     at: float
     event: Event
-    name: str
-    old: str
-    new: str
-    store: str
+    parts: tuple[Part, ...]
     accepted_until: float | None = None
 
     @classmethod
     def of(cls, record: Record) -> "Entry":
         """Return the line for a record of the journal: proven with a grace time, closed, undone."""
         until = record.retire_at if record.step is Step.PROVEN else None
-        event = _EVENTS[record.step]
-        return cls(record.at, event, record.name, record.old, record.new, record.store, until)
+        return cls(record.at, _EVENTS[record.step], record.parts, until)
 
     def repeats(self, last: "Entry | None") -> bool:
         """Tell whether `last` says the same already, as after a crash between two writes."""
-        return last is not None and self._what == last._what
-
-    @property
-    def _what(self) -> tuple[object, ...]:
-        return (self.event, self.name, self.old, self.new)
+        return last is not None and (self.event, self.parts) == (last.event, last.parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the line as JSON data, with its time as people read it beside."""
@@ -64,10 +53,7 @@ class Entry:
             "at": round(self.at, 3),
             "time": datetime.fromtimestamp(int(self.at), UTC).isoformat(),
             "event": self.event.value,
-            "name": self.name,
-            "old": self.old,
-            "new": self.new,
-            "store": self.store,
+            "secrets": [part.to_dict() for part in self.parts],
             **until,
         }
 
@@ -82,9 +68,6 @@ class Entry:
         return cls(
             float(data["at"]),
             Event(data["event"]),
-            str(data["name"]),
-            str(data["old"]),
-            str(data["new"]),
-            str(data["store"]),
+            tuple(Part.from_dict(part) for part in data["secrets"]),
             None if until is None else float(until),
         )

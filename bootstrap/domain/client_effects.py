@@ -1,12 +1,11 @@
-"""What a rotation of the master key asks of each client, as data."""
+"""What a rotation asks of each client, as data."""
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from bootstrap.domain.lab import Lab
+from bootstrap.domain.lab import ClientKey, Lab
 from bootstrap.domain.secret_spec import MASTER_KEY
-
-_OWN = "it has a key of its own, which stays"
 
 
 class Effort(Enum):
@@ -33,53 +32,62 @@ class Effect:
     words: str
 
 
-def effects(lab: Lab, keyturn: str) -> tuple[Effect, ...]:
-    """Return what each client of the lab needs after its master key was rotated.
+_READS = "it reads settings.json again within a second"
+_FIXED = "its key is fixed when it starts"
+
+
+def effects(lab: Lab, keyturn: str, names: Collection[str] = (MASTER_KEY,)) -> tuple[Effect, ...]:
+    """Return what each client of the lab needs after these secrets were rotated.
 
     Args:
         lab: The lab.
         keyturn: How to call keyturn.
+        names: What was rotated; secrets that no client holds ask nothing of anybody.
     """
+    own = [effect for key in lab.client_keys for effect in _own(lab, keyturn, key, names)]
+    if MASTER_KEY not in names:
+        return tuple(own)
+    return (*own, *_master(lab, keyturn))
+
+
+def _own(lab: Lab, keyturn: str, key: ClientKey, names: Collection[str]) -> Iterator[Effect]:
+    if not lab.scope(key):
+        return
+    if key.secret not in names:
+        if MASTER_KEY in names:
+            words = "it has a key of its own, which stays"
+            yield Effect(key.client, Effort.NOTHING, words)
+        return
+    if key.client == "droid":
+        yield from _droid(lab)
+    elif key.client == "openwebui":
+        yield Effect("OpenWebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {key.secret}")
+    else:
+        yield Effect(key.client, Effort.RESTART, "where its environment holds its own key")
+
+
+def _droid(lab: Lab) -> Iterator[Effect]:
+    if lab.switches.droid_settings:
+        yield Effect("droid", Effort.NOTHING, _READS)
+    if lab.switches.droid_key_helper:
+        yield Effect("droid, key helper", Effort.NOTHING, "it asks again after the first 401")
+    if lab.switches.droid_overlay:
+        yield Effect("droid --settings", Effort.RESTART, _FIXED)
+
+
+def _master(lab: Lab, keyturn: str) -> Iterator[Effect]:
     own = {key.client for key in lab.client_keys}
     served = {client for model in lab.models for client in model.clients} - own
-    switches = lab.switches
-    rows = [
-        (
-            "droid" in served and switches.droid_settings,
-            Effect("droid", Effort.NOTHING, "it reads settings.json again within a second"),
-        ),
-        (
-            "droid" in served and switches.droid_key_helper,
-            Effect("droid, key helper", Effort.NOTHING, "it asks again after the first 401"),
-        ),
-        (
-            "droid" in served and switches.droid_overlay,
-            Effect("droid --settings", Effort.RESTART, "its key is fixed when it starts"),
-        ),
-        (
-            lab.guarded,
-            Effect("exec --client", Effort.NOTHING, "an agent has a key of its own"),
-        ),
-        (
-            "claude" in served,
-            Effect("Claude Code", Effort.RESTART, "if its environment holds the master key"),
-        ),
-        (
-            "openwebui" in served,
-            Effect("OpenWebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {MASTER_KEY}"),
-        ),
-        (
-            switches.envrc,
-            Effect("shell, direnv", Effort.NOTHING, f"the next prompt in {lab.root} reloads"),
-        ),
-        (
-            True,
-            Effect("other shells", Effort.NEXT_LOGIN, "or load the env file again"),
-        ),
-        (
-            True,
-            Effect("CI", Effort.NEW_KEY, f"{MASTER_KEY} in the pipeline's secret store"),
-        ),
-    ]
-    theirs = [Effect(client, Effort.NOTHING, _OWN) for client in sorted(own)]
-    return (*theirs, *(effect for wanted, effect in rows if wanted))
+    if "droid" in served:
+        yield from _droid(lab)
+    if lab.guarded:
+        yield Effect("exec --client", Effort.NOTHING, "an agent has a key for its run alone")
+    if "claude" in served:
+        words = "where its environment holds the master key"
+        yield Effect("Claude Code", Effort.RESTART, words)
+    if "openwebui" in served:
+        yield Effect("OpenWebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {MASTER_KEY}")
+    if lab.switches.envrc:
+        yield Effect("shell, direnv", Effort.NOTHING, f"the next prompt in {lab.root} reloads")
+    yield Effect("other shells", Effort.NEXT_LOGIN, "or load the env file again")
+    yield Effect("CI", Effort.NEW_KEY, f"{MASTER_KEY} in the pipeline's secret store")

@@ -180,7 +180,12 @@ class Keyset:
             now: Seconds since 1970.
         """
         kept = [entry for entry in self.entries if not entry.is_labs]
-        gone = {entry.name: entry for entry in self.entries if entry.is_labs and entry.is_replaced}
+        # One without an end is of a rotation that was left open, and settled since.
+        gone = {
+            entry.name: entry
+            for entry in self.entries
+            if entry.is_labs and entry.is_replaced and entry.not_after is not None
+        }
         for entry in self.entries:
             given = wanted.get(entry.name)
             if not entry.is_labs or entry.is_replaced:
@@ -198,12 +203,27 @@ class Keyset:
         # One that has ended is harmless, and no reason to write the file.
         return self if after.to_bytes() == self.to_bytes() else after._without_ended(now)
 
-    def with_lab_key_ending(self, name: str, at: float | None) -> "Keyset":
-        """Return it with another end for the key that a client had before; None takes it out."""
-        entry_id = f"lab-{name}-{_PREVIOUS}"
-        old = self._find(entry_id)
-        kept = self._without(entry_id)
-        return kept if old is None or at is None else kept._plus(replace(old, not_after=at))
+    def with_lab_overlap(
+        self, name: str, current: Secret, other: Secret | None, not_after: float | None = None
+    ) -> "Keyset":
+        """Return it with both keys accepted that a rotation gives a client, for the same models.
+
+        Args:
+            name: The client's; one without a key in the keyset gets none here.
+            current: The key without an end.
+            other: The key that is accepted beside it, or None.
+            not_after: When that ends, in seconds since 1970; None for no end.
+        """
+        key_id, other_id = f"lab-{name}", f"lab-{name}-{_PREVIOUS}"
+        found = self._find(key_id) or self._find(other_id)
+        if found is None:
+            return self
+        entry = replace(found, id=key_id, sha256=current.digest(), not_after=None)
+        after = self._without(key_id, other_id)._plus(entry)
+        if other is None or other == current:
+            return after
+        old = replace(entry, id=other_id, sha256=other.digest(), not_after=not_after)
+        return after._plus(old)
 
     def _without_ended(self, now: float) -> "Keyset":
         ended = (e.id for e in self.entries if e.is_labs and not e.is_valid(now))

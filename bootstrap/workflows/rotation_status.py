@@ -1,10 +1,10 @@
 """Where the last rotation stands, who still uses its old key, and what will happen."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from bootstrap.domain.errors import ExitCode
-from bootstrap.domain.rotation import Record, Step, is_open
+from bootstrap.domain.rotation import Part, Record, Step, is_open
 from bootstrap.domain.uses import KeyUse, ProgramUse
 from bootstrap.workflows.tools import RotationTools, Tools
 from bootstrap.workflows.uses import counters, is_unused, replaced_at
@@ -30,22 +30,40 @@ _EXIT = {
 
 
 @dataclass(frozen=True)
+class OldUse:
+    """The old value of one secret, and who uses it.
+
+    Attributes:
+        part: Which.
+        use: How it was used, as the guard counted.
+        users: The programs that have sent it since the new one was proven, the latest first.
+    """
+
+    part: Part
+    use: KeyUse
+    users: tuple[ProgramUse, ...]
+
+
+@dataclass(frozen=True)
 class Status:
     """What `rotate --status` shows.
 
     Attributes:
         stands: How it stands.
         last: The journal's last line, or None.
-        use: How the old key was used, as the guard counted.
-        users: The programs that have sent it since the new one was proven, the latest first.
+        old: What was in force before, and who uses it.
         problem: Why the counts are not known; empty where they are.
     """
 
     stands: Stands
     last: Record | None = None
-    use: KeyUse = field(default_factory=KeyUse)
-    users: tuple[ProgramUse, ...] = ()
+    old: tuple[OldUse, ...] = ()
     problem: str = ""
+
+    @property
+    def users(self) -> tuple[ProgramUse, ...]:
+        """Who uses any of them."""
+        return tuple(user for old in self.old for user in old.users)
 
     @property
     def exit_code(self) -> int:
@@ -68,9 +86,11 @@ def status(tools: Tools, using: RotationTools, *, busy: bool) -> Status:
     if not records:
         return Status(Stands.NONE)
     last, found = records[-1], counters(tools.files, tools.places.litellm)
-    use = found.of(last.old)
+    since = replaced_at(records)
+    old = [(part, found.of(part.old)) for part in last.parts]
+    uses = tuple(OldUse(part, use, use.users(since)) for part, use in old)
     stands = _stands(tools, last, busy=busy) if is_open(records) else Stands.ENDED
-    return Status(stands, last, use, use.users(replaced_at(records)), found.problem)
+    return Status(stands, last, uses, found.problem)
 
 
 def _stands(tools: Tools, last: Record, *, busy: bool) -> Stands:

@@ -8,7 +8,9 @@ from bootstrap.domain.errors import StoreDamagedError, TargetError
 from bootstrap.domain.grace import IDLE_S
 from bootstrap.domain.keyset import KEYSET_FILE, KeyEntry, Keyset
 from bootstrap.domain.lab import Lab
+from bootstrap.domain.rotatable import client_key
 from bootstrap.domain.rotation import Record, Step
+from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.uses import USES_FILE, Counters, KeyUse, ProgramUse, read_counters
 from bootstrap.ports import Files
 from bootstrap.workflows.tools import Tools
@@ -52,16 +54,24 @@ def following(lab: Lab) -> tuple[str, ...]:
     return (DROID_PROGRAM,) if lab.switches.droid_settings else ()
 
 
-def holders(tools: Tools) -> tuple[ProgramUse, ...]:
-    """Return who has used the master key in force lately, and would be cut off by a rotation.
+def holders(tools: Tools, names: Sequence[str] = (MASTER_KEY,)) -> tuple[ProgramUse, ...]:
+    """Return who has used the keys in force lately, and would be cut off by a rotation of them.
 
-    Needs no decryption: the keyset has the key's digest.
+    Needs no decryption: the keyset has their digests.
+
+    Args:
+        tools: The lab and everything around it.
+        names: The secrets that are to be rotated; those that the guard does not know count for
+            nothing.
     """
-    entry = _entry(_keyset(tools), "master")
-    if entry is None:
-        return ()
-    use = counters(tools.files, tools.places.litellm).of(entry.fingerprint)
-    return use.users(tools.clock.now() - IDLE_S, following(tools.lab))
+    own = (client_key(tools.lab, name) for name in names)
+    ids = {f"lab-{key.client}" for key in own if key is not None}
+    ids |= {"master"} if MASTER_KEY in names else set()
+    found = counters(tools.files, tools.places.litellm)
+    since, follow = tools.clock.now() - IDLE_S, following(tools.lab)
+    entries = (entry for entry in _keyset(tools).entries if entry.id in ids)
+    users = [u for entry in entries for u in found.of(entry.fingerprint).users(since, follow)]
+    return tuple(sorted(users, key=lambda user: -user.last_seen))
 
 
 def old_keys(tools: Tools, found: Counters, since: float) -> tuple[OldKey, ...]:
@@ -87,7 +97,7 @@ def is_unused(tools: Tools, last: Record) -> bool:
     found = counters(tools.files, tools.places.litellm)
     if last.idle_s is None or found.problem:
         return False
-    used = max(last.at, found.of(last.old).last_by_others())
+    used = max(last.at, *(found.of(part.old).last_by_others() for part in last.parts))
     return tools.clock.now() - used >= last.idle_s + _LATE_S
 
 
@@ -103,7 +113,3 @@ def _keyset(tools: Tools) -> Keyset:
         return Keyset.parse(found.content.data) if found else Keyset()
     except (TargetError, StoreDamagedError):
         return Keyset()
-
-
-def _entry(keys: Keyset, entry_id: str) -> KeyEntry | None:
-    return next((entry for entry in keys.entries if entry.id == entry_id), None)

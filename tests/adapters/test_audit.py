@@ -11,12 +11,14 @@ import pytest
 from bootstrap.adapters.audit import AUDIT_FILE, MOST_LINES, FileAudit
 from bootstrap.domain.audit import Entry, Event
 from bootstrap.domain.errors import TargetError
+from bootstrap.domain.rotation import Part
 
-ENTRY = Entry(5.0, Event.ROTATED, "KEY", "11111111", "22222222", "sops:a#KEY")
+PART = Part("KEY", "11111111", "22222222", "sops:a#KEY")
+ENTRY = Entry(5.0, Event.ROTATED, (PART,))
 
 
 def numbered(number: int) -> Entry:
-    return replace(ENTRY, at=float(number), new=f"{number:08x}")
+    return replace(ENTRY, at=float(number), parts=(replace(PART, new=f"{number:08x}"),))
 
 
 def test_there_is_none_at_first(tmp_path: Path) -> None:
@@ -35,7 +37,7 @@ def test_entries_come_back_in_order_from_a_private_file(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / AUDIT_FILE).stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == [AUDIT_FILE]
     lines = (tmp_path / AUDIT_FILE).read_text().splitlines()
-    assert [json.loads(line)["new"] for line in lines] == ["00000001", "00000002"]
+    assert [json.loads(line)["secrets"][0]["new"] for line in lines] == ["00000001", "00000002"]
 
 
 def test_a_line_that_a_crash_makes_us_write_again_stands_there_once(tmp_path: Path) -> None:

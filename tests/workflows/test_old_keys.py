@@ -249,7 +249,8 @@ class TestRecord:
     def test_a_rotation_is_one_line(self, world: World) -> None:
         turn(world, grace_s=0.0, idle_s=None)
         (entry,) = record(world).entries
-        assert (entry.event, entry.old, entry.new) == (
+        (part,) = entry.parts
+        assert (entry.event, part.old, part.new) == (
             Event.ROTATED,
             OLD,
             Secret(NEW).fingerprint(),

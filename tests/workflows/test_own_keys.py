@@ -9,9 +9,7 @@ import pytest
 from bootstrap.adapters.vault import SLOT_SUFFIX
 from bootstrap.domain import targets as names
 from bootstrap.domain.errors import (
-    ConflictError,
     GatewayError,
-    Interrupted,
     RecoveryNeededError,
     RotationUndoneError,
     SecretNotFoundError,
@@ -19,16 +17,18 @@ from bootstrap.domain.errors import (
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.plan import Action
-from bootstrap.domain.probes import Answer
+from bootstrap.domain.rotatable import rotated_by_all
+from bootstrap.domain.rotation import Step
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY, STORE
 from bootstrap.workflows.apply import apply
 from bootstrap.workflows.planning import make_plan
+from bootstrap.workflows.recover import recover
 from bootstrap.workflows.resolve import Resolver
-from bootstrap.workflows.rotate import rotate
-from bootstrap.workflows.rotate_own import TurnedKey, rotate_own
+from bootstrap.workflows.rotate import Rotated, rotate
+from bootstrap.workflows.uses import holders
 from support.fakes import LAB, MASTER
-from support.rotation_fakes import NEW, World, afresh, make_world
+from support.rotation_fakes import BOOM, NEW, World, afresh, make_world, raises
 
 ON = LAB.replace("version = 1\n", "version = 1\nclient_keys = true\n")
 ONLY_DROID = LAB + "[clients.droid]\nclient_keys = true\n"
@@ -211,45 +211,103 @@ class TestOff:
         assert status(world, NEW) == 200
 
 
+STEPS = (Step.CREATED, Step.STAGED, Step.OVERLAPPING, Step.SWITCHED, Step.PROMOTED, Step.PROVEN)
+
+
 class TestRotation:
     @pytest.fixture
     def on(self, world: World) -> World:
         apply(with_text(world, ON).tools)
         return world
 
-    def turn(self, world: World, *clients: str, grace_s: float = 600.0) -> tuple[TurnedKey, ...]:
-        keys = [key for key in world.tools.lab.client_keys if key.client in clients]
-        return rotate_own(world.tools, world.using, keys, grace_s)
+    def turn(self, world: World, *clients: str, master: bool = False, **more: float) -> Rotated:
+        own = [key.secret for key in world.tools.lab.client_keys if key.client in clients]
+        names = (*((MASTER_KEY,) if master else ()), *own)
+        return rotate(world.tools, world.using, names=names, **more)  # type: ignore[arg-type]
+
+    def settled(self, world: World, old: dict[str, str], new: dict[str, str]) -> bool:
+        """Tell whether `new` are in force everywhere, and `old` nowhere."""
+        return (
+            all(key_of(world, client) == key for client, key in new.items())
+            and [status(world, key) for key in new.values()] == [200] * len(new)
+            and [status(world, key) for key in old.values()] == [401] * len(old)
+            and not any(SLOT_SUFFIX in name for name in world.store.values)
+            and not make_plan(world.tools)
+        )
 
     def test_one_alone(self, on: World) -> None:
         old, other = key_of(on, "droid"), key_of(on, "claude")
-        (done,) = self.turn(on, "droid")
+        done = self.turn(on, "droid")
+        assert done.files == (names.KEYSET, names.DROID_SETTINGS)
         new = key_of(on, "droid")
-        assert new != old
-        assert key_of(on, "claude") == other
-        assert done == TurnedKey(
-            "droid",
-            Secret(old).fingerprint(),
-            Secret(new).fingerprint(),
-            on.clock.now() + 600.0,
-        )
+        assert self.settled(on, {"droid": old}, {"droid": new, "claude": other})
         assert new in settings(on)
-        assert old not in settings(on)
-        assert [status(on, key) for key in (old, new, other, MASTER)] == [200] * 4
-        assert not make_plan(on.tools)
-        on.clock.epoch += 601
-        assert [status(on, key) for key in (old, new)] == [401, 200]
+        assert status(on, MASTER) == 200
+        assert entries(on)["lab-droid"] == ("lab-echo",)
 
-    def test_all_together_with_the_old_ones_refused_at_once(self, on: World) -> None:
-        old = [key_of(on, client) for client in CLIENTS]
+    def test_all_of_them_and_the_master_key_in_one_transaction(self, on: World) -> None:
+        old = {client: key_of(on, client) for client in CLIENTS}
         puts = len(on.store.puts)
-        self.turn(on, *CLIENTS, grace_s=0.0)
-        assert len(on.store.puts) == puts + 1
-        assert [status(on, key) for key in old] == [401] * len(CLIENTS)
-        assert [status(on, key_of(on, client)) for client in CLIENTS] == [200] * len(CLIENTS)
-        assert not make_plan(on.tools)
+        done = self.turn(on, *CLIENTS, master=True)
+        assert len(on.store.puts) == puts + 3, "pending, current, forgotten: one write each"
+        assert [part.name for part in done.parts] == list(rotated_by_all(on.tools.lab)[:5])
+        new = {client: key_of(on, client) for client in CLIENTS}
+        assert self.settled(on, {**old, "master": MASTER}, new)
+        assert on.in_force(str(on.stored()), MASTER) is False, "droid holds its own, not the master"
 
-    def test_a_crash_after_the_store_is_finished_by_apply(self, on: World) -> None:
+    @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.value)
+    def test_a_failure_at_any_step_puts_every_old_key_back(self, on: World, step: Step) -> None:
+        old = {client: key_of(on, client) for client in CLIENTS}
+        on.journal.before = {step: raises(BOOM)}
+        with pytest.raises(RotationUndoneError):
+            self.turn(on, *CLIENTS, master=True)
+        assert self.settled(on, {}, old)
+        assert old["droid"] in settings(on)
+        assert status(on, MASTER) == 200
+
+    @pytest.mark.parametrize("step", [*STEPS, Step.RETIRED], ids=lambda step: step.value)
+    def test_a_crash_at_any_step_is_brought_to_one_end(self, on: World, step: Step) -> None:
+        old = {client: key_of(on, client) for client in CLIENTS}
+        on.journal.after = {step: raises(BOOM)}
+        on.journal.before = {Step.UNDONE: raises(BOOM)}  # so that undoing is left open, too
+        with pytest.raises(RecoveryNeededError):
+            self.turn(on, *CLIENTS, master=True)
+        outcome = recover(on.tools, afresh(on)).outcome
+        new = {client: key_of(on, client) for client in CLIENTS}
+        if outcome == "undone":
+            assert self.settled(on, {}, old)
+        else:
+            assert self.settled(on, old, new)
+            assert step is Step.RETIRED
+        assert recover(on.tools, afresh(on)).outcome == "nothing"
+
+    def test_a_key_that_the_gateway_refuses_is_undone(self, on: World) -> None:
+        old = key_of(on, "droid")
+        on.gateway.refuses = AllBut({MASTER, *(key_of(on, client) for client in CLIENTS)})
+        with pytest.raises(RotationUndoneError):
+            self.turn(on, "droid")
+        assert self.settled(on, {}, {"droid": old})
+
+    def test_grace_is_for_each_of_them(self, on: World) -> None:
+        old = key_of(on, "droid")
+        done = self.turn(on, "droid", master=True, grace_s=600.0)
+        assert done.retire_at == on.clock.now() + 600.0
+        assert [status(on, key) for key in (old, MASTER, key_of(on, "droid"))] == [200] * 3
+        assert not make_plan(on.tools)
+        assert recover(on.tools, afresh(on)).outcome == "waiting"
+        on.clock.epoch += 601
+        assert [status(on, key) for key in (old, MASTER)] == [401, 401]
+        assert recover(on.tools, afresh(on)).outcome == "finished"
+        assert self.settled(on, {"droid": old}, {"droid": key_of(on, "droid")})
+
+    def test_rotating_the_master_key_alone_leaves_them(self, on: World) -> None:
+        own, before = key_of(on, "droid"), settings(on)
+        done = rotate(on.tools, on.using, new=Secret(NEW))
+        assert names.DROID_SETTINGS not in done.files
+        assert settings(on) == before
+        assert self.settled(on, {"master": MASTER}, {"droid": own})
+
+    def test_a_value_changed_in_the_store_is_put_in_force_by_apply(self, on: World) -> None:
         old = key_of(on, "droid")
         on.store.write_many(STORE, {"KEYTURN_CLIENT_KEY_DROID": Secret(NEW)})
         assert (status(on, old), status(on, NEW)) == (200, 401)
@@ -257,67 +315,16 @@ class TestRotation:
         assert (status(on, old), status(on, NEW)) == (200, 200)
         assert NEW in settings(on)
 
-    def test_a_failure_puts_the_old_key_back(self, on: World) -> None:
-        old = key_of(on, "droid")
-        on.gateway.refuses = AllBut({MASTER, *(key_of(on, client) for client in CLIENTS)})
-        with pytest.raises(RotationUndoneError) as caught:
-            self.turn(on, "droid")
-        assert "is not accepted" in caught.value.why
-        assert key_of(on, "droid") == old
-        assert old in settings(on)
-        assert status(on, old) == 200
-        assert not make_plan(on.tools)
-
-    def test_where_that_fails_too_apply_goes_on(self, on: World) -> None:
-        on.gateway.answers["no key"] = Answer(200)
-        with pytest.raises(RecoveryNeededError) as caught:
-            self.turn(on, "droid")
-        assert caught.value.exit_code == 6
-        on.gateway.answers.clear()
-        apply(on.tools)
-        assert status(on, key_of(on, "droid")) == 200
-        assert not make_plan(on.tools)
-
-    def test_a_target_that_cannot_be_written_undoes_it(self, on: World) -> None:
-        old = key_of(on, "droid")
-        on.path(names.DROID_SETTINGS).chmod(0o400)
-        with pytest.raises(RotationUndoneError) as caught:
-            self.turn(on, "droid")
-        assert caught.value.exit_code == 5
-        assert key_of(on, "droid") == old
-        on.path(names.DROID_SETTINGS).chmod(0o600)
-        assert status(on, old) == 200
-        assert not make_plan(on.tools)
-
-    def test_a_signal_undoes_it_and_still_interrupts(self, on: World) -> None:
-        old, save = key_of(on, "droid"), on.tools.state.save
-
-        def stop(values: dict[str, object]) -> None:
-            on.tools.state.save = save  # type: ignore[method-assign]
-            raise Interrupted(15)
-
-        on.tools.state.save = stop  # type: ignore[assignment,method-assign]
-        with pytest.raises(Interrupted) as caught:
-            self.turn(on, "droid")
-        assert "undone" in caught.value.outcome
-        assert key_of(on, "droid") == old
-
-    def test_a_machine_that_does_not_agree_with_the_lab_is_left_alone(self, on: World) -> None:
-        old = key_of(on, "droid")
-        on.tools.service.stop()
-        with pytest.raises(ConflictError):
-            self.turn(on, "droid")
-        assert key_of(on, "droid") == old
-
-    def test_rotating_the_master_key_leaves_them(self, on: World) -> None:
-        own = key_of(on, "droid")
-        before = settings(on)
-        done = rotate(on.tools, on.using, new=Secret(NEW))
-        assert names.DROID_SETTINGS not in done.files
-        assert settings(on) == before
-        assert [status(on, key) for key in (own, NEW, MASTER)] == [200, 200, 401]
-        assert not make_plan(on.tools)
-        assert on.stored(SLOT_SUFFIX) is None
+    def test_who_holds_one_is_known(self, on: World) -> None:
+        at = int(on.clock.now())
+        use = {"count": 1, "last_seen": at, "refused": 0, "last_refused": 0}
+        keys = {Secret(key_of(on, "droid")).fingerprint(): {**use, "programs": {"curl": [1, at]}}}
+        file = on.path(names.KEYSET).with_name("keyturn-uses.json")
+        file.write_text(json.dumps({"version": 1, "keys": keys}))
+        file.chmod(0o600)
+        assert holders(on.tools) == ()
+        (user,) = holders(on.tools, ["KEYTURN_CLIENT_KEY_DROID"])
+        assert user.program == "curl"
 
 
 def test_a_plan_by_action_for_the_first_time(world: World) -> None:
