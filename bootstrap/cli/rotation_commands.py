@@ -15,7 +15,7 @@ from bootstrap.domain.rotation import Step, verb
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
 from bootstrap.domain.uses import ProgramUse
-from bootstrap.wiring import labs, signals
+from bootstrap.wiring import labs, rotations, signals
 from bootstrap.workflows.recover import Recovered, open_rotation
 from bootstrap.workflows.recover import recover as recover_rotation
 from bootstrap.workflows.rotate import Rotated
@@ -109,11 +109,11 @@ def rotate(
     tools = labs.tools(root, session.progress)
     using = labs.rotation(tools)
     if status:
-        found = rotation_status(tools, using, busy=labs.is_busy(root))
+        found = rotation_status(tools, using, busy=rotations.is_busy(root))
         show.show_status(session, found)
         return found.exit_code
     if log:
-        show.show_log(session, *labs.audit(root).entries())
+        show.show_log(session, *rotations.audit(root).entries())
         return None
     if resume or abort:
         with signals.termination_raises(), labs.lock(root):
@@ -275,6 +275,6 @@ def _run_after(session: Session, tools: Tools, done: Rotated) -> None:
         return
     try:
         with session.progress.step("run what [rotate] after names"):
-            labs.run_after_rotation(tools.lab, done.parts)
+            rotations.run_after(tools.lab, done.parts)
     except LabError as error:
         session.progress.note(f"warning: {error}; {error.fix}")

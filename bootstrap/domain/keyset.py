@@ -15,7 +15,7 @@ returns another one.
 import hmac
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -158,7 +158,7 @@ class Keyset:
         Raises:
             UsageError: The name or the list of models does not fit.
         """
-        _check_client(name, models)
+        check_client(name, models)
         new_id, old_id = f"client-{name}", f"client-{name}-previous"
         scope = None if models is None else tuple(sorted(set(models)))
         kept = self._without(new_id, old_id)
@@ -167,67 +167,6 @@ class Keyset:
             end = old_until if old.not_after is None else min(old_until, old.not_after)
             kept = kept._plus(replace(old, id=old_id, not_after=end))
         return kept._plus(KeyEntry(new_id, secret.digest(), "client", not_after, scope, name))
-
-    def with_lab_keys(
-        self, wanted: Mapping[str, tuple[Secret, Collection[str]]], old_until: float, now: float
-    ) -> "Keyset":
-        """Return it with these keys of the lab's clients, and no other but those just replaced.
-
-        Args:
-            wanted: By client: its key, and the only aliases that it may name.
-            old_until: Until when a key that changes or goes is accepted, so that its client has
-                time to follow; seconds since 1970.
-            now: Seconds since 1970.
-        """
-        kept = [entry for entry in self.entries if not entry.is_labs]
-        # One without an end is of a rotation that was left open, and settled since.
-        gone = {
-            entry.name: entry
-            for entry in self.entries
-            if entry.is_labs and entry.is_replaced and entry.not_after is not None
-        }
-        for entry in self.entries:
-            given = wanted.get(entry.name)
-            if not entry.is_labs or entry.is_replaced:
-                continue
-            if given is None or given[0].digest() != entry.sha256:
-                gone[entry.name] = replace(entry, id=f"{entry.id}-{_PREVIOUS}", not_after=old_until)
-        current = []
-        for name, (secret, models) in wanted.items():
-            _check_client(name, models)
-            scope = tuple(sorted(set(models)))
-            current.append(KeyEntry(f"lab-{name}", secret.digest(), "client", None, scope, name))
-        taken = {entry.sha256 for entry in current}
-        previous = [e for e in gone.values() if e.sha256 not in taken]
-        after = Keyset((*kept, *current, *previous))
-        # One that has ended is harmless, and no reason to write the file.
-        return self if after.to_bytes() == self.to_bytes() else after._without_ended(now)
-
-    def with_lab_overlap(
-        self, name: str, current: Secret, other: Secret | None, not_after: float | None = None
-    ) -> "Keyset":
-        """Return it with both keys accepted that a rotation gives a client, for the same models.
-
-        Args:
-            name: The client's; one without a key in the keyset gets none here.
-            current: The key without an end.
-            other: The key that is accepted beside it, or None.
-            not_after: When that ends, in seconds since 1970; None for no end.
-        """
-        key_id, other_id = f"lab-{name}", f"lab-{name}-{_PREVIOUS}"
-        found = self._find(key_id) or self._find(other_id)
-        if found is None:
-            return self
-        entry = replace(found, id=key_id, sha256=current.digest(), not_after=None)
-        after = self._without(key_id, other_id)._plus(entry)
-        if other is None or other == current:
-            return after
-        old = replace(entry, id=other_id, sha256=other.digest(), not_after=not_after)
-        return after._plus(old)
-
-    def _without_ended(self, now: float) -> "Keyset":
-        ended = (e.id for e in self.entries if e.is_labs and not e.is_valid(now))
-        return self._without(*ended)
 
     def without_client(self, name: str) -> "Keyset":
         """Return it without any key of a client; no effect where there is none."""
@@ -268,7 +207,12 @@ def _master(entry_id: str, secret: Secret, not_after: float | None) -> KeyEntry:
     return KeyEntry(entry_id, secret.digest(), "master", not_after)
 
 
-def _check_client(name: str, models: Collection[str] | None) -> None:
+def check_client(name: str, models: Collection[str] | None) -> None:
+    """Refuse what cannot be a client's name and its list of models.
+
+    Raises:
+        UsageError: It is not.
+    """
     if not _CLIENT_NAME.fullmatch(name):
         raise UsageError(
             "the name of a client key",

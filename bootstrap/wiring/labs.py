@@ -14,11 +14,10 @@ from bootstrap.adapters.entropy import misfit_of, new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.find_lab import find_lab, read_lab
 from bootstrap.adapters.gateway import HttpGateway
-from bootstrap.adapters.hook import run_hook
 from bootstrap.adapters.journal import FileJournal
 from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.litellm_install import LitellmInstaller
-from bootstrap.adapters.lock import is_held, lab_lock
+from bootstrap.adapters.lock import lab_lock
 from bootstrap.adapters.machine import JsonState, SystemClock, TemplateFolder
 from bootstrap.adapters.redact import KnownSecrets
 from bootstrap.adapters.redis_door import PasswordDoor
@@ -33,7 +32,6 @@ from bootstrap.domain.lab import Lab
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.ref import SecretRef
-from bootstrap.domain.rotation import Part
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.ports import Progress, Service
@@ -224,28 +222,6 @@ def register_default(root: PurePath) -> bool:
     expected = None if found is None else found.content.digest
     files.replace_all([Write(path, Content(wanted), 0o600, expected)])
     return True
-
-
-def is_busy(root: PurePath) -> bool:
-    """Tell whether another keyturn works on this lab."""
-    return is_held(machine.places().lab_state(root))
-
-
-def audit(root: PurePath) -> FileAudit:
-    """Return the record of the lab's rotations."""
-    return FileAudit(machine.places().lab_state(root))
-
-
-def run_after_rotation(lab: Lab, parts: Sequence[Part]) -> None:
-    """Run what the lab wants run after a rotation, told names and fingerprints.
-
-    Raises:
-        ConfigError: It failed.
-    """
-    rows = [(part.name, part.old, part.new) for part in parts]
-    names = ("KEYTURN_SECRETS", "KEYTURN_OLD", "KEYTURN_NEW")
-    told = {n: " ".join(column) for n, column in zip(names, zip(*rows, strict=True), strict=True)}
-    run_hook(lab.rotate.after, told, str(lab.root))
 
 
 def _is_lab(data: bytes) -> bool:

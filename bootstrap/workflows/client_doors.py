@@ -1,6 +1,7 @@
 """The guard as a door that opens to a client's own key: both keys of a rotation, then one."""
 
 from bootstrap.domain.keyset import Keyset
+from bootstrap.domain.lab_keys import with_lab_overlap
 from bootstrap.domain.probes import Verdict
 from bootstrap.domain.rotatable import client_key
 from bootstrap.workflows.force import change_keyset, expect
@@ -21,7 +22,7 @@ def admit_clients(tools: Tools, pairs: Pairs, not_after: float | None = None) ->
 
     def change(keys: Keyset) -> Keyset:
         for client, (current, other) in own.items():
-            keys = keys.with_lab_overlap(client, current, other, not_after)
+            keys = with_lab_overlap(keys, client, current, other, not_after)
         return keys
 
     change_keyset(tools, change)

@@ -12,6 +12,7 @@ from bootstrap.domain.content import Content, FileState
 from bootstrap.domain.errors import GatewayError, SecretNotFoundError, StoreDamagedError
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.lab import Lab
+from bootstrap.domain.lab_keys import with_lab_keys
 from bootstrap.domain.probes import Verdict, describe, verdict
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
@@ -26,16 +27,6 @@ CLIENT_GRACE_S = 600.0
 def missing(lab: Lab, secrets: NamedSecrets) -> tuple[str, ...]:
     """Return the names of the clients' own keys that are still to be made."""
     return tuple(k.secret for k in lab.client_keys if k.secret not in secrets and lab.scope(k))
-
-
-def with_lab_keys(keys: Keyset, lab: Lab, secrets: NamedSecrets, now: float) -> Keyset:
-    """Return the keyset with the clients' own keys, each good for the models that it sees."""
-    wanted = {
-        key.client: (secrets[key.secret], lab.scope(key))
-        for key in lab.client_keys
-        if key.secret in secrets and lab.scope(key)
-    }
-    return keys.with_lab_keys(wanted, now + CLIENT_GRACE_S, now)
 
 
 def keyset_for(
@@ -53,7 +44,13 @@ def keyset_for(
         before = Keyset()
     now = tools.clock.now()
     after = before.settled(secrets[MASTER_KEY], now)
-    return Content(with_lab_keys(after, tools.lab, secrets, now).to_bytes())
+    lab = tools.lab
+    wanted = {
+        key.client: (secrets[key.secret], lab.scope(key))
+        for key in lab.client_keys
+        if key.secret in secrets and lab.scope(key)
+    }
+    return Content(with_lab_keys(after, wanted, now + CLIENT_GRACE_S, now).to_bytes())
 
 
 def store(tools: Tools, secrets: Mapping[str, Secret]) -> None:
