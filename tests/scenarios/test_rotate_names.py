@@ -8,7 +8,8 @@ import pytest
 
 from bootstrap.adapters.entropy import new_key
 from bootstrap.domain.secret import Secret
-from support import leaks
+from support import crash, leaks
+from support.named_crash import NamedCrash
 from support.named_labs import MODEL, OTHER, PROVIDER, REDIS, NamedLab, named_lab
 from support.rotations import PROMOTING, paused
 
@@ -105,3 +106,46 @@ def test_a_secret_of_unknown_use_is_stored_and_nothing_restarts(named: NamedLab)
     assert lab.value(OTHER) not in named.gateway_env
     assert lab.pid == pid
     assert named.agrees()
+
+
+def test_what_is_asked_for_wrongly_or_for_a_look_changes_nothing(named: NamedLab) -> None:
+    lab = named.lab
+    before = lab.snapshot()
+    assert "from its provider" in lab.call("rotate", PROVIDER).error["error"]
+    assert "is never rotated" in lab.call("rotate", "LITELLM_SALT_KEY").error["error"]
+    ran = named.call("rotate", PROVIDER, "--value-stdin", "--grace", "10m", stdin="x")
+    assert (ran.code, "no grace time" in ran.err) == (2, True)
+    assert "stays as it is" in lab.call("rotate", "--re-encrypt").error["cause"]
+    found = lab.ok("rotate", "--all", "--dry-run", "--json").json
+    assert list(found["secrets"]) == ["LITELLM_MASTER_KEY", INTERNAL, REDIS]
+    assert set(found["left_out"]) == {PROVIDER, OTHER}
+    assert found["restarts"]
+    assert f"left out {PROVIDER}" in lab.ok("rotate", "--all", "--dry-run").out
+    assert f"completion of: {MODEL}" in lab.ok("rotate", PROVIDER, "--dry-run").out
+    assert lab.snapshot() == before
+
+
+def test_both_passwords_are_good_within_the_grace_time(named: NamedLab) -> None:
+    lab, old = named.lab, named.lab.value(REDIS)
+    assert "accepted for" in lab.ok("rotate", REDIS, "--grace", "1h").out
+    new = lab.value(REDIS)
+    assert named.opens_redis(old)
+    assert f"{REDIS} {Secret(old).fingerprint()} is accepted until" in lab.call("plan").err
+    assert lab.ok("rotate", "--resume").out.startswith("finished")
+    assert (named.opens_redis(old), named.opens_redis(new)) == (False, True)
+    assert named.agrees()
+
+
+def test_all_of_them_survive_a_kill_and_a_failing_disk_at_any_system_call(
+    named: NamedLab,
+) -> None:
+    lab = NamedCrash(named)
+    calls = lab.calls()
+    assert len(calls) > 80
+    try:
+        kills = list(crash.signals(calls, "KILL"))
+        assert {lab.survive(point) for point in kills[7 :: len(kills) // 4]} == {"-9"}
+        disk = list(crash.failures(calls))
+        assert {lab.survive(point) for point in disk[11 :: len(disk) // 2]} <= {"0", "1", "5", "6"}
+    finally:
+        lab.close()

@@ -32,6 +32,7 @@ from support.rotation_fakes import (
     HELD,
     INTERNAL,
     NEW,
+    PLAIN,
     THIRD,
     FakeDoor,
     World,
@@ -182,6 +183,17 @@ def test_all_change_together_with_one_restart(
     assert done.to_do
     told = str(world.journal.records())
     assert not any(value in told for value in (*before.values(), *after.values()))
+
+
+def test_without_the_guard_the_restart_puts_the_master_key_in_force(tmp_path: Path) -> None:
+    world = make(tmp_path, PLAIN + f"[secrets.{REDIS}]\n" + MORE)
+    before = values(world)
+    rotate(world.tools, world.using, names=(MASTER_KEY, REDIS))
+    after = values(world)
+    assert {name for name in after if after[name] != before[name]} == {MASTER_KEY, REDIS}
+    assert world.redis.accepted == {after[REDIS]}
+    assert world.gateway.models(Secret(after[MASTER_KEY])).status == 200
+    assert not make_plan(world.tools)
 
 
 @pytest.mark.parametrize("step", TO_PROOF[1::2], ids=lambda step: step.value)
