@@ -92,15 +92,10 @@ class LitellmInstaller:
         return PurePath(python) if whole and os.access(python, os.X_OK) else None
 
     def can_reencrypt(self) -> bool:
-        """Tell whether the installed program can encrypt its database with another key.
-
-        Going by its source, not its version: 1.80 has no such module, 1.106.2 has.
-        """
+        """Tell by its files whether it can encrypt its database anew: 1.80 cannot, 1.106.2 can."""
         found = self.installed()
-        if found is None:
-            return False
         part = "lib/python3*/site-packages/litellm/proxy/db/master_key_migration.py"
-        return any(Path(found).resolve().parent.parent.glob(part))
+        return found is not None and any(Path(found).resolve().parent.parent.glob(part))
 
     def install(self, progress: Progress) -> PurePath:
         """Install what is missing, and return the path of `litellm`.

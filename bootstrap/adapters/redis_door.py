@@ -71,7 +71,7 @@ class PasswordDoor:
         if other is not None:
             self._prove(other, opens=False)
 
-    def forgets(self, current: Secret) -> str | None:
+    def forgets(self, current: Secret) -> str:
         """Return what to type so that its next start does not bring the old password back."""
         try:
             with self._opened(current) as ask:

@@ -85,7 +85,7 @@ class Wish:
         """Return what `--all` leaves out: the command for each, by name."""
         if not self.everything:
             return {}
-        return {name: _command(name, kind_of(lab, name)) for name in left_out_by_all(lab)}
+        return {name: _command(name) for name in left_out_by_all(lab)}
 
     def _refuse_beside_all(self) -> None:
         beside = {
@@ -115,19 +115,17 @@ class Wish:
             raise UsageError(
                 f"the new {name} has to come from its provider",
                 why="a key that keyturn makes up opens nothing there",
-                fix=f"make one there, then: {_command(name, kind)}",
+                fix=f"make one there, then: {_command(name)}",
             )
         if not self.generate:
             raise UsageError(
                 f"where does the new {name} come from?",
                 why="keyturn does not know what it opens, or who makes it",
-                fix=f"{_command(name, kind)}, or let keyturn make one: --generate",
+                fix=f"{_command(name)}, or let keyturn make one: --generate",
             )
 
 
-def _command(name: str, kind: Kind) -> str:
-    if makes_itself(kind):
-        return f"keyturn rotate {name}"
+def _command(name: str) -> str:
     return f"keyturn rotate {name} --value-stdin < FILE"
 
 
@@ -147,5 +145,5 @@ def what_next(lab: Lab, names: tuple[str, ...]) -> list[str]:
             lines.append(f"{name}: {aliases} answered; its provider accepts the old one until you")
             lines.append("revoke it there")
         elif kind is Kind.OTHER:
-            lines.append(f"{name}: stored; programs get it at their next start (keyturn exec)")
+            lines.append(f"{name}: programs get it at their next start (keyturn exec)")
     return lines

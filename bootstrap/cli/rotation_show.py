@@ -9,6 +9,7 @@ from bootstrap.cli.session import Session
 from bootstrap.domain.audit import Entry
 from bootstrap.domain.client_effects import effects
 from bootstrap.domain.duration import show_ago, show_duration
+from bootstrap.domain.rotatable import Kind, kind_of
 from bootstrap.domain.rotation import Record, verb
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.uses import KeyUse, ProgramUse
@@ -159,7 +160,9 @@ def show_rotated(
     )
     for part in done.parts:
         name = "" if part.name == MASTER_KEY else f"{part.name} "
-        session.print(f"rotated  {name}{part.old} -> {part.new}, proven at {tools.gateway.url}")
+        stored_only = kind_of(tools.lab, part.name) is Kind.OTHER
+        proof = "stored" if stored_only else f"proven at {tools.gateway.url}"
+        session.print(f"rotated  {name}{part.old} -> {part.new}, {proof}")
     session.print(f"targets  {', '.join(done.files) or 'none'}")
     if done.restarted:
         session.print(f"gateway  {tools.service.name} was restarted to see it")

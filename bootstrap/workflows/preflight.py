@@ -57,8 +57,10 @@ def preflight(
             why=describe(answer),
             fix="keyturn check",
         )
-    if redis_password(tools.lab) in new:
-        _require_redis(tools, using, secrets, old)
+    redis = redis_password(tools.lab)
+    if using.redis is not None and redis is not None and redis in new:
+        _require_changeable(redis, using.redis.hindrance(old[redis]))
+        prove_cache(tools, secrets[MASTER_KEY])
     return make_plan(tools, secrets=replaced(secrets, new))
 
 
@@ -131,18 +133,11 @@ def has_database(tools: Tools) -> bool:
     return found is not None and names_database(found.content.data)
 
 
-def _require_redis(
-    tools: Tools, using: RotationTools, secrets: NamedSecrets, old: NamedSecrets
-) -> None:
-    name = redis_password(tools.lab)
-    if using.redis is None or name is None:
-        return
-    problem = using.redis.hindrance(old[name])
+def _require_changeable(name: str, problem: str | None) -> None:
     if problem is not None:
         raise ServiceError(
             f"{name} cannot be changed in Redis", why=problem, fix="keyturn check says more"
         )
-    prove_cache(tools, secrets[MASTER_KEY])
 
 
 def _require_agreement(tools: Tools, secrets: NamedSecrets) -> None:

@@ -19,7 +19,7 @@ from bootstrap.workflows.memory import recognise
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.preflight import replaced
 from bootstrap.workflows.reencrypt import migrating, prove_reencrypted, was_begun
-from bootstrap.workflows.rotate import finish, put_back, spread
+from bootstrap.workflows.rotation_ends import finish, put_back, spread
 from bootstrap.workflows.tools import NamedSecrets, Pairs, RotationTools, Tools
 from bootstrap.workflows.uses import is_unused
 

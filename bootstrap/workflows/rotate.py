@@ -4,7 +4,7 @@ The journal is written before the world is. Undo needs no saved plaintext: the s
 other value beside the current one, and every target is a function of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -17,21 +17,17 @@ from bootstrap.domain.errors import (
     cause_of,
 )
 from bootstrap.domain.rotatable import redis_password
-from bootstrap.domain.rotation import Part, Record, Step, is_open, reached, verb
+from bootstrap.domain.rotation import Part, Record, Step, is_open, verb
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.workflows.audit import audit
-from bootstrap.workflows.doors import leave_open, open_both, overlaps, prove_all, reopen, shut
+from bootstrap.workflows.doors import leave_open, open_both, overlaps, prove_all
 from bootstrap.workflows.force import deploy, prove_targets, staged
 from bootstrap.workflows.memory import doubt_gateway, remember_applied
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.preflight import preflight, refuse_encryption_key, replaced
-from bootstrap.workflows.reencrypt import (
-    migrating,
-    prove_reencrypted,
-    require_reencryption,
-    was_begun,
-)
+from bootstrap.workflows.reencrypt import migrating, prove_reencrypted, require_reencryption
+from bootstrap.workflows.rotation_ends import finish, put_back, spread
 from bootstrap.workflows.tools import NamedSecrets, Pairs, RotationTools, Tools
 
 
@@ -123,8 +119,6 @@ def _to_do(tools: Tools, using: RotationTools, new: NamedSecrets) -> tuple[str, 
     if using.redis is None or name is None or name not in new:
         return ()
     command = using.redis.forgets(new[name])
-    if command is None:
-        return ()
     return (f"Redis takes the old {name} again after its next start, unless you: {command}",)
 
 
@@ -223,12 +217,6 @@ def _begun(using: RotationTools, pairs: Pairs, now: float) -> Record:
     )
 
 
-def spread(using: RotationTools, pairs: Pairs) -> None:
-    """Make the copies of each follow its current value."""
-    for name, (current, _) in pairs.items():
-        using.vaults.of(name).spread(current)
-
-
 def _retire(turn: _Turn, grace_s: float) -> None:
     """Go forward, past a signal, too: the new values are proven, so there is nothing to undo.
 
@@ -250,34 +238,6 @@ def _retire(turn: _Turn, grace_s: float) -> None:
             why=cause_of(failure),
             fix="keyturn recover",
         ) from failure
-
-
-def finish(
-    tools: Tools,
-    using: RotationTools,
-    secrets: NamedSecrets,
-    pairs: Pairs,
-    note: Callable[[Step], None],
-) -> None:
-    """Refuse the old values, prove it, and let the store forget them. Safe to repeat.
-
-    Args:
-        tools: The lab and everything around it.
-        using: Journal and vaults.
-        secrets: With the new values.
-        pairs: By name the new value, and the old one; None where nobody knows it any more.
-        note: Writes the journal's next line.
-    """
-    with tools.progress.step("retire: the old key is refused"):
-        shut(tools, using, secrets, pairs)
-        note(Step.RETIRED)
-        using.vaults.put(_alone(pairs))
-        remember_applied(tools, prove_targets(tools, secrets))
-        note(Step.CLOSED)
-
-
-def _alone(pairs: Pairs) -> Mapping[str, tuple[Secret, None]]:
-    return {name: (current, None) for name, (current, _) in pairs.items()}
 
 
 def _undo(turn: _Turn, failure: BaseException) -> None:
@@ -315,38 +275,3 @@ def _undo(turn: _Turn, failure: BaseException) -> None:
 
 def _put_turn_back(turn: _Turn) -> None:
     put_back(turn.tools, turn.using, turn.before, turn.last, turn.backward, turn.note)
-
-
-def put_back(
-    tools: Tools,
-    using: RotationTools,
-    secrets: NamedSecrets,
-    last: Record,
-    pairs: Pairs,
-    note: Callable[[Step], None],
-) -> None:
-    """Put the old values in force everywhere, prove it and that the new ones are refused.
-
-    Safe to repeat. The store follows last, in one write where it is one file: until then it still
-    has both values.
-
-    Args:
-        tools: The lab and everything around it.
-        using: Journal and vaults.
-        secrets: With the old values.
-        last: How far the rotation has got.
-        pairs: By name the old value, and the one that is given up; None where nobody knows it any
-            more.
-        note: Writes the journal's next line.
-    """
-    reopen(tools, using, pairs)
-    if was_begun(last):
-        deploy(tools, migrating(tools, last, secrets, pairs))
-        prove_reencrypted(tools, last)
-    deploy(tools, secrets)
-    shut(tools, using, secrets, pairs)
-    using.vaults.put(_alone(pairs))
-    if reached(last, Step.SWITCHED):  # before that, no copy has been written
-        spread(using, pairs)
-    remember_applied(tools, prove_targets(tools, secrets))
-    note(Step.UNDONE)

@@ -184,11 +184,8 @@ class RedisDoor(Protocol):
             ServiceError: It cannot be reached, or does not do it.
         """
 
-    def forgets(self, current: Secret) -> str | None:
-        """Return what to type so that its next start does not bring the old password back.
-
-        None where there is nothing to do.
-        """
+    def forgets(self, current: Secret) -> str:
+        """Return what to type so that its next start does not bring the old password back."""
 
 
 @dataclass(frozen=True)

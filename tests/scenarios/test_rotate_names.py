@@ -101,7 +101,7 @@ def test_a_secret_of_unknown_use_is_stored_and_nothing_restarts(named: NamedLab)
     assert ran.code == 2
     assert "--generate" in ran.error["fix"]
     old = lab.value(OTHER)
-    lab.ok("rotate", OTHER, "--generate")
+    assert "proven" not in lab.ok("rotate", OTHER, "--generate").out
     assert lab.value(OTHER) != old
     assert lab.value(OTHER) not in named.gateway_env
     assert lab.pid == pid

@@ -154,7 +154,7 @@ class FakeDoor:
         self._enter(current, other)
         self.accepted = {current.reveal()}
 
-    def forgets(self, current: Secret) -> str | None:
+    def forgets(self, current: Secret) -> str:
         """Say what to type."""
         return "redis-cli --askpass ACL SAVE"
 
