@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
             "keyturn rotate",
             "keyturn rotate --dry-run",
             "keyturn rotate --grace 10m",
+            "keyturn rotate --restart",
             "pass show lab/key | keyturn rotate --value-stdin",
             "keyturn rotate --status",
         ),
@@ -50,6 +51,10 @@ def rotate(
     name: NameArgument = MASTER_KEY,
     grace: GraceOption = None,
     now: Annotated[bool, typer.Option("--now", help="No grace time: the key has leaked.")] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Restart the gateway too, refusing no connection."),
+    ] = False,
     value_stdin: Annotated[
         bool, typer.Option("--value-stdin", help="Take the new key from standard input.")
     ] = False,
@@ -73,14 +78,20 @@ def rotate(
     if status:
         return _status(session, using)
     if dry_run:
-        _show_preview(session, preview(tools, using))
+        _show_preview(session, preview(tools, using, restart=_restart(tools, asked=restart)))
         return None
     new = labs.read_secret_from_stdin() if value_stdin else None
     with signals.termination_raises(), labs.lock(root):
         if resume or abort:
             return _settled(session, recover_rotation(tools, using, abort=abort, now=resume))
         _refuse_waiting(settle(session, tools, using, now=now))
-        done = rotate_key(tools, using, new=new, grace_s=_grace(tools, grace, now=now))
+        done = rotate_key(
+            tools,
+            using,
+            new=new,
+            grace_s=_grace(tools, grace, now=now),
+            restart=_restart(tools, asked=restart),
+        )
     _show_rotated(session, tools, done)
     return None
 
@@ -164,6 +175,10 @@ def _grace(tools: Tools, text: str | None, *, now: bool) -> float:
     return seconds
 
 
+def _restart(tools: Tools, *, asked: bool) -> bool:
+    return asked or tools.lab.rotate.restart == "always"
+
+
 def _status(session: Session, using: RotationTools) -> int:
     records = using.journal.records()
     last = records[-1] if records else None
@@ -196,10 +211,18 @@ def _settled(session: Session, done: Recovered) -> int:
 
 def _show_rotated(session: Session, tools: Tools, done: Rotated) -> None:
     session.document(
-        {"old": done.old, "new": done.new, "retire_at": done.retire_at, "targets": list(done.files)}
+        {
+            "old": done.old,
+            "new": done.new,
+            "retire_at": done.retire_at,
+            "targets": list(done.files),
+            "restarted": done.restarted,
+        }
     )
     session.print(f"rotated  {done.old} -> {done.new}, proven at {tools.gateway.url}")
     session.print(f"targets  {', '.join(done.files)}")
+    if done.restarted:
+        session.print(f"gateway  a fresh {tools.service.name} serves ({tools.service.kind})")
     if done.retire_at is not None:
         left = show_duration(max(0.0, done.retire_at - time.time()))
         session.print(f"grace    {done.old} is accepted for {left}, until {_when(done.retire_at)}")

@@ -21,6 +21,8 @@ SERVICE_KINDS = ("auto", "systemd", "supervisor")
 # Who opens the gateway's port. `always`: the service manager, so that it stays open across
 # restarts; `never`: LiteLLM itself; `auto`: the manager wherever the program can take it over.
 SOCKET_KINDS = ("auto", "always", "never")
+# Whether a rotation restarts the gateway. `auto`: where it must, to see the new key.
+RESTART_KINDS = ("auto", "always", "never")
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,11 @@ class RotateSettings:
     Attributes:
         grace_s: For how long the old key is still accepted, in seconds; None lets keyturn decide
             by who still uses it.
+        restart: One of RESTART_KINDS.
     """
 
     grace_s: float | None = None
+    restart: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ port = {port}
 
 # [rotate]
 # grace = "10m"                 # for how long a rotated-out key is still accepted
+# restart = "always"            # restart the gateway too, without refusing a connection
 
 # A program of yours for `keyturn exec --client aider`; droid, claude and openai are there already:
 # [clients.aider]

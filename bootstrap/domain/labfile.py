@@ -20,6 +20,7 @@ from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import (
     AUTH_KINDS,
     LITELLM_VERSION,
+    RESTART_KINDS,
     SERVICE_KINDS,
     SOCKET_KINDS,
     Gateway,
@@ -58,9 +59,10 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
     top.table("secrets")
     backends = parse_backends(top, secrets)
     catalogue = parse_models(top, backends)
+    gateway = _gateway(top.table("gateway"))
     lab = Lab(
         root=root,
-        gateway=_gateway(top.table("gateway")),
+        gateway=gateway,
         secrets=secrets,
         backends=backends,
         models=catalogue,
@@ -68,7 +70,7 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         switches=_switches(top.table("targets")),
         profile=profile,
         exec_names=default_names,
-        rotate=_rotate(top.table("rotate")),
+        rotate=_rotate(top.table("rotate"), gateway),
     )
     parse_presets(top)
     chosen = parse_profile(top, catalogue, profile)
@@ -154,15 +156,19 @@ def _redis(top: Table, secrets: Mapping[str, SecretSpec]) -> Redis | None:
     return redis
 
 
-def _rotate(table: Table) -> RotateSettings:
+def _rotate(table: Table, gateway: Gateway) -> RotateSettings:
     text = table.optional_text("grace")
+    restart = table.choice("restart", RESTART_KINDS, "auto")
     table.finish()
+    if restart == "never" and gateway.auth == "master-key":
+        why = 'with auth = "master-key" LiteLLM reads its key only when it starts'
+        raise table.error("restart", why, 'write restart = "auto", or auth = "guard"')
     if text is None:
-        return RotateSettings()
+        return RotateSettings(restart=restart)
     seconds = parse_duration(text)
     if seconds is None:
         raise table.error("grace", "it is not a duration", 'write "10m", "90s", "8h" or "0"')
-    return RotateSettings(seconds)
+    return RotateSettings(seconds, restart)
 
 
 def _switches(table: Table) -> Switches:

@@ -23,12 +23,13 @@ from bootstrap.workflows.force import (
     accept_both,
     admit,
     deploy,
+    hand_over,
     prove_key,
     prove_targets,
     refuse_old,
     staged,
 )
-from bootstrap.workflows.memory import doubt_gateway, remember_applied
+from bootstrap.workflows.memory import remember_applied
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.preflight import preflight
 from bootstrap.workflows.tools import NamedSecrets, RotationTools, Tools
@@ -43,16 +44,23 @@ class Rotated:
         new: The fingerprint of the key that is.
         retire_at: Epoch seconds until which the old key is still accepted; None once it is refused.
         files: The targets that were rewritten, by name.
+        restarted: Whether a fresh gateway serves now.
     """
 
     old: str
     new: str
     retire_at: float | None
     files: tuple[str, ...]
+    restarted: bool = False
 
 
 def rotate(
-    tools: Tools, using: RotationTools, *, new: Secret | None = None, grace_s: float = 0.0
+    tools: Tools,
+    using: RotationTools,
+    *,
+    new: Secret | None = None,
+    grace_s: float = 0.0,
+    restart: bool = False,
 ) -> Rotated:
     """Put a new master key in force everywhere, prove it, and retire the old one.
 
@@ -62,6 +70,7 @@ def rotate(
         using: Journal and vault of the rotation.
         new: The key to put in force; None makes one.
         grace_s: For how long the old key is still accepted, in seconds.
+        restart: Restart the gateway also where it need not to see the new key.
 
     Raises:
         RotationUndoneError: Something failed; the old key is proven in force again.
@@ -74,7 +83,7 @@ def rotate(
         secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
         new = new or tools.new_key()
         files = preflight(tools, using, secrets, new, grace_s)
-    turn = _Turn(tools, using, secrets, new)
+    turn = _Turn(tools, using, secrets, new, restart or not tools.lab.guarded)
     try:
         turn.put_in_force()
     except BaseException as failure:
@@ -82,7 +91,7 @@ def rotate(
         raise
     _retire(turn, grace_s)
     last = turn.last
-    return Rotated(last.old, last.new, last.retire_at, files)
+    return Rotated(last.old, last.new, last.retire_at, files, turn.restart)
 
 
 class _Turn:
@@ -90,15 +99,22 @@ class _Turn:
 
     Attributes:
         last: What the journal says, or would say if nothing is written yet.
+        restart: Whether the gateway is restarted.
     """
 
     def __init__(
-        self, tools: Tools, using: RotationTools, secrets: NamedSecrets, new: Secret
+        self,
+        tools: Tools,
+        using: RotationTools,
+        secrets: NamedSecrets,
+        new: Secret,
+        restart: bool,
     ) -> None:
         self.tools = tools
         self.using = using
         self.old = secrets[MASTER_KEY]
         self.new = new
+        self.restart = restart
         self.before = secrets
         self.after: NamedSecrets = {**secrets, MASTER_KEY: new}
         self.last = Record(
@@ -129,12 +145,12 @@ class _Turn:
                 with self.tools.progress.step("overlap: the gateway accepts both keys"):
                     accept_both(self.tools, self.old, self.new)
                     self.note(Step.OVERLAPPING)
+                # A target that its owner writes meanwhile is merged again by deploying it.
+                with self.tools.progress.step("switch: every target"), suppress(ConflictError):
+                    unit.first.switch()
             else:
-                doubt_gateway(self.tools)
-            # A target that its owner writes meanwhile is merged again by deploying it.
-            with self.tools.progress.step("switch: every target"), suppress(ConflictError):
-                unit.switch()
-        deploy(self.tools, self.after)
+                hand_over(self.tools, self.before, self.after, unit)
+        deploy(self.tools, self.after, restart=self.restart and self.tools.lab.guarded)
         self.note(Step.SWITCHED)
         with self.tools.progress.step("promote: the new key is the store's current one"):
             self.using.vault.put(self.new, self.old)

@@ -20,6 +20,7 @@ _WORDS: Mapping[Step, str] = {
     Step.RETIRED: "the old key is refused, proven",
     Step.CLOSED: "the store forgets the old key",
 }
+_RESTARTED = "a second gateway takes the port over, and the first one finishes its answers"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,13 @@ class Preview:
     restarts: bool
 
 
-def preview(tools: Tools, using: RotationTools) -> Preview:
+def preview(tools: Tools, using: RotationTools, *, restart: bool = False) -> Preview:
     """Plan with a trial key, and throw it away.
+
+    Args:
+        tools: The lab and everything around it.
+        using: Journal and vault.
+        restart: Whether the gateway shall be restarted also where it need not.
 
     Raises:
         LabError: The lab cannot be rendered, or its store not written.
@@ -52,4 +58,8 @@ def preview(tools: Tools, using: RotationTools) -> Preview:
     plan = make_plan(tools, secrets={**secrets, MASTER_KEY: tools.new_key()})
     steps = tuple(s for s in _WORDS if tools.lab.guarded or s is not Step.OVERLAPPING)
     paths = tuple(change.target.path for change in plan.drift)
-    return Preview(secrets[MASTER_KEY].fingerprint(), steps, _WORDS, paths, bool(plan.gateway))
+    restarts = restart or bool(plan.gateway)
+    words = dict(_WORDS)
+    if restarts:
+        words[Step.SWITCHED] += f"; {_RESTARTED}"
+    return Preview(secrets[MASTER_KEY].fingerprint(), steps, words, paths, restarts)

@@ -31,15 +31,24 @@ def world(tmp_path: Path) -> World:
     return make_world(tmp_path)
 
 
-def killed(world: World, step: Step, *, before: bool = False, grace_s: float = 0.0) -> None:
+def killed(
+    world: World,
+    step: Step,
+    *,
+    before: bool = False,
+    grace_s: float = 0.0,
+    restart: bool = False,
+) -> None:
     """Leave the world as a process does that is killed before or after it notes `step`."""
     folders = (world.tools.places.home, world.tools.lab.root)
     kept: dict[str, object] = {}
+    keys: list[Secret | None] = []
 
     def save() -> None:
         for folder in folders:
             shutil.copytree(folder, f"{folder}.kept", symlinks=True)
         kept.update(world.store.values)
+        keys.append(world.gateway.key)
         raise Killed
 
     (world.journal.before if before else world.journal.after)[step] = save
@@ -54,12 +63,13 @@ def killed(world: World, step: Step, *, before: bool = False, grace_s: float = 0
 
     state.save = remember  # type: ignore[assignment,method-assign]
     with pytest.raises((Killed, RecoveryNeededError)):
-        rotate(world.tools, world.using, new=Secret(NEW), grace_s=grace_s)
+        rotate(world.tools, world.using, new=Secret(NEW), grace_s=grace_s, restart=restart)
     state.save = save_state  # type: ignore[method-assign]
     for folder in folders:  # what undoing did meanwhile is none of it
         shutil.rmtree(folder)
         shutil.move(f"{folder}.kept", folder)
     world.store.values = {name: str(value) for name, value in kept.items()}
+    world.gateway.key = keys[0]
 
 
 def again(world: World, **options: bool) -> Recovered:
@@ -84,6 +94,14 @@ def test_after_a_crash_the_stores_key_alone_is_in_force(
     assert world.in_force(stored, NEW if stored == MASTER else MASTER)
     assert done.outcome in ("finished", "undone", "nothing")
     assert (done.outcome == "finished") == (stored == NEW)
+
+
+@pytest.mark.parametrize("step", OPEN_STEPS, ids=lambda step: step.value)
+def test_a_rotation_with_a_restart_recovers_the_same_way(world: World, step: Step) -> None:
+    killed(world, step, restart=True)
+    again(world)
+    stored = str(world.stored())
+    assert world.in_force(stored, NEW if stored == MASTER else MASTER)
 
 
 def test_before_the_store_is_promoted_it_goes_back_after_that_forward(world: World) -> None:
