@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from bootstrap.domain.extra_files import ExtraFile
 from bootstrap.domain.secret_spec import SecretSpec
 
 LITELLM_VERSION = "1.106.2"
@@ -202,6 +203,7 @@ class Lab:
         profile: The active profile's name, or None for all models.
         exec_names: Secrets that `keyturn exec` passes by default.
         rotate: How the key is rotated.
+        files: Files of the user's own.
     """
 
     root: PurePath
@@ -214,6 +216,7 @@ class Lab:
     profile: str | None
     exec_names: tuple[str, ...]
     rotate: RotateSettings = RotateSettings()
+    files: tuple[ExtraFile, ...] = ()
 
     @property
     def file(self) -> PurePath:

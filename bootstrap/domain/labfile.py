@@ -17,6 +17,7 @@ from bootstrap.domain.catalogue import (
 from bootstrap.domain.client_presets import parse_presets
 from bootstrap.domain.duration import parse_duration
 from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.extra_files import parse_files
 from bootstrap.domain.lab import (
     AUTH_KINDS,
     LITELLM_VERSION,
@@ -71,6 +72,7 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         profile=profile,
         exec_names=default_names,
         rotate=_rotate(top.table("rotate"), gateway),
+        files=parse_files(top),
     )
     parse_presets(top)
     chosen = parse_profile(top, catalogue, profile)

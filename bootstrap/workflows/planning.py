@@ -5,8 +5,9 @@ changed since the last apply.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -34,6 +35,9 @@ from bootstrap.domain.validate import validate
 from bootstrap.workflows.resolve import Resolved
 from bootstrap.workflows.tools import NamedSecrets, Tools
 
+# (whether it is an env file, the bytes found, the bytes wanted) -> lines that are safe to show.
+Differ = Callable[[bool, bytes | None, bytes], list[str]]
+
 
 def make_plan(
     tools: Tools,
@@ -56,8 +60,8 @@ def make_plan(
     state = tools.state.load()
     wanted = targets(tools.lab, tools.places, tools.service.kind)
     found = {target.name: tools.files.observe(target.path) for target in wanted}
-    inputs = inputs_digest(tools, wanted)
-    if not force and secrets is None and _unchanged(state, inputs, found):
+    for_show = secrets is None
+    if not force and for_show and _unchanged(state, inputs_digest(tools, wanted), found):
         return _with_gateway(
             tools, Plan(remember=state.get("targets", {}), fresh=False), state, running
         )
@@ -67,7 +71,9 @@ def make_plan(
     contents = render_targets(tools, wanted, secrets)
     if tools.lab.guarded:
         contents[target_names.KEYSET] = keyset_for(tools, found, secrets)
-    plan = _compare(tools, wanted, contents, found, state.get("targets", {}), secrets, force)
+    last = state.get("targets", {})
+    diff = _differ(tools, secrets) if for_show else _no_diff
+    plan = _compare(tools, wanted, contents, found, last, force, diff)
     return _with_gateway(tools, plan, state, running)
 
 
@@ -103,14 +109,22 @@ def render_targets(
     """
     context = _context(tools, secrets)
     contents = {}
+    env_names = frozenset(_gateway_secrets(tools, secrets))
+    copied = tools.rendered.of("copied as they are")
+    made = tools.rendered.of((tools.lab, context["argv"], secrets))
     for target in wanted:
         if target.template is None:
             continue
         text = tools.templates.text(target.template)
-        context["spare"] = target.name == target_names.UNIT_SPARE
-        raw = Content(text.encode()) if target.raw else render(text, context, name=target.template)
-        validate(target, raw.data, tools.lab, frozenset(_gateway_secrets(tools, secrets)))
-        contents[target.name] = raw
+        known = copied if target.raw else made
+        source, content = known.get(target.name, (None, None))
+        if content is None or source != (target, text):
+            context["spare"] = target.name == target_names.UNIT_SPARE
+            raw = Content(text.encode()) if target.raw else None
+            content = raw or render(text, context, name=target.template)
+            validate(target, content.data, tools.lab, env_names)
+            known[target.name] = (target, text), content
+        contents[target.name] = content
     return contents
 
 
@@ -238,10 +252,9 @@ def _compare(
     contents: Mapping[str, Content],
     found: Mapping[str, FileState | None],
     last: Mapping[str, Mapping[str, Any]],
-    secrets: NamedSecrets,
     force: bool,
+    diff: Differ,
 ) -> Plan:
-    mask = tools.known(secrets).mask
     changes: list[Change] = []
     remember: dict[str, Mapping[str, Any]] = {}
     for target in wanted:
@@ -254,15 +267,24 @@ def _compare(
             gateway_url=tools.lab.gateway.url,
             aliases=[model.alias for model in tools.lab.models],
             force=force,
-            diff=lambda old, new, env=env_file: list(  # type: ignore[misc]
-                safe_diff(old, new, known=mask, env_file=env)
-            ),
+            diff=partial(diff, env_file),
         )
         if decision.change is not None:
             changes.append(decision.change)
         if decision.remember:
             remember[target.name] = decision.remember
     return Plan(tuple(changes), remember)
+
+
+def _differ(tools: Tools, secrets: NamedSecrets) -> Differ:
+    """Return what shows a difference safely."""
+    mask = tools.known(secrets).mask
+    return lambda env_file, old, new: list(safe_diff(old, new, known=mask, env_file=env_file))
+
+
+def _no_diff(env_file: bool, old: bytes | None, new: bytes) -> list[str]:
+    """Show nothing: who plans for secrets of their own carries the plan out."""
+    return []
 
 
 def _with_gateway(tools: Tools, plan: Plan, state: Mapping[str, Any], running: bool) -> Plan:

@@ -32,7 +32,7 @@ def preflight(
             fix='rotate without --grace, or write auth = "guard" in lab.toml',
         )
     using.vault.check_writable()
-    _require_agreement(tools, secrets)
+    _require_agreement(tools)
     answer = tools.gateway.models(secrets[MASTER_KEY])
     if verdict(answer, with_key=True) is not Verdict.ACCEPTED:
         raise GatewayError(
@@ -79,8 +79,8 @@ def _has_database(tools: Tools) -> bool:
     return found is not None and names_database(found.content.data)
 
 
-def _require_agreement(tools: Tools, secrets: NamedSecrets) -> None:
-    present = make_plan(tools, secrets=secrets)
+def _require_agreement(tools: Tools) -> None:
+    present = make_plan(tools)
     if present:
         why = ", ".join(f"{c.target.path}: {c.why}" for c in present.drift)
         raise ConflictError(

@@ -1,7 +1,7 @@
 """Everything from outside that the workflows use, in one value made by `bootstrap.wiring`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from bootstrap.ports import (
     Service,
     State,
 )
+from bootstrap.workflows.rendered import Rendered
 from bootstrap.workflows.resolve import Resolver
 
 
@@ -52,6 +53,7 @@ class Tools:
         known: Makes a mask for some secrets.
         ping_redis: (host, port, password) -> None if well, else what is wrong.
         deployed_key: Returns the key that the env file for shells holds, or None.
+        rendered: What was rendered before.
     """
 
     lab: Lab
@@ -72,6 +74,7 @@ class Tools:
     known: Callable[[Mapping[str, Secret]], KnownMask]
     ping_redis: Callable[[str, int, Secret | None], str | None]
     deployed_key: Callable[[], Secret | None] = lambda: None
+    rendered: Rendered = field(default_factory=Rendered)
 
     @property
     def program(self) -> PurePath:

@@ -340,3 +340,32 @@ class TestCopies:
         assert recover(world.tools, afresh(world)).outcome == "undone"
         assert world.in_force(MASTER, NEW)
         assert world.keyring.values == {f"keyring:keyturn#{MASTER_KEY}": MASTER}
+
+
+class TestFilesOfOnesOwn:
+    LAB = LAB + '[[files]]\npath = "~/.config/tool/tool.env"\ntemplate = "tool.env.j2"\n'
+
+    @pytest.fixture
+    def own(self, tmp_path: Path) -> World:
+        template = tmp_path / "lab" / "templates" / "tool.env.j2"
+        template.parent.mkdir(parents=True)
+        template.parent.parent.chmod(0o700)
+        template.write_text("TOOL_KEY={{ secrets.LITELLM_MASTER_KEY | dotenv }}\n")
+        return make_world(tmp_path, self.LAB)
+
+    def tool(self, world: World) -> Path:
+        return Path(world.tools.places.config) / "tool" / "tool.env"
+
+    def test_they_get_the_new_key_with_the_others(self, own: World) -> None:
+        assert self.tool(own).read_text() == f"TOOL_KEY={MASTER}\n"
+        done = turn(own)
+        assert self.tool(own).read_text() == f"TOOL_KEY={NEW}\n"
+        assert self.tool(own).stat().st_mode & 0o777 == 0o600
+        assert "~/.config/tool/tool.env" in done.files
+        assert own.in_force(NEW, MASTER)
+
+    def test_they_go_back_with_the_others(self, own: World) -> None:
+        own.journal.before = {Step.PROMOTED: raises(BOOM)}
+        with pytest.raises(RotationUndoneError):
+            turn(own)
+        assert self.tool(own).read_text() == f"TOOL_KEY={MASTER}\n"
