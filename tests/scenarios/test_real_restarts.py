@@ -1,18 +1,20 @@
-"""The real LiteLLM gets a new configuration under load: nothing refused, nothing cut off."""
+"""The real LiteLLM under load: a new configuration, new keys; nothing refused, nothing cut off."""
 
 from pathlib import Path
 
 import pytest
 
 from bootstrap.adapters.listeners import LocalPorts
-from support.load import load_on
+from support.labs import CliLab
+from support.load import Retired, key_in, load_on
 from support.real_labs import MODEL, STREAM_S, real_lab
+from support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("kind", ["supervisor", "systemd"])
-def test_an_apply_loses_nothing(kind: str, tmp_path: Path, home: Path) -> None:
+def test_an_apply_and_rotations_lose_nothing(kind: str, tmp_path: Path, home: Path) -> None:
     with real_lab(tmp_path, home, kind) as real:
         lab, pid = real.lab, real.lab.pid
         real.change()
@@ -24,5 +26,22 @@ def test_an_apply_loses_nothing(kind: str, tmp_path: Path, home: Path) -> None:
         assert load.kept.resets == 0
         assert load.streams.longest_s >= STREAM_S
         assert load.fresh.sent > 100
+        # One kind is enough for a restart more: the other one's was just seen.
+        rotate_under_load(lab, (), (), *([("--restart",)] if kind == "supervisor" else []))
         lab.ok("check")
     assert LocalPorts().listener(lab.port) is None
+
+
+def rotate_under_load(lab: CliLab, *rotations: tuple[str, ...]) -> None:
+    """Rotate with each of the options; clients that read their settings again lose nothing."""
+    with Retired(lab.port) as retired, load_on(lab.port, key_in(lab.settings), MODEL) as load:
+        for options in rotations:
+            pid, old = lab.pid, lab.key
+            lab.ok("rotate", *options)
+            retired.add(old)
+            assert (lab.pid != pid) == ("--restart" in options)
+        until(lambda: retired.refused > len(rotations))
+    assert load.lost == 0, load.problems()
+    assert load.kept.resets == 0
+    assert load.streams.longest_s >= STREAM_S
+    assert (retired.accepted, retired.problems) == (0, [])
