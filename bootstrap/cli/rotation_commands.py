@@ -27,6 +27,7 @@ GraceOption = Annotated[
         metavar="TIME", help="Accept the old key for this long: 90s, 10m, 8h.", show_default=False
     ),
 ]
+_MOST_NAMED = 12
 
 
 def register(app: typer.Typer) -> None:
@@ -220,7 +221,10 @@ def _show_rotated(session: Session, tools: Tools, done: Rotated) -> None:
         }
     )
     session.print(f"rotated  {done.old} -> {done.new}, proven at {tools.gateway.url}")
-    session.print(f"targets  {', '.join(done.files)}")
+    more = len(done.files) - _MOST_NAMED
+    session.print(
+        f"targets  {', '.join(done.files[:_MOST_NAMED])}{f' and {more} more' if more > 0 else ''}"
+    )
     if done.restarted:
         session.print(f"gateway  a fresh {tools.service.name} serves ({tools.service.kind})")
     if done.retire_at is not None:
