@@ -5,9 +5,8 @@ changed since the last apply.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -24,19 +23,16 @@ from bootstrap.domain.litellm_config import (
     model_list,
     output_caps,
 )
-from bootstrap.domain.plan import Change, Plan, decide, gateway_reason
-from bootstrap.domain.redact import safe_diff
+from bootstrap.domain.plan import Plan, gateway_reason
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import GENERATED, INTERNAL_KEY, MASTER_KEY, SALT_KEY
 from bootstrap.domain.service_env import DRAIN_HELD_S, DRAIN_S, service_environment, unset_for
 from bootstrap.domain.targets import Target, Touches, targets
 from bootstrap.domain.template import render
 from bootstrap.domain.validate import validate
+from bootstrap.workflows.compare import compare, differ, no_diff
 from bootstrap.workflows.resolve import Resolved
 from bootstrap.workflows.tools import NamedSecrets, Tools
-
-# (whether it is an env file, the bytes found, the bytes wanted) -> lines that are safe to show.
-Differ = Callable[[bool, bytes | None, bytes], list[str]]
 
 
 def make_plan(
@@ -72,8 +68,8 @@ def make_plan(
     if tools.lab.guarded:
         contents[target_names.KEYSET] = keyset_for(tools, found, secrets)
     last = state.get("targets", {})
-    diff = _differ(tools, secrets) if for_show else _no_diff
-    plan = _compare(tools, wanted, contents, found, last, force, diff)
+    diff = differ(tools, secrets) if for_show else no_diff
+    plan = compare(tools, wanted, contents, found, last, force, diff)
     return _with_gateway(tools, plan, state, running)
 
 
@@ -244,47 +240,6 @@ def seen(found: Mapping[str, FileState | None]) -> dict[str, str | None]:
         name: None if file is None else f"{file.content.digest} {file.mode:04o}"
         for name, file in found.items()
     }
-
-
-def _compare(
-    tools: Tools,
-    wanted: tuple[Target, ...],
-    contents: Mapping[str, Content],
-    found: Mapping[str, FileState | None],
-    last: Mapping[str, Mapping[str, Any]],
-    force: bool,
-    diff: Differ,
-) -> Plan:
-    changes: list[Change] = []
-    remember: dict[str, Mapping[str, Any]] = {}
-    for target in wanted:
-        env_file = target.name == target_names.ENV_FILE
-        decision = decide(
-            target,
-            contents.get(target.name),
-            found[target.name],
-            last.get(target.name, {}),
-            gateway_url=tools.lab.gateway.url,
-            aliases=[model.alias for model in tools.lab.models],
-            force=force,
-            diff=partial(diff, env_file),
-        )
-        if decision.change is not None:
-            changes.append(decision.change)
-        if decision.remember:
-            remember[target.name] = decision.remember
-    return Plan(tuple(changes), remember)
-
-
-def _differ(tools: Tools, secrets: NamedSecrets) -> Differ:
-    """Return what shows a difference safely."""
-    mask = tools.known(secrets).mask
-    return lambda env_file, old, new: list(safe_diff(old, new, known=mask, env_file=env_file))
-
-
-def _no_diff(env_file: bool, old: bytes | None, new: bytes) -> list[str]:
-    """Show nothing: who plans for secrets of their own carries the plan out."""
-    return []
 
 
 def _with_gateway(tools: Tools, plan: Plan, state: Mapping[str, Any], running: bool) -> Plan:
