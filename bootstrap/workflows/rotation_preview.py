@@ -21,6 +21,7 @@ _WORDS: Mapping[Step, str] = {
     Step.CLOSED: "the store forgets the old key",
 }
 _RESTARTED = "a second gateway takes the port over, and the first one finishes its answers"
+_HANDED_OVER = f"the gateway's files renamed into place; {_RESTARTED}; then the other targets below"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def preview(tools: Tools, using: RotationTools, *, restart: bool = False) -> Pre
     paths = tuple(change.target.path for change in plan.drift)
     restarts = restart or bool(plan.gateway)
     words = dict(_WORDS)
-    if restarts:
+    if not tools.lab.guarded:
+        words[Step.SWITCHED] = _HANDED_OVER
+    elif restarts:
         words[Step.SWITCHED] += f"; {_RESTARTED}"
     return Preview(secrets[MASTER_KEY].fingerprint(), steps, words, paths, restarts)

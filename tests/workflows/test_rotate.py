@@ -1,11 +1,12 @@
 """A rotation ends all new or all old, whatever fails and whenever it is interrupted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from bootstrap.domain import targets as names
+from bootstrap.domain.content import Content
 from bootstrap.domain.errors import (
     Interrupted,
     LabError,
@@ -17,6 +18,8 @@ from bootstrap.domain.probes import Answer
 from bootstrap.domain.rotation import Step
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.template import render
+from bootstrap.workflows import planning
 from bootstrap.workflows.recover import recover
 from bootstrap.workflows.rotate import Rotated, rotate
 from bootstrap.workflows.rotation_preview import preview
@@ -317,6 +320,7 @@ class TestPreview:
         plain = make_world(tmp_path, PLAIN)
         found = preview(plain.tools, plain.using)
         assert Step.OVERLAPPING not in found.steps
+        assert "then the other targets" in found.words[Step.SWITCHED]
         assert found.restarts
 
 
@@ -369,3 +373,18 @@ class TestFilesOfOnesOwn:
         with pytest.raises(RotationUndoneError):
             turn(own)
         assert self.tool(own).read_text() == f"TOOL_KEY={MASTER}\n"
+
+
+def test_each_target_is_rendered_once_for_each_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[str] = []
+
+    def count(source: str, values: Mapping[str, object], *, name: str) -> Content:
+        rendered.append(name)
+        return render(source, values, name=name)
+
+    monkeypatch.setattr(planning, "render", count)
+    turn(world)
+    assert rendered
+    assert max(rendered.count(name) for name in rendered) <= 2
