@@ -50,6 +50,18 @@ class WritableProvider(Provider, Protocol):
         """
 
 
+@runtime_checkable
+class BatchProvider(WritableProvider, Protocol):
+    """A provider whose places hold many secrets and are written whole."""
+
+    def write_many(self, place: str, secrets: Mapping[str, Secret | None]) -> None:
+        """Store several secrets in one place, all or none; None removes a name.
+
+        Raises:
+            SecretError: Nothing was stored.
+        """
+
+
 class Files(Protocol):
     """The file system, as far as targets go."""
 

@@ -131,7 +131,8 @@ def _command(name: str) -> str:
 
 def can_wait(lab: Lab, names: tuple[str, ...]) -> bool:
     """Tell whether keyturn can have the old value of any of `names` accepted for a while."""
-    return MASTER_KEY in names or redis_password(lab) in names
+    kinds = {kind_of(lab, name) for name in names}
+    return bool(kinds & {Kind.MASTER, Kind.CLIENT}) or redis_password(lab) in names
 
 
 def what_next(lab: Lab, names: tuple[str, ...]) -> list[str]:

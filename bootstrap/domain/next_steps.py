@@ -16,7 +16,7 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
     if first is not None and lab.switches.droid_settings:
         steps.append(("droid", f'droid exec -m custom:{first} "hi"  (interactive: /model)'))
     if "claude" in served:
-        token = f'"$({keyturn} get {MASTER_KEY})"'
+        token = f'"$({keyturn} get {lab.key_name("claude")})"'
         alias = next(m.alias for m in lab.models if "claude" in m.clients)
         steps.append(
             (
@@ -26,7 +26,8 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
             )
         )
     if "openwebui" in served:
-        steps.append(("OpenWebUI", f"API base {url}/v1, key from: {keyturn} get {MASTER_KEY}"))
+        name = lab.key_name("openwebui")
+        steps.append(("OpenWebUI", f"API base {url}/v1, key from: {keyturn} get {name}"))
     if lab.switches.envrc:
         steps.append(("shell", f"cd {shlex.quote(str(lab.root))} && direnv allow"))
     steps.append(

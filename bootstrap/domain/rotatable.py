@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from bootstrap.domain.lab import Lab, Model
+from bootstrap.domain.lab import ClientKey, Lab, Model
 from bootstrap.domain.secret_spec import INTERNAL_KEY, MASTER_KEY, SALT_KEY
 
 
@@ -10,6 +10,7 @@ class Kind(Enum):
     """What a secret of a lab opens, which decides how it is rotated."""
 
     MASTER = "master key"  # what clients send: accepted beside the old one for a while
+    CLIENT = "client's own key"  # accepted beside the old one for a while, for its models
     INTERNAL = "internal key"  # what LiteLLM demands at its start; opens nothing
     SALT = "salt key"  # encrypts what LiteLLM stores in a database
     REDIS = "Redis password"  # keyturn changes it in the Redis itself
@@ -28,6 +29,8 @@ def kind_of(lab: Lab, name: str) -> Kind:
         return Kind.SALT
     if name == INTERNAL_KEY and lab.guarded:
         return Kind.INTERNAL
+    if client_key(lab, name) is not None:
+        return Kind.CLIENT
     if models_using(lab, name):
         return Kind.PROVIDER
     return Kind.REDIS if redis_password(lab) == name else Kind.OTHER
@@ -35,7 +38,12 @@ def kind_of(lab: Lab, name: str) -> Kind:
 
 def makes_itself(kind: Kind) -> bool:
     """Tell whether keyturn makes a new value of that kind unless it is given one."""
-    return kind in (Kind.MASTER, Kind.INTERNAL, Kind.SALT, Kind.REDIS)
+    return kind not in (Kind.PROVIDER, Kind.OTHER)
+
+
+def client_key(lab: Lab, name: str) -> ClientKey | None:
+    """Return whose own key the secret `name` is, or None."""
+    return next((key for key in lab.client_keys if key.secret == name), None)
 
 
 def redis_password(lab: Lab) -> str | None:
@@ -56,10 +64,12 @@ def rotated_by_all(lab: Lab) -> tuple[str, ...]:
     internal = (INTERNAL_KEY,) if lab.guarded else ()
     redis = redis_password(lab)
     redis_too = (redis,) if redis and kind_of(lab, redis) is Kind.REDIS else ()
-    return (MASTER_KEY, *internal, *redis_too)
+    own = (key.secret for key in lab.client_keys if lab.scope(key))
+    return (MASTER_KEY, *own, *internal, *redis_too)
 
 
 def left_out_by_all(lab: Lab) -> tuple[str, ...]:
     """Return the secrets that `rotate --all` leaves out, for somebody else makes their values."""
-    known = (*rotated_by_all(lab), SALT_KEY, INTERNAL_KEY)
+    own = (key.secret for key in lab.client_keys)
+    known = (*rotated_by_all(lab), *own, SALT_KEY, INTERNAL_KEY)
     return tuple(dict.fromkeys(n for n in (*lab.provider_keys(), *lab.secrets) if n not in known))

@@ -99,6 +99,7 @@ class Record:
         retire_at: When the old key stops being accepted; None if that was not yet decided.
         more: The further secrets that are rotated with it.
         reencrypts: Whether LiteLLM encrypts its database anew meanwhile.
+        idle_s: The old key is retired earlier, once it was not used for so many seconds; else None.
     """
 
     step: Step
@@ -111,6 +112,7 @@ class Record:
     retire_at: float | None = None
     more: tuple[Part, ...] = ()
     reencrypts: bool = False
+    idle_s: float | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -143,6 +145,8 @@ class Record:
         data |= {"at": round(self.at, 3), "retire_at": self.retire_at}
         if self.more:
             data["more"] = [part.to_dict() for part in self.more]
+        if self.idle_s is not None:
+            data["idle_s"] = self.idle_s
         return data | ({"reencrypts": True} if self.reencrypts else {})
 
     @classmethod
@@ -152,7 +156,7 @@ class Record:
         Raises:
             KeyError, TypeError, ValueError: They describe none.
         """
-        retire_at = data["retire_at"]
+        retire_at, idle_s = data["retire_at"], data.get("idle_s")
         part = Part.from_dict(data)
         return cls(
             Step(data["step"]),
@@ -165,6 +169,7 @@ class Record:
             None if retire_at is None else float(retire_at),
             tuple(Part.from_dict(row) for row in data.get("more", ())),
             data.get("reencrypts") is True,
+            None if idle_s is None else float(idle_s),
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
+from bootstrap.adapters.audit import FileAudit
 from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import misfit_of, new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
@@ -138,16 +139,18 @@ def _with_socket_settled(lab: Lab, installer: LitellmInstaller) -> Lab:
 def rotation(tools: Tools) -> RotationTools:
     """Return what a rotation needs beside `tools`."""
     lab, redis = tools.lab, tools.lab.redis
+    folder = tools.places.lab_state(lab.root)
 
     def sources(name: str) -> Sequence[SecretRef]:
         return lab.secrets[name].sources if name in lab.secrets else ()
 
     return RotationTools(
-        FileJournal(tools.places.lab_state(lab.root)),
+        FileJournal(folder),
         LabVault(sources, tools.provider),
         weakness_of,
         misfit_of,
         PasswordDoor(redis.host, redis.port) if redis and redis.password else None,
+        FileAudit(folder),
     )
 
 

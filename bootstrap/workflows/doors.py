@@ -8,18 +8,21 @@ from collections.abc import Iterable
 
 from bootstrap.domain.errors import GatewayError, ServiceError
 from bootstrap.domain.probes import describe
-from bootstrap.domain.rotatable import models_using, redis_password
+from bootstrap.domain.rotatable import client_key, models_using, redis_password
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.workflows.client_doors import accept_clients, admit_clients, refuse_clients
 from bootstrap.workflows.force import accept_both, admit, prove_key, prove_targets, refuse_old
 from bootstrap.workflows.gateway_up import prove
+from bootstrap.workflows.own_keys import prove_own_keys
 from bootstrap.workflows.tools import NamedSecrets, Pairs, RedisDoor, RotationTools, Tools
 
 
 def overlaps(tools: Tools, using: RotationTools, names: Iterable[str]) -> bool:
     """Tell whether anything can open to both values of `names` for a while."""
     given = set(names)
-    guard = tools.lab.guarded and MASTER_KEY in given
+    own = any(client_key(tools.lab, name) for name in given)
+    guard = tools.lab.guarded and (MASTER_KEY in given or own)
     return guard or (using.redis is not None and redis_password(tools.lab) in given)
 
 
@@ -36,13 +39,28 @@ def open_both(tools: Tools, using: RotationTools, pairs: Pairs) -> None:
     current, other = pairs.get(MASTER_KEY, (None, None))
     if tools.lab.guarded and current is not None and other is not None:
         accept_both(tools, other, current)
+    accept_clients(tools, pairs)
+
+
+def leave_open(tools: Tools, pairs: Pairs, until: float | None) -> None:
+    """Make the guard accept the second value of each until its grace time ends, and prove it."""
+    current, other = pairs.get(MASTER_KEY, (None, None))
+    if tools.lab.guarded and current is not None and other is not None:
+        accept_both(tools, current, other, not_after=until)
+    accept_clients(tools, pairs, until)
+
+
+def admit_until(tools: Tools, pairs: Pairs, until: float | None = None) -> None:
+    """As `leave_open`, without asking the gateway, which may be down."""
+    if tools.lab.guarded and MASTER_KEY in pairs:
+        admit(tools, *pairs[MASTER_KEY], not_after=until)
+    admit_clients(tools, pairs, until)
 
 
 def reopen(tools: Tools, using: RotationTools, pairs: Pairs) -> None:
     """As `open_both`, without asking the gateway, which may be down."""
     open_redis(tools, using, pairs)
-    if tools.lab.guarded and MASTER_KEY in pairs:
-        admit(tools, *pairs[MASTER_KEY])
+    admit_until(tools, pairs)
 
 
 def open_redis(tools: Tools, using: RotationTools, pairs: Pairs) -> None:
@@ -63,6 +81,7 @@ def shut(tools: Tools, using: RotationTools, secrets: NamedSecrets, pairs: Pairs
     if found is not None:
         door, current, other = found
         door.close(current, other)
+    refuse_clients(tools, pairs)
     if MASTER_KEY in pairs:
         refuse_old(tools, *pairs[MASTER_KEY])
     else:
@@ -82,6 +101,7 @@ def prove_all(
     prove_key(tools, master)
     if using.redis is not None and redis_password(tools.lab) in given:
         prove_cache(tools, master)
+    prove_own_keys(tools, secrets)
     for name in given:
         prove_models(tools, master, name)
     prove_targets(tools, secrets)

@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from bootstrap.domain.errors import Interrupted, LabError, RecoveryNeededError, cause_of
 from bootstrap.domain.rotation import Part, Record, Step, is_open, reached
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.targets import targets
-from bootstrap.workflows.doors import prove_all, reopen
-from bootstrap.workflows.force import admit, deploy
+from bootstrap.workflows.audit import audit
+from bootstrap.workflows.doors import admit_until, prove_all, reopen
+from bootstrap.workflows.force import deploy
 from bootstrap.workflows.memory import recognise
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.preflight import replaced
 from bootstrap.workflows.reencrypt import migrating, prove_reencrypted, was_begun
 from bootstrap.workflows.rotation_ends import finish, put_back, spread
 from bootstrap.workflows.tools import NamedSecrets, Pairs, RotationTools, Tools
+from bootstrap.workflows.uses import is_unused
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ class _Settling:
                 )
             return self._back()
         until = last.retire_at if last.step is Step.PROVEN and not now else None
-        if until is not None and self._tools.clock.now() < until and len(others) == len(held):
+        waits = until is not None and self._tools.clock.now() < until and len(others) == len(held)
+        if until is not None and waits and not is_unused(self._tools, last):
             return self._wait(until)
         return self._forward(may_go_back=bool(others))
 
@@ -129,8 +131,7 @@ class _Settling:
 
         Asks the gateway nothing: it may be down, and the command that comes next may start it.
         """
-        if self._tools.lab.guarded and MASTER_KEY in self._held:
-            admit(self._tools, *self._held[MASTER_KEY], not_after=until)
+        admit_until(self._tools, self._held, until)
         return Recovered("waiting", self._last.new_words, self._last.old_words, until)
 
     def _forward(self, *, may_go_back: bool) -> Recovered:
@@ -179,6 +180,7 @@ class _Settling:
     def _note(self) -> Callable[[Step], None]:
         def note(step: Step) -> None:
             record = self._last.then(step, self._tools.clock.now())
+            audit(self._tools, self._using, record)
             self._using.journal.add(replace(record, retire_at=None))
 
         return note

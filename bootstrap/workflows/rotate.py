@@ -20,8 +20,9 @@ from bootstrap.domain.rotatable import redis_password
 from bootstrap.domain.rotation import Part, Record, Step, is_open, verb
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.workflows.doors import open_both, overlaps, prove_all
-from bootstrap.workflows.force import accept_both, deploy, prove_targets, staged
+from bootstrap.workflows.audit import audit
+from bootstrap.workflows.doors import leave_open, open_both, overlaps, prove_all
+from bootstrap.workflows.force import deploy, prove_targets, staged
 from bootstrap.workflows.memory import doubt_gateway, remember_applied
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.preflight import preflight, refuse_encryption_key, replaced
@@ -38,6 +39,7 @@ class Rotated:
         old: The fingerprint of the key that was in force.
         new: The fingerprint of the key that is.
         retire_at: Epoch seconds until which the old key is still accepted; None once it is refused.
+        idle_s: It ends earlier once nobody has used it for so many seconds; None for not.
         files: The targets that were rewritten, by name.
         parts: The same for every secret that was rotated.
         restarted: Whether the gateway was.
@@ -47,6 +49,7 @@ class Rotated:
     old: str
     new: str
     retire_at: float | None
+    idle_s: float | None
     files: tuple[str, ...]
     parts: tuple[Part, ...] = ()
     restarted: bool = False
@@ -59,6 +62,7 @@ def rotate(
     *,
     new: Secret | None = None,
     grace_s: float = 0.0,
+    idle_s: float | None = None,
     names: Sequence[str] = (MASTER_KEY,),
     re_encrypt: bool = False,
 ) -> Rotated:
@@ -70,6 +74,7 @@ def rotate(
         using: Journal and vaults of the rotation.
         new: The value to put in force, where `names` is one; None makes one.
         grace_s: For how long the old ones are still accepted, in seconds.
+        idle_s: See `bootstrap.domain.grace.Grace`.
         names: The secrets to rotate together.
         re_encrypt: Have LiteLLM encrypt its database with the new key.
 
@@ -87,7 +92,7 @@ def rotate(
         (require_reencryption if re_encrypt else refuse_encryption_key)(tools, secrets, made)
         plan = preflight(tools, using, secrets, old, made, grace_s)
     turn = _Turn(tools, using, secrets, old, made)
-    turn.last = replace(turn.last, reencrypts=re_encrypt)
+    turn.last = replace(turn.last, reencrypts=re_encrypt, idle_s=idle_s)
     turn.restarts = bool(plan.gateway)
     try:
         turn.put_in_force()
@@ -100,6 +105,7 @@ def rotate(
         last.old,
         last.new,
         last.retire_at,
+        last.idle_s,
         tuple(change.target.name for change in plan.drift),
         last.parts,
         turn.restarts,
@@ -144,6 +150,7 @@ class _Turn:
     def note(self, step: Step) -> None:
         """Write the journal's next line."""
         record = self.last.then(step, self.tools.clock.now())
+        audit(self.tools, self.using, record)
         (self.using.journal.begin if step is Step.BEGUN else self.using.journal.add)(record)
         self.last = record
 
@@ -187,9 +194,7 @@ class _Turn:
             until = self.tools.clock.now() + grace_s
             self.last = replace(self.last, retire_at=until)
             self.note(Step.PROVEN)
-        new, old = self.forward.get(MASTER_KEY, (None, None))
-        if new is not None and old is not None:
-            accept_both(self.tools, new, old, not_after=self.last.retire_at)
+        leave_open(self.tools, self.forward, self.last.retire_at)
         remember_applied(self.tools, prove_targets(self.tools, self.after))
 
 

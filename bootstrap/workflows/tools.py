@@ -1,10 +1,11 @@
 """Everything from outside that the workflows use, in one value made by `bootstrap.wiring`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
 
+from bootstrap.domain.audit import Entry
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.rotation import Record
@@ -134,6 +135,20 @@ class Vault(Protocol):
         """Make the copies follow."""
 
 
+class Audit(Protocol):
+    """The record of what rotations came to."""
+
+    def add(self, entry: Entry) -> None:
+        """Add a line, unless the last one says the same; TargetError where it cannot be written."""
+
+
+class NoAudit:
+    """Keeps no record."""
+
+    def add(self, entry: Entry) -> None:
+        """Let it go."""
+
+
 class Vaults(Protocol):
     """Where the secrets of a lab live."""
 
@@ -183,6 +198,7 @@ class RotationTools:
         weakness: Why a key that keyturn could have made is not good enough, or None.
         misfit: Why a value that somebody else made cannot be right, or None.
         redis: The lab's Redis where it has a password, or None.
+        audit: The record of what rotations came to.
     """
 
     journal: Journal
@@ -190,6 +206,7 @@ class RotationTools:
     weakness: Callable[[Secret], str | None]
     misfit: Callable[[Secret], str | None]
     redis: RedisDoor | None = None
+    audit: Audit = field(default_factory=NoAudit)
 
 
 NamedSecrets = Mapping[str, Secret]
