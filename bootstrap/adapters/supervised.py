@@ -21,6 +21,7 @@ from bootstrap.domain.errors import LabError
 from bootstrap.domain.secret import Secret
 
 _PR_SET_PDEATHSIG = 1
+_LOOK_AGAIN_S = 1.0
 _SI_KERNEL = 0x80
 _FORWARDED = (
     signal.SIGHUP,
@@ -126,11 +127,11 @@ def _start(
 
 def _wait(pid: int) -> int:
     while True:
-        found = signal.sigwaitinfo(_WAITED_FOR)
-        number = signal.Signals(found.si_signo)
-        if number is not signal.SIGCHLD:
-            if found.si_code != _SI_KERNEL or number not in _FROM_TERMINAL:
-                _send(pid, number)
+        # Where there is another thread, the kernel may give it the one SIGCHLD that we wait for.
+        found = signal.sigtimedwait(_WAITED_FOR, _LOOK_AGAIN_S)
+        if found is not None and found.si_signo != signal.SIGCHLD:
+            if found.si_code != _SI_KERNEL or found.si_signo not in _FROM_TERMINAL:
+                _send(pid, found.si_signo)
             continue
         ended, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
         if not ended:
@@ -143,6 +144,6 @@ def _wait(pid: int) -> int:
         return os.waitstatus_to_exitcode(status)
 
 
-def _send(pid: int, number: signal.Signals) -> None:
+def _send(pid: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
