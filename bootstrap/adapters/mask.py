@@ -10,6 +10,7 @@ import select
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
+from bootstrap.domain.ci import detect
 from bootstrap.domain.masking import Masker, spellings
 from bootstrap.domain.secret import Secret
 
@@ -17,9 +18,15 @@ _STREAMS = (1, 2)
 _CHUNK = 65536
 
 
-def maskable() -> tuple[int, ...]:
-    """Return the standard streams that do not lead to a terminal."""
-    return tuple(stream for stream in _STREAMS if not os.isatty(stream))
+def maskable(environ: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the standard streams that do not lead to a person's terminal.
+
+    Args:
+        environ: This process's variables. In a CI job a terminal is a log as well: Buildkite and
+            `act` give one to each job.
+    """
+    job = detect(environ) is not None
+    return tuple(stream for stream in _STREAMS if job or not os.isatty(stream))
 
 
 def masks(secrets: Iterable[tuple[str, Secret]]) -> dict[bytes, bytes]:

@@ -80,12 +80,13 @@ def test_a_program_that_cannot_be_run_leaves_the_streams_as_they_were(
     assert (tmp_path / "err").read_text() == KEY
 
 
-def test_what_goes_to_no_terminal_is_maskable(streams: Callable[[str, str], None]) -> None:
+def test_what_goes_to_no_persons_terminal_is_maskable(streams: Callable[[str, str], None]) -> None:
     streams("out", "err")
-    assert maskable() == (1, 2)
+    assert maskable({}) == (1, 2)
     primary, terminal = os.openpty()
     os.dup2(terminal, 1)
-    assert maskable() == (2,)
+    assert maskable({"CI": "false"}) == (2,)
+    assert maskable({"CI": "true"}) == (1, 2), "the terminal of a job is a log"
     os.close(primary)
     os.close(terminal)
 
