@@ -9,6 +9,7 @@ import os
 import select
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import NoReturn
 
 from bootstrap.domain.ci import detect
 from bootstrap.domain.masking import Masker, spellings
@@ -80,15 +81,19 @@ def _start_filter(reader: int, destination: int, replacements: Mapping[bytes, by
     """Fork the process that copies `reader` to `destination`, and return its id."""
     pid = os.fork()
     if pid == 0:
-        try:
-            os.setsid()
-            os.dup2(destination, 1)
-            os.dup2(reader, 0)
-            os.closerange(2, os.sysconf("SC_OPEN_MAX"))  # no pipe's end but these two
-            copy(0, 1, Masker(replacements))
-        finally:
-            os._exit(0)
+        _filter(reader, destination, replacements)
     return pid
+
+
+def _filter(reader: int, destination: int, replacements: Mapping[bytes, bytes]) -> NoReturn:
+    try:
+        os.setsid()
+        os.dup2(destination, 1)
+        os.dup2(reader, 0)
+        os.closerange(2, os.sysconf("SC_OPEN_MAX"))  # no pipe's end but these two
+        copy(0, 1, Masker(replacements))
+    finally:
+        os._exit(0)
 
 
 def copy(reader: int, writer: int, masker: Masker) -> None:

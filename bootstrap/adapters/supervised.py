@@ -20,6 +20,7 @@ from bootstrap.adapters.become import become
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.secret import Secret
 
+_prctl = ctypes.CDLL(None).prctl  # looked up here, since a fork is no place to load anything
 _PR_SET_PDEATHSIG = 1
 _LOOK_AGAIN_S = 1.0
 _SI_KERNEL = 0x80
@@ -55,7 +56,6 @@ def supervise(
     Raises:
         LabError: The program cannot be run, with the exit code that `become` gives it.
     """
-    die_with_parent = ctypes.CDLL(None).prctl
     sys.stdout.flush()
     sys.stderr.flush()
     reader, writer = os.pipe()  # an exec closes it: then the program runs
@@ -67,7 +67,6 @@ def supervise(
         pid = os.fork()
         if pid == 0:
             signal.signal(signal.SIGCHLD, child_handler)
-            die_with_parent(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             _start(argv, environment, parent, writer, mask)
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
@@ -112,6 +111,7 @@ def _start(
 ) -> NoReturn:
     """Become the program in the forked process, or say through the pipe why not."""
     try:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it was killed before we said that we die with it
             os.kill(os.getpid(), signal.SIGKILL)
         for number in _FORWARDED:  # as exec does: what comes before it must not run our handlers
