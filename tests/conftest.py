@@ -70,7 +70,7 @@ def _block_network(patch: pytest.MonkeyPatch) -> None:
 def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Isolate what module- and session-wide fixtures do, too."""
     before = os.umask(0o022)
-    # A shell ignores these for what it starts in the background, and they stay ignored for children.
+    # A shell has what it starts in the background ignore these, and all that is started from there.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:

@@ -17,6 +17,7 @@ import pytest
 from bootstrap.adapters.supervised import end_like, supervise, with_secrets
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.secret import Secret
+from support.exec_runs import is_gone
 from support.homes import REPOSITORY, environment
 from support.waiting import until
 
@@ -50,14 +51,6 @@ def shell(mark: Path, script: str, **options: Any) -> "subprocess.Popen[bytes]":
 def pid_in(mark: Path) -> int:
     until(mark.exists, "the program's start")
     return int(mark.read_text())
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return True
-    return state in "ZX"
 
 
 def state_of(pid: int) -> str:
