@@ -1,4 +1,4 @@
-"""The recipes of docs/ci.md for other systems, run as they stand there, as each system runs them."""
+"""The recipes of docs/ci.md for other systems, run as they stand there, as the systems run them."""
 
 import os
 import subprocess
