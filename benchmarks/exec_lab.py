@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NAME, KEY = "LITELLM_MASTER_KEY", "sk-test-benchmark-0123456789abcdefghijklmnopqrs"
 STORE = "secrets/global.enc.env"
-ROUNDS, RUNS = 24, 6
+RUNS = 3
 LAB = 'version = 1\n[exec]\nsecrets = ["{name}"]\n[secrets.{name}]\nsources = ["{source}"]\n'
 MODEL = '[[models]]\nalias = "model-{0}"\nbackend = "ollama"\nupstream = "model-{0}"\n'
 
@@ -24,21 +24,25 @@ class Row:
         command: What hyperfine runs; split like a shell's words, no shell runs it.
         env: Further variables.
         cwd: Where it runs.
-        every: It is measured in each so-manieth round: programs that take long need fewer runs.
     """
 
     title: str
     command: str
     cwd: Path
     env: Mapping[str, str]
-    every: int = 1
 
 
 class Bench:
-    """The temporary folder with everything in it."""
+    """The temporary folder with everything in it.
 
-    def __init__(self, base: Path) -> None:
+    Args:
+        base: An empty folder.
+        realtime: Measure before everything else that the machine does (needs root).
+    """
+
+    def __init__(self, base: Path, *, realtime: bool = False) -> None:
         self.base = base
+        self.realtime = realtime
         self.home = base / "home"
         self.lab = base / "lab"
         self.env = {
@@ -132,16 +136,16 @@ class Bench:
             "pipx": binaries / "keyturn",
         }
 
-    def measure(self, rows: list[Row]) -> list[list[float]]:
-        """Return the times of each row in milliseconds."""
+    def measure(self, rows: list[Row], rounds: int) -> list[list[float]]:
+        """Return the times of each row in milliseconds: RUNS a round, after one to warm up."""
         times: list[list[float]] = [[] for _ in rows]
-        for number in range(ROUNDS):
+        first = ("chrt", "--rr", "10") if self.realtime else ()
+        report = self.base / "report.json"
+        options = ("--style", "none", "--warmup", "1", "--runs", RUNS, "--export-json", report)
+        for _ in range(rounds):
             for row, found in zip(rows, times, strict=True):
-                if number % row.every:
-                    continue
-                report = self.base / "report.json"
-                words = ("hyperfine", "-N", "--style", "none", "--warmup", "2", "--runs", RUNS)
-                self.run(*words, "--export-json", report, row.command, cwd=row.cwd, env=row.env)
+                words = (*first, "hyperfine", "-N", *options, row.command)
+                self.run(*words, cwd=row.cwd, env=row.env)
                 found += [t * 1000 for t in json.loads(report.read_text())["results"][0]["times"]]
         return times
 

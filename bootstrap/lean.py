@@ -5,6 +5,7 @@ that is looking for them. So they are read straight from their compiled files he
 those fit their sources; everything else is left to Python.
 """
 
+import _signal
 import marshal
 import posix
 import sys
@@ -151,13 +152,23 @@ def main() -> "NoReturn":
     """Run `keyturn exec`; the command line begins with the package's folder and site-packages."""
     import gc
 
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback at Ctrl-C
     gc.disable()  # there is no garbage yet when the program takes over
     root, site = sys.argv[1:3]
     del sys.argv[1:3], sys.path[0]
     sys.path += root, site  # last, so that they hide nothing of Python itself
     finder = Finder(root)
     sys.meta_path.insert(0, finder)
-    sys.exit(_start_early(finder) if _asks_for_defaults(sys.argv[2:]) else _run(finder))
+    try:
+        code = _start_early(finder) if _asks_for_defaults(sys.argv[2:]) else _run(finder)
+    except BaseException as error:
+        # An Interrupted, which need not have been loaded: a signal came before `run` could see it.
+        number = getattr(error, "signal_number", None)
+        if number is None:
+            raise
+        code = 128 + number
+    sys.exit(code)
 
 
 def _run(finder: Finder) -> int:
