@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _HARMLESS = ("--clean", "--mask", "-q", "--quiet")
 # In an order in which none needs a later one: what starts sops early, and what every run needs.
 NEEDED_FIRST = (
+    "bootstrap",
     "bootstrap.adapters",
     "bootstrap.adapters.variables",
     "bootstrap.adapters.exec_cache",
@@ -32,6 +33,7 @@ NEEDED_FIRST = (
     "bootstrap.adapters.ahead",
 )
 NEEDED = (
+    "bootstrap",
     "bootstrap.domain",
     "bootstrap.domain.base_errors",
     "bootstrap.main",
@@ -70,7 +72,7 @@ class _Loader(SourceFileLoader):
 
 
 class Finder:
-    """Finds the modules of this package by their compiled files.
+    """Finds this package and its modules by their compiled files.
 
     Args:
         root: The folder of the package's folder.
@@ -83,7 +85,7 @@ class Finder:
         self, name: str, path: "Sequence[str] | None" = None, target: object = None
     ) -> ModuleSpec | None:
         """Return how to load `name`; None leaves it to Python's other finders."""
-        if not name.startswith("bootstrap."):
+        if name != "bootstrap" and not name.startswith("bootstrap."):
             return None
         place = f"{self._root}/{name.replace('.', '/')}"
         folder, _, last = place.rpartition("/")
@@ -115,7 +117,8 @@ def preload(finder: Finder, names: "Sequence[str]") -> None:
     What cannot be had like that is left to the import statements that want it.
     """
     for name in names:
-        if name in sys.modules or name.rpartition(".")[0] not in sys.modules:
+        parent = name.rpartition(".")[0]
+        if name in sys.modules or (parent and parent not in sys.modules):
             continue
         spec = finder.find_spec(name)
         if spec is not None and isinstance(spec.loader, _Loader):
@@ -137,7 +140,8 @@ def _load(spec: ModuleSpec, loader: _Loader) -> None:
     except BaseException:
         del sys.modules[name]
         raise
-    setattr(sys.modules[parent], last, module)
+    if parent:
+        setattr(sys.modules[parent], last, module)
 
 
 def _read(path: str) -> bytes:
@@ -156,7 +160,7 @@ def main() -> "NoReturn":
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback at Ctrl-C
     gc.disable()  # there is no garbage yet when the program takes over
     root, site = sys.argv[1:3]
-    del sys.argv[1:3], sys.path[0]
+    del sys.argv[1:3]
     sys.path += root, site  # last, so that they hide nothing of Python itself
     finder = Finder(root)
     sys.meta_path.insert(0, finder)

@@ -97,7 +97,7 @@ def test_whatever_is_wrong_with_a_compiled_file_is_left_to_python(root: Path, da
 
 
 def test_other_modules_are_not_its_business(root: Path) -> None:
-    for name in ("json", "bootstrap", "bootstrap_more.x", "bootstrap.made_up.none"):
+    for name in ("json", "bootstrap_more.x", "bootstrap.made_up.none"):
         assert Finder(str(root)).find_spec(name) is None
 
 
@@ -126,7 +126,7 @@ def test_sops_is_started_early_only_for_what_the_lab_lists(
     monkeypatch.setattr("bootstrap.main.main", run)
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(sys, "argv", ["-c", str(root), "/site", "exec", *words])
-    monkeypatch.setattr(sys, "path", [str(root), "/python"])
+    monkeypatch.setattr(sys, "path", ["/python"])
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     try:
         with pytest.raises(SystemExit) as ended:
@@ -159,7 +159,7 @@ def test_a_signal_before_the_words_are_read_is_no_crash(
     monkeypatch.setattr(ahead, "start", interrupted)
     monkeypatch.setattr(ahead, "abandon", lambda: diary.append("abandon"))
     monkeypatch.setattr(sys, "argv", ["-c", str(root), "/site", "exec", "--", "true"])
-    monkeypatch.setattr(sys, "path", [str(root)])
+    monkeypatch.setattr(sys, "path", [])
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     before = signal.getsignal(signal.SIGINT)
     try:
