@@ -72,16 +72,16 @@ class PasswordDoor:
             self._prove(other, opens=False)
 
     def forgets(self, current: Secret) -> str:
-        """Return what to type so that its next start does not bring the old password back."""
+        """Return what to do so that its next start does not bring the old password back."""
         try:
             with self._opened(current) as ask:
                 if _setting(ask, b"aclfile"):
-                    return "redis-cli --askpass ACL SAVE"
+                    return "type: redis-cli --askpass ACL SAVE"
                 if _config_file(ask):
-                    return "redis-cli --askpass CONFIG REWRITE"
+                    return "type: redis-cli --askpass CONFIG REWRITE"
         except (RedisError, ServiceError):
             pass
-        return "put it where this Redis is started from"
+        return "change it where this Redis is started from"
 
     def _settle(self, ask: Callable[..., Any], current: Secret, other: Secret | None) -> None:
         held = _passwords(ask)

@@ -118,8 +118,8 @@ def _to_do(tools: Tools, using: RotationTools, new: NamedSecrets) -> tuple[str, 
     name = redis_password(tools.lab)
     if using.redis is None or name is None or name not in new:
         return ()
-    command = using.redis.forgets(new[name])
-    return (f"Redis takes the old {name} again after its next start, unless you: {command}",)
+    what = using.redis.forgets(new[name])
+    return (f"Redis takes the old {name} again after its next start, unless you {what}",)
 
 
 class _Turn:
@@ -164,7 +164,7 @@ class _Turn:
         with staged(self.tools, after) as unit:
             self.note(Step.STAGED)
             if overlaps(self.tools, self.using, self.forward):
-                with self.tools.progress.step("overlap: the gateway accepts both keys"):
+                with self.tools.progress.step("overlap: both are accepted, old and new"):
                     open_both(self.tools, self.using, self.forward)
                     self.note(Step.OVERLAPPING)
             if self.restarts:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 from bootstrap.domain.rotation import Record, Step, reached
 from bootstrap.domain.secret import Secret
-from bootstrap.workflows.doors import reopen, shut
+from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.workflows.doors import overlaps, reopen, shut
 from bootstrap.workflows.force import deploy, prove_targets
 from bootstrap.workflows.memory import remember_applied
 from bootstrap.workflows.reencrypt import migrating, prove_reencrypted, was_begun
@@ -27,7 +28,8 @@ def finish(
         pairs: By name the new value, and the old one; None where nobody knows it any more.
         note: Writes the journal's next line.
     """
-    with tools.progress.step("retire: the old key is refused"):
+    refused = MASTER_KEY in pairs or overlaps(tools, using, pairs)
+    with tools.progress.step(f"retire: the old one is {'refused' if refused else 'forgotten'}"):
         shut(tools, using, secrets, pairs)
         note(Step.RETIRED)
         using.vaults.put(_alone(pairs))

@@ -25,6 +25,13 @@ _WORDS: Mapping[Step, str] = {
     Step.CLOSED: "the store forgets the old key",
 }
 
+# What is different where the master key is not among them.
+_OTHER_WORDS: Mapping[Step, str] = {
+    Step.OVERLAPPING: "Redis accepts both passwords, where it knows ACLs",
+    Step.PROVEN: "the gateway works with the new value, no drift",
+    Step.RETIRED: "the old value is refused, where keyturn decides that",
+}
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -72,7 +79,7 @@ def preview(
     return Preview(
         old[names[0]].fingerprint(),
         tuple(step for step in _WORDS if both or step is not Step.OVERLAPPING),
-        _WORDS,
+        _WORDS if MASTER_KEY in names else {**_WORDS, **_OTHER_WORDS},
         tuple(change.target.path for change in plan.drift),
         bool(plan.gateway),
         {name: secret.fingerprint() for name, secret in old.items()},

@@ -185,7 +185,7 @@ class RedisDoor(Protocol):
         """
 
     def forgets(self, current: Secret) -> str:
-        """Return what to type so that its next start does not bring the old password back."""
+        """Return what to do so that its next start does not bring the old password back."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class TestReal:
         door = PasswordDoor("127.0.0.1", port)
         door.open_both(NEW, OLD)
         door.close(NEW, OLD)
-        assert door.forgets(NEW) == "redis-cli --askpass CONFIG REWRITE"
+        assert door.forgets(NEW) == "type: redis-cli --askpass CONFIG REWRITE"
         with socket.create_connection(("127.0.0.1", port)) as wire:
             wire.sendall(f"AUTH {NEW.reveal()}\r\nCONFIG REWRITE\r\n".encode())
             assert wire.recv(100).startswith(b"+OK")
@@ -89,7 +89,7 @@ class TestReal:
             door.open_both(NEW, OLD)
             door.close(NEW, OLD)
             assert opens(port, OLD, NEW) == [False, True]
-            assert door.forgets(NEW) == "redis-cli --askpass ACL SAVE"
+            assert door.forgets(NEW) == "type: redis-cli --askpass ACL SAVE"
 
     def test_one_without_acl_takes_one_password_at_a_time(self, tmp_path: Path) -> None:
         settings = f'requirepass {OLD.reveal()}\nrename-command ACL ""'
@@ -100,7 +100,7 @@ class TestReal:
             assert opens(port, OLD, NEW) == [False, True]
             door.close(NEW, OLD)
             assert opens(port, OLD, NEW) == [False, True]
-            assert door.forgets(NEW) == "put it where this Redis is started from"
+            assert door.forgets(NEW) == "change it where this Redis is started from"
 
     def test_one_that_allows_neither_is_told_without_a_password(self, tmp_path: Path) -> None:
         settings = (
@@ -114,7 +114,7 @@ class TestReal:
                 door.open_both(NEW, OLD)
             assert "it answers ERR" in caught.value.why
             assert NEW.reveal() not in str(caught.value)
-            assert door.forgets(OLD) == "put it where this Redis is started from"
+            assert door.forgets(OLD) == "change it where this Redis is started from"
 
 
 class Canned:

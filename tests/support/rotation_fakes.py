@@ -156,7 +156,7 @@ class FakeDoor:
 
     def forgets(self, current: Secret) -> str:
         """Say what to type."""
-        return "redis-cli --askpass ACL SAVE"
+        return "type: redis-cli --askpass ACL SAVE"
 
     def _enter(self, *passwords: Secret | None) -> None:
         if self.broken is not None:
