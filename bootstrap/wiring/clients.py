@@ -137,7 +137,14 @@ def prepare(client: str, root: str | None, options: ClientOptions) -> Prepared:
     run = None
     if desk is not None or preset.settings is not None:
         run = Supervision(preset, gateway, models, model, desk)
-    return Prepared(environment, tuple(dict.fromkeys((*preset.remove, *hidden))), names, run)
+    notes: tuple[str, ...] = ()
+    if desk is None and preset.agent and options.key != "master":
+        notes = (
+            f"warning: {preset.name} can print {MASTER_KEY}, which it is given, since no key for "
+            "this run alone can be issued here; --master if that is meant",
+        )
+    removed = tuple(dict.fromkeys((*preset.remove, *hidden)))
+    return Prepared(environment, removed, names, run, notes)
 
 
 def _key_name(preset: Preset, lab: Lab | None, gateway: str, options: ClientOptions) -> str:

@@ -11,7 +11,7 @@ from bootstrap.domain.lab import Lab
 from bootstrap.domain.rotatable import client_key
 from bootstrap.domain.rotation import Record, Step
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.domain.uses import USES_FILE, Counters, KeyUse, ProgramUse, read_counters
+from bootstrap.domain.uses import UNNAMED, USES_FILE, Counters, KeyUse, ProgramUse, read_counters
 from bootstrap.ports import Files
 from bootstrap.workflows.tools import Tools
 
@@ -55,7 +55,7 @@ def following(lab: Lab) -> tuple[str, ...]:
 
 
 def holders(tools: Tools, names: Sequence[str] = (MASTER_KEY,)) -> tuple[ProgramUse, ...]:
-    """Return who has used the keys in force lately, and would be cut off by a rotation of them.
+    """Return which programs have used the keys in force lately, and would be cut off by a rotation.
 
     Needs no decryption: the keyset has their digests.
 
@@ -68,7 +68,8 @@ def holders(tools: Tools, names: Sequence[str] = (MASTER_KEY,)) -> tuple[Program
     ids = {f"lab-{key.client}" for key in own if key is not None}
     ids |= {"master"} if MASTER_KEY in names else set()
     found = counters(tools.files, tools.places.litellm)
-    since, follow = tools.clock.now() - IDLE_S, following(tools.lab)
+    # Nobody could go and start a program again that gives no name.
+    since, follow = tools.clock.now() - IDLE_S, (*following(tools.lab), UNNAMED)
     entries = (entry for entry in _keyset(tools).entries if entry.id in ids)
     users = [u for entry in entries for u in found.of(entry.fingerprint).users(since, follow)]
     return tuple(sorted(users, key=lambda user: -user.last_seen))

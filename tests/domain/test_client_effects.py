@@ -39,3 +39,32 @@ def test_clients_that_no_model_is_for_are_left_out() -> None:
     assert "Claude Code" not in found
     assert "OpenWebUI" not in found
     assert "droid" in found
+
+
+def test_a_client_with_a_key_of_its_own_is_asked_for_nothing_unless_that_was_rotated() -> None:
+    lab = parse_lab("version = 1\nclient_keys = true\n", ROOT)
+    master = {e.client: e.effort for e in effects(lab, "keyturn")}
+    assert master == {
+        **dict.fromkeys(("claude", "droid", "openai", "openwebui"), Effort.NOTHING),
+        "exec --client": Effort.NOTHING,
+        "shell, direnv": Effort.NOTHING,
+        "other shells": Effort.NEXT_LOGIN,
+        "CI": Effort.NEW_KEY,
+    }
+    droid = effects(lab, "keyturn", ["KEYTURN_CLIENT_KEY_DROID"])
+    assert [(e.client, e.effort) for e in droid] == [
+        ("droid", Effort.NOTHING),
+        ("droid --settings", Effort.RESTART),
+    ]
+    others = ["KEYTURN_CLIENT_KEY_CLAUDE", "KEYTURN_CLIENT_KEY_OPENWEBUI"]
+    assert [(e.client, e.effort) for e in effects(lab, "keyturn", others)] == [
+        ("claude", Effort.RESTART),
+        ("OpenWebUI", Effort.NEW_KEY),
+    ]
+    assert effects(lab, "keyturn", ["OPENAI_API_KEY"]) == ()
+
+
+def test_a_client_without_models_has_no_key_and_needs_nothing() -> None:
+    model = '[[models]]\nalias = "a"\nbackend = "echo"\nclients = ["droid"]\n'
+    lab = parse_lab(f"version = 1\necho = false\nclient_keys = true\n{model}", ROOT)
+    assert {"claude", "openwebui"} & {e.client for e in effects(lab, "keyturn")} == set()

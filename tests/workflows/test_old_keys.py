@@ -169,7 +169,15 @@ class TestStatus:
 class TestHolders:
     def test_whoever_used_the_key_lately_and_does_not_follow_holds_it(self, world: World) -> None:
         now = world.clock.now()
-        used(world, MASTER, curl=now - 5, factory_cli=now - 5, keyturn=now, aider=now - HOUR)
+        used(
+            world,
+            MASTER,
+            curl=now - 5,
+            factory_cli=now - 5,
+            keyturn=now,
+            aider=now - HOUR,
+            unnamed=now,
+        )
         assert [user.program for user in holders(world.tools)] == ["curl"]
 
     def test_droid_holds_it_where_its_settings_are_not_ours(self, tmp_path: Path) -> None:
