@@ -90,7 +90,7 @@ def test_the_summary_says_who_held_the_key_and_what_each_client_needs(
     for words in (
         "rotated  11111111 -> 22222222, proven at http://127.0.0.1:4123\n",
         "rotated  TOOL_KEY 33333333 -> 44444444, stored\n",
-        "litellm.service was restarted",
+        "gateway  a fresh litellm.service serves (systemd)\n",
         "accepted for 10 min",
         "or until nobody has used it for 10 min",
         "held by  curl (1 request in all",
