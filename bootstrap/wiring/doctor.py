@@ -8,6 +8,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from bootstrap.adapters import machine, process
+from bootstrap.adapters.doctor_droid import observe_droid
+from bootstrap.adapters.doctor_keyset import observe_issued
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.fix_log import FolderFixLog, written_out
 from bootstrap.adapters.gathering import Observer, Scene, gather, once
@@ -24,7 +26,10 @@ from bootstrap.wiring import labs
 from bootstrap.workflows.doctor import DoctorTools
 
 # Field of Observations -> what looks at it. Each runs in a thread of its own.
-OBSERVERS: Mapping[str, Observer] = {}
+OBSERVERS: Mapping[str, Observer] = {
+    "issued": observe_issued,
+    "droid": observe_droid,
+}
 _LIMIT_S = 4.5
 _DEEP_LIMIT_S = 60.0
 _COMMAND_S = 20.0

@@ -7,8 +7,8 @@ LAB_UNREADABLE = Code(
     "the lab file is missing or cannot be read",
     "Without it keyturn does not know the gateway's address, the models and where the key lives.",
     "keyturn init, or correct lab.toml at the place that is named",
-    "The other checks go on with the defaults (a gateway at 127.0.0.1:4000) as far as they can; "
-    "those that compare something with the lab are not applicable.",
+    "The other checks go on with the defaults (a gateway at 127.0.0.1:4000) as far as they can;"
+    " those that compare something with the lab are not applicable.",
 )
 KEY_UNREADABLE = Code(
     "KT002",
@@ -23,6 +23,6 @@ NOT_OBSERVED = Code(
     "something could not be looked at",
     "The checks that need it could say nothing, so there may be more to find.",
     "mend what is named, then: keyturn doctor",
-    "Each part of the machine is looked at on its own, within a few seconds. A part that fails or "
-    "does not answer in time is named here, and the checks that need it are not applicable.",
+    "Each part of the machine is looked at on its own, within a few seconds. A part that fails "
+    "or does not answer in time is named here, and the checks that need it are not applicable.",
 )

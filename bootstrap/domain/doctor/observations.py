@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from bootstrap.domain.doctor.facts import HoldsKeys, Problem
+from bootstrap.domain.doctor.facts_claude import ClaudeFacts
+from bootstrap.domain.doctor.facts_droid import DroidFacts
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
@@ -24,6 +26,7 @@ class Observations:
         environment: The variables of this process. Values may be keys: show a fingerprint at most.
         lab: The lab, or None (see `problems["lab"]`).
         key: The master key that the lab's store holds, or None (see `problems["key"]`).
+        issued: Digests of the clients' own keys that the guard accepts now.
         problems: Why a part could not be observed, by the name of its field.
 
     Every further field is a part that one observer fills: None where that could not be observed.
@@ -36,6 +39,9 @@ class Observations:
     lab: Lab | None = None
     key: Secret | None = None
     problems: Mapping[str, Problem] = field(default_factory=dict)
+    issued: frozenset[str] | None = None
+    droid: DroidFacts | None = None
+    claude: ClaudeFacts | None = None
 
     @property
     def gateway_url(self) -> str:
@@ -50,6 +56,16 @@ class Observations:
     def variable(self, name: str) -> str:
         """Return a variable of this process; empty where it is unset."""
         return self.environment.get(name, "")
+
+    def show(self, path: PurePath) -> str:
+        """Return a path for people: with `~`, without control characters."""
+        home = self.places.home
+        text = f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+        return "".join(char if char.isprintable() else "?" for char in text)
+
+    def is_in_force(self, key: Secret) -> bool:
+        """Tell whether the gateway accepts a key: the lab's, or one issued to a client."""
+        return key == self.key or key.digest() in (self.issued or ())
 
     def secret_texts(self) -> Iterator[tuple[str, Secret]]:
         """Yield (name, value) of every key that was met, so that no finding can quote one."""

@@ -1,0 +1,32 @@
+"""What was seen of Claude Code."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bootstrap.domain.doctor.facts import FoundFile, Installation
+from bootstrap.domain.secret import Secret
+
+
+@dataclass(frozen=True)
+class ClaudeFacts:
+    """What was seen of Claude Code.
+
+    Attributes:
+        settings: The user's settings.json.
+        project: Settings files of the project around the working directory, nearest first.
+        shell_files: The start files of shells in the user's home.
+        installations: What PATH leads to, in its order.
+        served: The models that the gateway lists; None where it was not reached.
+    """
+
+    settings: FoundFile
+    project: tuple[FoundFile, ...] = ()
+    shell_files: tuple[FoundFile, ...] = ()
+    installations: tuple[Installation, ...] = ()
+    served: tuple[str, ...] | None = None
+
+    def secret_texts(self) -> Iterator[tuple[str, Secret]]:
+        """Yield (name, value) of the keys in the settings and in the shells' files."""
+        from bootstrap.domain.doctor.claude_settings import keys_in
+
+        yield from keys_in(self)
