@@ -45,7 +45,7 @@ def observe_droid(scene: Scene) -> DroidFacts:
         files=tuple(_files(scene)),
         sessions=tuple(_sessions(factory)),
         installations=installed,
-        running=running("droid", (MASTER_KEY, CLIENT_KEY)),
+        running=running("droid", scene.places.home, (MASTER_KEY, CLIENT_KEY)),
         desktop=tuple(_desktop(scene.places.home)),
         doctor=_own_doctor(installed) if scene.deep and installed else None,
     )

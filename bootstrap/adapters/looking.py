@@ -88,15 +88,19 @@ def _version(program: Path) -> str:
     return ""
 
 
-def running(name: str, variables: Collection[str]) -> tuple[RunningProgram, ...]:
-    """Return the processes of this user whose program has that name, and some of their variables.
+def running(name: str, home: PurePath, variables: Collection[str]) -> tuple[RunningProgram, ...]:
+    """Return the processes of this user, and of this home, whose program has that name.
 
     Args:
         name: The program's file name.
+        home: Those with another HOME are somebody else's business, such as a test's.
         variables: Those of its environment that are wanted.
     """
+    found = ((pid, _environment(pid)) for pid in _pids_of(name))
     return tuple(
-        RunningProgram(pid, name, dict(_variables(pid, variables))) for pid in _pids_of(name)
+        RunningProgram(pid, name, {n: Secret(v) for n, v in values.items() if n in variables and v})
+        for pid, values in found
+        if values.get("HOME") == str(home)
     )
 
 
@@ -110,9 +114,11 @@ def _pids_of(name: str) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _variables(pid: int, wanted: Collection[str]) -> Iterator[tuple[str, Secret]]:
-    with suppress(OSError):
-        for item in (_PROC / str(pid) / "environ").read_bytes().split(b"\0"):
-            name, _, value = item.decode("utf-8", "replace").partition("=")
-            if name in wanted and value:
-                yield name, Secret(value)
+def _environment(pid: int) -> dict[str, str]:
+    """Return the variables that a process was started with; none where they cannot be read."""
+    try:
+        block = (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (item.decode("utf-8", "replace").partition("=") for item in block.split(b"\0"))
+    return {name: value for name, _, value in pairs}
