@@ -8,8 +8,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from bootstrap.adapters import machine, process
+from bootstrap.adapters.doctor_claude import observe_claude
 from bootstrap.adapters.doctor_droid import observe_droid
-from bootstrap.adapters.doctor_keyset import observe_issued
+from bootstrap.adapters.doctor_gateway import observe_issued, observe_served
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.fix_log import FolderFixLog, written_out
 from bootstrap.adapters.gathering import Observer, Scene, gather, once
@@ -28,7 +29,9 @@ from bootstrap.workflows.doctor import DoctorTools
 # Field of Observations -> what looks at it. Each runs in a thread of its own.
 OBSERVERS: Mapping[str, Observer] = {
     "issued": observe_issued,
+    "served": observe_served,
     "droid": observe_droid,
+    "claude": observe_claude,
 }
 _LIMIT_S = 4.5
 _DEEP_LIMIT_S = 60.0

@@ -398,8 +398,6 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found_and_said(sick: Patient, fault: str) -> None:
     code, plant, severity, words = FAULTS[fault]
-    if code != "KT108":
-        assert code not in sick.findings(code), "found before it was planted"
     plant(sick)
     found = sick.findings(code)[code]
     assert severity in {row["severity"] for row in found}, found

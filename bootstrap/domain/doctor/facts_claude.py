@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bootstrap.domain.doctor.facts import FoundFile, Installation
+from bootstrap.domain.doctor.facts import FoundFile, Installation, RunningProgram
 from bootstrap.domain.secret import Secret
 
 
@@ -14,16 +14,16 @@ class ClaudeFacts:
     Attributes:
         settings: The user's settings.json.
         project: Settings files of the project around the working directory, nearest first.
-        shell_files: The start files of shells in the user's home.
+        shell_files: The start files of shells in the user's home that are there.
         installations: What PATH leads to, in its order.
-        served: The models that the gateway lists; None where it was not reached.
+        running: Processes of Claude Code that belong to this user.
     """
 
     settings: FoundFile
     project: tuple[FoundFile, ...] = ()
     shell_files: tuple[FoundFile, ...] = ()
     installations: tuple[Installation, ...] = ()
-    served: tuple[str, ...] | None = None
+    running: tuple[RunningProgram, ...] = ()
 
     def secret_texts(self) -> Iterator[tuple[str, Secret]]:
         """Yield (name, value) of the keys in the settings and in the shells' files."""

@@ -1,13 +1,14 @@
 """All groups of checks, and the handbook that is made from their codes."""
 
 from bootstrap.domain.doctor.check import Group
+from bootstrap.domain.doctor.checks_claude import CLAUDE
 from bootstrap.domain.doctor.checks_droid import DROID
 from bootstrap.domain.doctor.checks_lab import LAB
 from bootstrap.domain.doctor.finding import Code
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.table import did_you_mean
 
-GROUPS: tuple[Group, ...] = (LAB, DROID)
+GROUPS: tuple[Group, ...] = (LAB, DROID, CLAUDE)
 
 
 # What docs/doctor.md has before and after the list.

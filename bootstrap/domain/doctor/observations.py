@@ -27,6 +27,7 @@ class Observations:
         lab: The lab, or None (see `problems["lab"]`).
         key: The master key that the lab's store holds, or None (see `problems["key"]`).
         issued: Digests of the clients' own keys that the guard accepts now.
+        served: The models that the gateway lists; None where it did not say.
         problems: Why a part could not be observed, by the name of its field.
 
     Every further field is a part that one observer fills: None where that could not be observed.
@@ -40,6 +41,7 @@ class Observations:
     key: Secret | None = None
     problems: Mapping[str, Problem] = field(default_factory=dict)
     issued: frozenset[str] | None = None
+    served: tuple[str, ...] | None = None
     droid: DroidFacts | None = None
     claude: ClaudeFacts | None = None
 

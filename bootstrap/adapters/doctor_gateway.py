@@ -1,11 +1,26 @@
-"""Which clients' own keys the gateway's guard accepts now: digests, never a key."""
+"""What several checks want to know of the gateway: the keys that it accepts, and its models."""
 
 import time
 from pathlib import Path
 
+from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.adapters.gathering import Scene
-from bootstrap.domain.errors import StoreDamagedError
+from bootstrap.domain.errors import LabError, StoreDamagedError
 from bootstrap.domain.keyset import KEYSET_FILE, MAX_BYTES, Keyset
+
+_ANSWER_S = 3.0
+
+
+def observe_served(scene: Scene) -> tuple[str, ...] | None:
+    """Return the models that the gateway lists, or None where it does not answer so."""
+    try:
+        key = scene.key()
+    except LabError:  # said elsewhere
+        return None
+    if scene.lab is None or key is None:
+        return None
+    answer = HttpGateway(scene.lab.gateway.url, _ANSWER_S).models(key)
+    return answer.model_ids if answer.status == 200 else None
 
 
 def observe_issued(scene: Scene) -> frozenset[str]:
