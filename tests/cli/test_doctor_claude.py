@@ -291,18 +291,16 @@ def test_without_claude_code_the_whole_group_does_not_apply(sick: Patient) -> No
     assert {row["severity"] for row in sick.all_findings("KT2")} == {"not applicable"}
 
 
-@pytest.mark.parametrize("name", ["bash", "sh"])
-def test_a_mended_function_asks_for_the_key_when_it_is_called(sick: Patient, name: str) -> None:
+def test_a_mended_function_asks_for_the_key_when_it_is_called(sick: Patient) -> None:
     shell(FUNCTION.format(url=URL, key=OLD_KEY))(sick)
     sick.fix("KT205")
     text = (sick.home / ".bashrc").read_text()
     assert OLD_KEY not in text
     (sick.home / "bin").mkdir()
     sick.write("bin/claude", '#!/bin/sh\necho "$ANTHROPIC_AUTH_TOKEN $ANTHROPIC_MODEL"\n', 0o755)
-    script = text.replace("local ", "").replace("alias", "#") + "_claude_via_litellm qwen\n"
     asked = subprocess.run(
-        [name],
-        input=script,
+        ["bash", "-e"],
+        input=f"{text}_claude_via_litellm qwen\n",
         env={"PATH": f"{sick.home}/bin:/usr/bin:/bin", "HOME": str(sick.home)},
         capture_output=True,
         text=True,

@@ -62,7 +62,8 @@ def test_every_code_is_explained_at_length(well: Patient) -> None:
     listed = well.run("explain").out
     for code in codes().values():
         assert f"{code.id}  {code.title}" in listed
-        assert min(len(code.more), 3 * len(code.why), 6 * len(code.mend)) > 60, code.id
+        assert min(len(code.more), 3 * len(code.why)) > 60, code.id
+        assert code.mend, code.id
     shown = well.run("explain", "kt001").out
     assert shown.startswith("KT001: ")
     assert "Mend it: " in shown

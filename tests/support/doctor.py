@@ -48,6 +48,7 @@ class Patient:
         home: HOME.
         cwd: Where doctor is started; a folder of no project.
         environment: Variables beside the isolated ones.
+        port: The gateway's, as lab.toml says.
         said: All that every run printed.
     """
 
@@ -55,6 +56,7 @@ class Patient:
     cwd: Path
     environment: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    port: int = PORT
 
     @property
     def lab(self) -> Path:
@@ -65,7 +67,7 @@ class Patient:
         """Write lab.toml and the file with the key."""
         self.lab.mkdir(exist_ok=True)
         source = self.write("lab/key", key)
-        (self.lab / "lab.toml").write_text(LAB.format(port=PORT, key=source, more=more))
+        (self.lab / "lab.toml").write_text(LAB.format(port=self.port, key=source, more=more))
 
     def write(self, path: str, content: object, mode: int = 0o600) -> Path:
         """Write a file below the home: a text, bytes, or anything else as JSON."""

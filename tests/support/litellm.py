@@ -146,15 +146,17 @@ class Upstream:
     Args:
         folder: Where it notes them.
         pace_s: How long it waits before each of the three pieces of a streamed answer.
+        key: The only key that it accepts; None for any.
 
     Attributes:
         port: Where it listens, on the loopback address.
     """
 
-    def __init__(self, folder: Path, *, pace_s: float = 0.0) -> None:
+    def __init__(self, folder: Path, *, pace_s: float = 0.0, key: str | None = None) -> None:
         self._log = folder / "upstream.jsonl"
         program = [sys.executable, str(TOOLS / "mock_upstream.py"), "0", "--log", str(self._log)]
-        self._process = subprocess.Popen([*program, "--pace", str(pace_s)], stdout=subprocess.PIPE)
+        program += ["--pace", str(pace_s), *(("--key", key) if key else ())]
+        self._process = subprocess.Popen(program, stdout=subprocess.PIPE)
         assert self._process.stdout
         self.port = int(self._process.stdout.readline().split()[1])
 

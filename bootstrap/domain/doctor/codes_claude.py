@@ -91,7 +91,7 @@ MODE = Code(
     "Claude Code's settings hold a key and others can read them",
     "Every user of this machine has the key.",
     "chmod 600 ~/.claude/settings.json",
-    "Claude Code keeps the mode that the file has.",
+    "Claude Code keeps the mode that the file has, and an editor makes it 0644 as a rule.",
     fixable=True,
 )
 CLOUD = Code(
