@@ -195,7 +195,10 @@ def other_folder(seen: Observations) -> Iterator[Finding]:
 
 def own_doctor(seen: Observations) -> Iterator[Finding]:
     """Pass on what droid's own doctor flags: names and places, not its words."""
-    for where, what in facts(seen).doctor or ():
+    flagged = facts(seen).doctor
+    if flagged is None:
+        yield setup.OWN_DOCTOR.not_applicable("droid was not asked: keyturn doctor --deep")
+    for where, what in flagged or ():
         yield setup.OWN_DOCTOR.error(f"{where}: {what}")
 
 

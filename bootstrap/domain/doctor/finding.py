@@ -119,6 +119,10 @@ class Code:
         """Return a finding that is good to know."""
         return self._finding(Severity.NOTE, seen, mend, fix)
 
+    def not_applicable(self, seen: str) -> Finding:
+        """Return that it was not looked for here, and why."""
+        return Finding(self.id, Severity.NOT_APPLICABLE, seen)
+
     def _finding(
         self, severity: Severity, seen: str, mend: str, fix: "Fix | Sequence[Fix]"
     ) -> Finding:
