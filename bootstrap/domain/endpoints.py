@@ -34,3 +34,27 @@ def safe_url(url: str) -> str:
         return "(no URL)"
     text = f"{parts.scheme}://{host}{port}{parts.path}"[:100]
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def is_below(url: str, prefix: str) -> bool:
+    """Tell whether `url` has the origin of `prefix` and a path that continues its path.
+
+    As droid compares the addresses of a policy (seen with 0.215.0): `/v12` does not continue `/v1`,
+    and a user before the host is another origin.
+    """
+    theirs, allowed = _origin(url), _origin(prefix)
+    if theirs is None or allowed is None or theirs[0] != allowed[0]:
+        return False
+    return (theirs[1] + "/").startswith(allowed[1] + "/")
+
+
+def _origin(url: str) -> tuple[tuple[str, str, int | None], str] | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname or "@" in parts.netloc:
+        return None
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    return (parts.scheme, parts.hostname, port or usual), parts.path.rstrip("/")

@@ -562,3 +562,78 @@ def test_a_fault_in_a_file_of_the_projects_is_not_mended_by_itself(sick: Patient
     in_project(sick, droid_entry(apiKey=OLD_KEY))
     (finding,) = sick.findings("KT107")["KT107"]
     assert finding["fixes"] == []
+
+
+def own_doctor(sick: Patient, output: str) -> None:
+    """Put a droid on PATH whose doctor says this."""
+    path = program(sick, "a", "0.215.0")
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\n")
+
+
+def test_what_droids_own_doctor_flags_is_passed_on_without_its_words(sick: Patient) -> None:
+    flags = [
+        ("fail", "~/.factory/settings.json", f"customModels.0.provider: received '{OLD_KEY}'"),
+        ("fail", "~/.factory/settings.json", f"line 3, col 7: {OLD_KEY}"),
+        ("warn", "managed\x1b", f"odd {OLD_KEY}"),
+        ("pass", "all", "well"),
+    ]
+    rows = [{"status": s, "label": label, "detail": detail} for s, label, detail in flags]
+    own_doctor(sick, json.dumps({"results": rows}))
+    assert sick.severity("KT136") == "not applicable"
+    done = sick.run("doctor", "--deep", "--json", "KT136")
+    assert [row["seen"] for row in done.json["findings"]] == [
+        "~/.factory/settings.json: customModels.0.provider",
+        "~/.factory/settings.json: line 3, col 7",
+        "managed: see droid doctor --config",
+    ]
+    assert OLD_KEY not in "".join(sick.said)
+
+
+def test_a_doctor_of_droids_that_does_not_work_is_said(sick: Patient) -> None:
+    own_doctor(sick, "no JSON")
+    done = sick.run("doctor", "--deep", "--json", "KT003", "KT136")
+    assert [row["severity"] for row in done.json["findings"]] == ["warning", "not applicable"]
+    assert "JSONDecodeError" in done.json["findings"][0]["seen"]
+
+
+def test_a_proxy_with_an_exception_for_this_machine_is_fine(sick: Patient) -> None:
+    variable("https_proxy", "http://proxy.invalid:3128")(sick)
+    variable("HTTP_PROXY", "http://proxy.invalid:3128")(sick)
+    variable("NO_PROXY", "example.com, 127.0.0.1")(sick)
+    assert "KT121" not in sick.findings("KT121")
+
+
+def test_a_named_policy_file_of_ones_own_is_completed(sick: Patient) -> None:
+    in_project(sick, droid_entry(baseUrl=ELSEWHERE))
+    path = sick.write("org.json", '{"modelPolicy": {"x": 1}}')
+    variable("FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH", str(path))(sick)
+    assert "export" not in sick.findings("KT120")["KT120"][0]["mend"]
+    sick.fix("KT120")
+    allowed = {"x": 1, "allowedBaseUrls": [URL, f"{URL}/v1"]}
+    assert json.loads(path.read_text()) == {"modelPolicy": allowed}
+
+
+def test_a_reference_in_a_settings_file_of_the_users_is_mended_to_the_known_form(
+    sick: Patient,
+) -> None:
+    path = sick.settings(
+        droid_entry(), by_hand(model="o", baseUrl="https://o.invalid/v1", apiKey="env:O_KEY")
+    )
+    sick.fix("KT116")
+    assert json.loads(path.read_text())["customModels"][1]["apiKey"] == "${O_KEY}"
+
+
+def test_a_malformed_session_is_passed_over(sick: Patient) -> None:
+    sick.write(".factory/sessions/-tmp/a.settings.json", "{")
+    assert "KT123" not in sick.findings("KT123")
+
+
+def test_a_managed_entry_with_a_helper_needs_no_key(sick: Patient) -> None:
+    entry = droid_entry(apiKey=None, apiKeyHelper="keyturn get LITELLM_MASTER_KEY")
+    sick.write("etc/settings.json", {"customModels": [entry]})
+    assert set(sick.findings("KT1")) == {"KT108", "KT112"}
+
+
+def test_an_anthropic_entry_without_v1_is_right(sick: Patient) -> None:
+    sick.settings(droid_entry(provider="anthropic", baseUrl=URL))
+    assert set(sick.findings("KT1")) == {"KT108"}

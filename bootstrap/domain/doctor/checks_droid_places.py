@@ -23,7 +23,7 @@ from bootstrap.domain.doctor.finding import FileFix, Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_entries import default_model
 from bootstrap.domain.droid_schema import ARRAY_KEY, entry_name, printable
-from bootstrap.domain.endpoints import safe_url
+from bootstrap.domain.endpoints import is_below, safe_url
 
 _OURS = b"Written by keyturn"
 
@@ -156,7 +156,7 @@ def allows(found: DroidFile, url: str) -> bool:
     allowed = rules.get("allowedBaseUrls") if isinstance(rules, dict) else None
     if not isinstance(allowed, list):
         return True
-    return any(isinstance(prefix, str) and url.startswith(prefix) for prefix in allowed)
+    return any(isinstance(prefix, str) and is_below(url, prefix) for prefix in allowed)
 
 
 _DROID = ("droid",)

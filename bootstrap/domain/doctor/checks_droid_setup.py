@@ -107,9 +107,8 @@ def project(seen: Observations) -> Iterator[Finding]:
 
 def _all_blocked(found: DroidFile, managed: list[DroidFile], seen: Observations) -> bool:
     elsewhere = [e.text("baseUrl") for e in entries_in(found) if not at_gateway(e.fields, seen)]
-    return bool(elsewhere) and all(
-        not any(allows(m, url) for url in elsewhere) for m in managed[:1]
-    )
+    blocked = [any(not allows(file, url) for file in managed) for url in elsewhere]
+    return bool(blocked) and all(blocked)
 
 
 def _policy_mend(path: PurePath, seen: Observations) -> str:
