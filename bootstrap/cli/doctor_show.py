@@ -36,6 +36,9 @@ def show_findings(session: Session, findings: Sequence[Finding]) -> None:
             if session.verbose or finding.severity not in _QUIET:
                 _show_finding(session, finding)
         session.print(Text(f"  {_counted(mine)}", style="dim"))
+    bad = [finding.code for finding in findings if finding.severity not in _QUIET]
+    if bad:
+        session.print(Text(f"More about one of them: keyturn explain {bad[0]}", style="dim"))
 
 
 def _show_finding(session: Session, finding: Finding) -> None:

@@ -3,6 +3,8 @@
 import re
 from urllib.parse import urlsplit
 
+from bootstrap.domain.redact import mask_unknown
+
 LOOPBACK = "loopback"
 _LOOPBACK = re.compile(r"localhost|.*\.localhost|127\..*|::1|0\.0\.0\.0|::|::ffff:127\..*")
 
@@ -33,7 +35,12 @@ def safe_url(url: str) -> str:
     if not host:
         return "(no URL)"
     text = f"{parts.scheme}://{host}{port}{parts.path}"[:100]
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return shown(text)
+
+
+def shown(text: str) -> str:
+    """Return a word of somebody else's for people: no control characters, nothing like a key."""
+    return mask_unknown("".join(char if char.isprintable() else "?" for char in text))[:100]
 
 
 def is_below(url: str, prefix: str) -> bool:

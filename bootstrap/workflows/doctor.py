@@ -12,7 +12,7 @@ from bootstrap.domain.doctor.finding import CommandFix, Fill, Finding, Severity
 from bootstrap.domain.doctor.fix_run import FixRun, Saved, merged
 from bootstrap.domain.doctor.mending import FileMend, Mending, plan_mending
 from bootstrap.domain.doctor.observations import Observations
-from bootstrap.domain.errors import ConflictError, ExitCode, UsageError
+from bootstrap.domain.errors import ConflictError, ExitCode, LabError, UsageError
 from bootstrap.domain.redact import safe_diff
 from bootstrap.domain.secret import Secret
 from bootstrap.ports import Files
@@ -212,7 +212,7 @@ class _Done:
 
 
 def _carry_out(tools: DoctorTools, run: FixRun, mending: Mending, done: _Done) -> FixRun:
-    commands = [command for _, command in mending.commands]
+    before, commands = run, [command for _, command in mending.commands]
     undoing = tuple(c.undo for c in reversed(commands) if c.undo is not None)
     lasting = tuple(c.summary for c in commands if c.undo is None)
     run = replace(
@@ -222,10 +222,22 @@ def _carry_out(tools: DoctorTools, run: FixRun, mending: Mending, done: _Done) -
         lasting=(*run.lasting, *lasting),
     )
     tools.log.save(run)
-    tools.files.replace_all([mend.write for mend in mending.files])
+    try:
+        tools.files.replace_all([mend.write for mend in mending.files])
+    except LabError:
+        _forget(tools, before)
+        raise
     for command in commands:
         done.run(tools, command)
     return run
+
+
+def _forget(tools: DoctorTools, run: FixRun) -> None:
+    """Leave in the log what was done before the round that failed, and no more."""
+    if run.files or run.commands or run.lasting:
+        tools.log.save(run)
+    else:
+        tools.log.drop(run)
 
 
 def _back(tools: DoctorTools, run: FixRun, saved: Saved) -> Write | None:

@@ -150,6 +150,15 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "is needed",
     ),
     "a key of yesterday": ("KT107", settings(by_hand(apiKey=OLD_KEY)), "error", "in force is"),
+    "a variable of yesterday": (
+        "KT107",
+        both(
+            settings(droid_entry(apiKey="${LITELLM_MASTER_KEY}")),
+            variable("LITELLM_MASTER_KEY", OLD_KEY),
+        ),
+        "error",
+        "refers to LITELLM_MASTER_KEY",
+    ),
     "a literal key": ("KT108", settings(droid_entry()), "note", "literally"),
     "a legacy copy": ("KT109", legacy(legacy_entry()), "warning", "qwen (LiteLLM)"),
     "an overlay by hand": (
@@ -408,7 +417,7 @@ def test_a_planted_fault_is_found_and_said(sick: Patient, fault: str) -> None:
 
 
 MENDED = [fault for fault, (code, *_) in FAULTS.items() if codes()[code].fixable]
-MENDED = [fault for fault in MENDED if not fault.startswith("a project")]
+MENDED = [fault for fault in MENDED if not fault.startswith(("a project", "a variable"))]
 
 
 @pytest.mark.parametrize("fault", MENDED)
@@ -562,6 +571,18 @@ def test_a_fault_in_a_file_of_the_projects_is_not_mended_by_itself(sick: Patient
     in_project(sick, droid_entry(apiKey=OLD_KEY))
     (finding,) = sick.findings("KT107")["KT107"]
     assert finding["fixes"] == []
+
+
+def test_a_key_in_a_wrong_place_is_not_quoted(sick: Patient) -> None:
+    pasted = "sk-test-9aF3kQ7xZ2mB8vL4pW6tR1yU5nD0cE"
+    sick.settings(
+        droid_entry(provider=pasted),
+        by_hand(displayName=pasted, baseUrl=f"{URL}/{pasted}"),
+        by_hand(displayName=pasted, model=pasted, id=pasted),
+        sessionDefaultSettings={"model": f"custom:{pasted}-0"},
+    )
+    assert {"KT105", "KT106", "KT126", "KT132"} <= sick.findings("KT1").keys()
+    assert pasted not in "".join(sick.said)
 
 
 def own_doctor(sick: Patient, output: str) -> None:

@@ -223,6 +223,38 @@ def test_a_fix_that_never_settles_comes_to_an_end_and_is_undone_as_one(bench: Be
     assert Path(bench.file).read_text() == ""
 
 
+def test_a_file_that_cannot_be_written_leaves_nothing_to_undo(bench: Bench) -> None:
+    Path(bench.file).write_text("old")
+    Path(bench.file).chmod(0o400)
+    bench.check(CODE.error("seen", fix=mended(bench)))
+    with pytest.raises(TargetError, match="read-only"):
+        bench.fix()
+    assert bench.log.last() is None
+    assert Path(bench.file).read_text() == "old"
+
+
+def test_a_later_round_that_fails_keeps_the_earlier_ones_undoable(bench: Bench) -> None:
+    def first_half(data: bytes | None, fill: Fill) -> bytes | None:
+        return b"half"
+
+    def locked(data: bytes | None, fill: Fill) -> bytes | None:
+        Path(bench.file).chmod(0o400)
+        return b"mended"
+
+    def look(_: Observations) -> Iterator[Finding]:
+        half = Path(bench.file).read_text() == "half"
+        change = locked if half else first_half
+        yield CODE.error("seen", fix=FileFix(bench.file, "a step", change))
+
+    Path(bench.file).write_text("old")
+    bench.looks.append((CODE, look))
+    with pytest.raises(TargetError):
+        bench.fix()
+    Path(bench.file).chmod(0o600)
+    undo(bench.tools)
+    assert Path(bench.file).read_text() == "old"
+
+
 def test_a_command_runs_once_and_its_counterpart_takes_it_back(bench: Bench) -> None:
     first = CommandFix(("set", "1"), "sets 1", undo=("unset", "1"))
     second = CommandFix(("drop", "2"), "drops 2")

@@ -21,8 +21,7 @@ from bootstrap.domain.doctor.claude_settings import (
 from bootstrap.domain.doctor.droid_edits import mend_syntax
 from bootstrap.domain.doctor.finding import FileFix, Fill, Finding
 from bootstrap.domain.doctor.observations import Observations
-from bootstrap.domain.droid_schema import printable
-from bootstrap.domain.endpoints import LOOPBACK, endpoint, safe_url
+from bootstrap.domain.endpoints import LOOPBACK, endpoint, safe_url, shown
 from bootstrap.domain.json_members import set_member
 from bootstrap.domain.redirects import redirect
 from bootstrap.domain.secret_spec import MASTER_KEY
@@ -92,7 +91,7 @@ def model(seen: Observations) -> Iterator[Finding]:
     for name, alias in asked:
         if alias not in known and alias.lower() not in _NICKNAMES:
             verdict = codes.MODEL.warning if seen.served is None else codes.MODEL.error
-            yield verdict(f"{name} is {printable(alias)[:60]}; {_listed(known)}")
+            yield verdict(f"{name} is {shown(alias)[:60]}; {_listed(known)}")
     chosen = any(name in (_MAIN, "model") for name, _ in asked)
     if not chosen and not any(alias.startswith("claude") for alias in known):
         words = f"{_MAIN} is not set, so one of Anthropic's names is asked for"

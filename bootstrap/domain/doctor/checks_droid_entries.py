@@ -19,8 +19,8 @@ from bootstrap.domain.doctor.droid_models import (
 from bootstrap.domain.doctor.facts_droid import Level
 from bootstrap.domain.doctor.finding import Code, FileFix, Finding
 from bootstrap.domain.doctor.observations import Observations
-from bootstrap.domain.droid_schema import GENERIC, printable
-from bootstrap.domain.endpoints import LOOPBACK, endpoint, safe_url
+from bootstrap.domain.droid_schema import GENERIC
+from bootstrap.domain.endpoints import LOOPBACK, endpoint, safe_url, shown
 
 KNOWN = ("anthropic", "openai", GENERIC, "bedrock-converse")
 _TOKENS = 16384
@@ -113,7 +113,7 @@ def provider(seen: Observations) -> Iterator[Finding]:
         else:
             verdict, what = files.PROVIDER.error, "droid knows no such provider"
         meant = _meant(given, ours=is_ours(entry.fields, seen))
-        words = f'{name(entry, seen)}: provider "{printable(given)[:40]}": {what}'
+        words = f'{name(entry, seen)}: provider "{shown(given)[:40]}": {what}'
         mend = f'write "provider": "{meant}"' if meant else f"use one of {', '.join(KNOWN)}"
         fix = mended(entry, "the provider as droid spells it", decide) if meant else ()
         yield verdict(words, mend=mend, fix=fix)

@@ -22,6 +22,7 @@ from bootstrap.domain.doctor.facts_droid import Level
 from bootstrap.domain.doctor.finding import FileFix, Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_schema import ID_PREFIX, PLACEHOLDERS
+from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 
 _KEY_SUMMARY = "the key in force, as keyturn apply writes it"
@@ -41,6 +42,20 @@ def key_differs(seen: Observations) -> Iterator[Finding]:
                 mend="keyturn apply" if entry.file.level is not Level.PROJECT else "mend that file",
                 fix=_with_key(entry, seen),
             )
+        yield from _stale_variable(entry, seen)
+
+
+def _stale_variable(entry: Entry, seen: Observations) -> Iterator[Finding]:
+    """Find a reference to a variable that holds another key than the one in force."""
+    variable = "".join(references(entry.text("apiKey")))
+    value = seen.variable(variable)
+    whole = entry.text("apiKey") == f"${{{variable}}}"
+    if not whole or not value or entry.file.legacy or not is_ours(entry.fields, seen):
+        return
+    key = Secret(value)
+    if not seen.is_in_force(key):
+        words = f"{name(entry, seen)} refers to {variable}, which holds {key.fingerprint()} here"
+        yield files.KEY_DIFFERS.error(words, mend="keyturn exec -- droid, or start a new shell")
 
 
 def _with_key(entry: Entry, seen: Observations) -> "FileFix | tuple[()]":

@@ -22,8 +22,8 @@ from bootstrap.domain.doctor.facts_droid import DroidFile, Level
 from bootstrap.domain.doctor.finding import FileFix, Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_entries import default_model
-from bootstrap.domain.droid_schema import ARRAY_KEY, entry_name, printable
-from bootstrap.domain.endpoints import is_below, safe_url
+from bootstrap.domain.droid_schema import ARRAY_KEY, entry_name
+from bootstrap.domain.endpoints import is_below, safe_url, shown
 
 _OURS = b"Written by keyturn"
 
@@ -67,7 +67,7 @@ def clash(seen: Observations) -> Iterator[Finding]:
         for entry in entries_in(found):
             other = first.setdefault(entry.id, entry) if entry.id else entry
             if other is not entry:
-                words = f"{name(entry, seen)}: {printable(entry.id)} is also the id of {other.name}"
+                words = f"{name(entry, seen)}: {shown(entry.id)} is also the id of {other.name}"
                 yield judge(files.CLASH, other, seen)(words)
 
 
@@ -110,7 +110,7 @@ def copies(seen: Observations) -> Iterator[Finding]:
 
 
 def _name(entry: object) -> str:
-    return entry_name(entry) if isinstance(entry, Mapping) else "unnamed"
+    return shown(entry_name(entry)) if isinstance(entry, Mapping) else "unnamed"
 
 
 def default_gone(seen: Observations) -> Iterator[Finding]:
@@ -122,7 +122,7 @@ def default_gone(seen: Observations) -> Iterator[Finding]:
     for found in read_files(seen):
         chosen = default_model(root_of(found))
         if chosen is not None and chosen.startswith("custom:") and chosen not in ids:
-            words = f"{seen.show(found.file.path)}: {printable(chosen)[:80]} is the default model"
+            words = f"{seen.show(found.file.path)}: {shown(chosen)[:80]} is the default model"
             yield setup.DEFAULT_GONE.error(words)
 
 

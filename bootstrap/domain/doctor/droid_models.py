@@ -19,6 +19,7 @@ from bootstrap.domain.droid_schema import (
 )
 from bootstrap.domain.endpoints import LOOPBACK, endpoint
 from bootstrap.domain.jsonc import MalformedJson, parse, plain
+from bootstrap.domain.redact import mask_unknown
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 
@@ -75,7 +76,7 @@ class Entry:
     @property
     def name(self) -> str:
         """Its name for people."""
-        return entry_name(self.raw)
+        return mask_unknown(entry_name(self.raw))
 
 
 def key_of(fields: Mapping[str, object]) -> Secret | None:
