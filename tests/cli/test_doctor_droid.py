@@ -579,7 +579,7 @@ def test_a_key_in_a_wrong_place_is_not_quoted(sick: Patient) -> None:
         droid_entry(provider=pasted),
         by_hand(displayName=pasted, baseUrl=f"{URL}/{pasted}"),
         by_hand(displayName=pasted, model=pasted, id=pasted),
-        sessionDefaultSettings={"model": f"custom:{pasted}-0"},
+        sessionDefaultSettings={"model": f"custom:{pasted}-7"},
     )
     assert {"KT105", "KT106", "KT126", "KT132"} <= sick.findings("KT1").keys()
     assert pasted not in "".join(sick.said)
