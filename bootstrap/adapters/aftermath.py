@@ -42,9 +42,10 @@ def afterwards(action: Callable[[], None]) -> Iterator[None]:
     if pid == 0:
         os.close(writer)
         os.close(done)
-        _wait_and_do(reader, action)
+        _wait_and_do(reader, doing, action)
     os.close(reader)
     os.close(doing)
+    os.read(done, 1)  # from here on nothing that ends us ends it
     try:
         yield
     finally:
@@ -55,7 +56,7 @@ def afterwards(action: Callable[[], None]) -> Iterator[None]:
             action()
 
 
-def _wait_and_do(reader: int, action: Callable[[], None]) -> None:
+def _wait_and_do(reader: int, doing: int, action: Callable[[], None]) -> None:
     """Never return: whoever called `afterwards` must not run twice."""
     code = _FAILED
     with suppress(BaseException):
@@ -63,6 +64,7 @@ def _wait_and_do(reader: int, action: Callable[[], None]) -> None:
         for number in _PATIENT:
             signal.signal(number, signal.SIG_IGN)
         _let_go()
+        os.write(doing, b".")
         while os.read(reader, 1):
             pass
         action()

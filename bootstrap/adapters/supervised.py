@@ -22,6 +22,7 @@ from bootstrap.domain.secret import Secret
 
 _PR_SET_PDEATHSIG = 1
 _SI_KERNEL = 0x80
+_LOOK_AGAIN_S = 1.0
 _FORWARDED = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -126,9 +127,10 @@ def _start(
 
 def _wait(pid: int) -> int:
     while True:
-        found = signal.sigwaitinfo(_WAITED_FOR)
-        number = signal.Signals(found.si_signo)
-        if number is not signal.SIGCHLD:
+        # With a limit, since the kernel gives SIGCHLD to any thread that does not block it.
+        found = signal.sigtimedwait(_WAITED_FOR, _LOOK_AGAIN_S)
+        if found is not None and found.si_signo != signal.SIGCHLD:
+            number = signal.Signals(found.si_signo)
             if found.si_code != _SI_KERNEL or number not in _FROM_TERMINAL:
                 _send(pid, number)
             continue

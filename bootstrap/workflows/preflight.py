@@ -3,10 +3,11 @@
 from bootstrap.domain import targets as target_names
 from bootstrap.domain.errors import ConfigError, ConflictError, GatewayError
 from bootstrap.domain.litellm_config import names_database
+from bootstrap.domain.plan import Action
 from bootstrap.domain.probes import Verdict, describe, verdict
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import DATABASE_URL, INTERNAL_KEY, MASTER_KEY, SALT_KEY
-from bootstrap.domain.targets import targets
+from bootstrap.domain.targets import Owner, targets
 from bootstrap.workflows.planning import make_plan
 from bootstrap.workflows.tools import NamedSecrets, RotationTools, Tools
 
@@ -80,9 +81,17 @@ def _has_database(tools: Tools) -> bool:
 
 
 def _require_agreement(tools: Tools, secrets: NamedSecrets) -> None:
+    """Refuse where something is not as the lab says, for there would be no state to go back to.
+
+    Entries of ours that droid has put back in a file that it rewrites are none: what follows merges
+    them again, and nobody edited them.
+    """
     present = make_plan(tools, secrets=secrets)
-    if present:
-        why = ", ".join(f"{c.target.path}: {c.why}" for c in present.drift)
+    drift = [
+        c for c in present.drift if not (c.target.owner is Owner.DROID and c.action is Action.UPDATE)
+    ]
+    if drift or present.gateway:
+        why = ", ".join(f"{c.target.path}: {c.why}" for c in drift)
         raise ConflictError(
             "this machine does not agree with the lab",
             why=why or f"the gateway: {present.gateway}",
