@@ -1,10 +1,13 @@
 """What Claude Code would read here: its settings, the shells' start files, its processes."""
 
+import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from bootstrap.adapters.gathering import Scene
 from bootstrap.adapters.looking import installations, listed, look_at, project_folders, running
+from bootstrap.domain.doctor.claude_settings import settings_of
 from bootstrap.domain.doctor.facts import FoundFile
 from bootstrap.domain.doctor.facts_claude import ClaudeFacts
 
@@ -29,8 +32,10 @@ def observe_claude(scene: Scene) -> ClaudeFacts:
     home = scene.places.home
     config = scene.environment.get("CLAUDE_CONFIG_DIR", "")
     folder = PurePath(scene.cwd, config) if config else home / ".claude"
+    settings = look_at(folder / "settings.json")
     return ClaudeFacts(
-        settings=look_at(folder / "settings.json"),
+        settings=settings,
+        helper_gone=_helper_gone(settings),
         project=tuple(_project(scene, folder)),
         shell_files=tuple(_shell_files(scene)),
         installations=installations("claude", scene.environment),
@@ -55,3 +60,15 @@ def _shell_files(scene: Scene) -> Iterator[FoundFile]:
     for path in [*paths, *map(PurePath, listed(config / "fish" / "conf.d", "*.fish"))]:
         if Path(path).exists():
             yield look_at(path)
+
+
+def _helper_gone(settings: FoundFile) -> str:
+    """Return the program that apiKeyHelper runs, if it is an absolute path to no program."""
+    command = settings_of(settings).get("apiKeyHelper")
+    try:
+        words = shlex.split(command) if isinstance(command, str) else []
+    except ValueError:  # a quote that does not end: the shell says it
+        return ""
+    program = words[0] if words else ""
+    there = not program.startswith("/") or os.access(program, os.X_OK)
+    return "" if there else program

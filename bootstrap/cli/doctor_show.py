@@ -26,7 +26,16 @@ _WIDTH = 96
 
 
 def show_findings(session: Session, findings: Sequence[Finding]) -> None:
-    """Print the findings by group; what is well is only counted, unless --verbose."""
+    """Print the findings by group; what is well is only counted, unless --verbose.
+
+    With --quiet only errors, on standard error, so that a timer sends mail only where one is there.
+    """
+    if session.quiet and not session.as_json:
+        for finding in findings:
+            if finding.severity is Severity.ERROR:
+                words = f"error: {finding.code} {finding.seen}\nfix:   {finding.mend}"
+                session.err.print(words, markup=False)
+        return
     for group in GROUPS:
         mine = [finding for finding in findings if finding.code.startswith(group.prefix)]
         if not mine:

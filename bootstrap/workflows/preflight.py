@@ -88,7 +88,9 @@ def _require_agreement(tools: Tools, secrets: NamedSecrets) -> None:
     """
     present = make_plan(tools, secrets=secrets)
     drift = [
-        c for c in present.drift if not (c.target.owner is Owner.DROID and c.action is Action.UPDATE)
+        c
+        for c in present.drift
+        if not (c.target.owner is Owner.DROID and c.action is Action.UPDATE)
     ]
     if drift or present.gateway:
         why = ", ".join(f"{c.target.path}: {c.why}" for c in drift)

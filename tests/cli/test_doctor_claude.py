@@ -239,8 +239,18 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "error",
         "env.ANTHROPIC_AUTH_TOKEN",
     ),
+    "a helper that moved": (
+        "KT220",
+        both(
+            without("ANTHROPIC_AUTH_TOKEN"),
+            settings({"apiKeyHelper": "/old/bin/keyturn get LITELLM_MASTER_KEY"}),
+        ),
+        "error",
+        "/old/bin/keyturn",
+    ),
 }
 MENDED = {
+    "a helper that moved",
     "/v1 in the file",
     "another port in the file",
     "a stale key in a function",
@@ -352,6 +362,13 @@ def test_a_stale_token_in_the_file_becomes_a_helper_that_works(sick: Patient) ->
     )
     assert asked.stdout.strip() == KEY
     assert sick.findings("KT2") == {}
+
+
+@pytest.mark.parametrize("command", ["/gone/other-tool", "'", "pass show lab", "/bin/sh -c x"])
+def test_a_helper_of_another_kind_is_left_alone(sick: Patient, command: str) -> None:
+    sick.write(SETTINGS, {"apiKeyHelper": command})
+    found = sick.findings("KT220").get("KT220", [])
+    assert [row["fixes"] for row in found] == ([[]] if command.startswith("/gone") else [])
 
 
 def test_a_running_claude_with_an_old_key_is_named(sick: Patient, tmp_path: Path) -> None:

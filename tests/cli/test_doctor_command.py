@@ -118,6 +118,14 @@ def test_a_fix_is_shown_made_and_taken_back(sick: Patient) -> None:
     assert OLD_KEY not in said
 
 
+def test_quiet_says_nothing_but_errors(sick: Patient) -> None:
+    done = sick.run("doctor", "-q", "KT1")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: KT107 ~/.factory/settings.json: ")
+    assert done.err.splitlines()[1] == "fix:   keyturn apply"
+    assert sick.run("doctor", "-q", "KT0").err == ""
+
+
 def test_each_step_is_one_document_with_json(sick: Patient) -> None:
     dry = sick.run("doctor", "--fix", "--dry-run", "--json").json
     assert dry["dry_run"]

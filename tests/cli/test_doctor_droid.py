@@ -634,6 +634,25 @@ def test_a_named_policy_file_of_ones_own_is_completed(sick: Patient) -> None:
     assert json.loads(path.read_text()) == {"modelPolicy": allowed}
 
 
+@pytest.mark.parametrize("place", ["etc/settings.json", ".config/keyturn/droid-managed.json"])
+def test_a_policy_file_that_is_not_the_users_is_left_alone(sick: Patient, place: str) -> None:
+    in_project(sick, droid_entry(baseUrl=ELSEWHERE))
+    path = sick.write(place, "{}")
+    if not place.startswith("etc"):
+        variable("FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH", str(path))(sick)
+    (finding,) = sick.findings("KT120")["KT120"]
+    assert (finding["severity"], finding["fixes"]) == ("error", [])
+
+
+@pytest.mark.parametrize("fault", ["an overlay by hand", "a file for everybody"])
+def test_the_command_that_is_named_mends_it(sick: Patient, fault: str) -> None:
+    code, plant, *_ = FAULTS[fault]
+    plant(sick)
+    command = sick.findings(code)[code][0]["mend"]
+    subprocess.run(["sh", "-c", command], check=True)
+    assert code not in sick.findings(code)
+
+
 def test_a_reference_in_a_settings_file_of_the_users_is_mended_to_the_known_form(
     sick: Patient,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from bootstrap.domain.doctor import codes_claude as codes
 from bootstrap.domain.doctor.check import Check
@@ -22,7 +23,7 @@ from bootstrap.domain.doctor.facts import FoundFile
 from bootstrap.domain.doctor.finding import Change, FileFix, Fill, Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.doctor.shell_keys import BASE_URL, Literal, literals_in, with_command
-from bootstrap.domain.endpoints import endpoint, safe_url
+from bootstrap.domain.endpoints import endpoint, safe_url, shown
 from bootstrap.domain.json_members import remove_member, set_member
 from bootstrap.domain.jsonc import parse, plain
 from bootstrap.domain.secret_spec import MASTER_KEY
@@ -88,7 +89,11 @@ def _helper_instead(seen: Observations, *, on_request: bool = False) -> FileFix:
             data = remove_member(data or b"", ("env", name))
         root = plain(parse(data).root) if data is not None else {}
         helped = isinstance(root, dict) and root.get("apiKeyHelper")
-        return data if helped else set_member(data, ("apiKeyHelper",), command)
+        return (
+            data
+            if helped and not claude_of(seen).helper_gone
+            else set_member(data, ("apiKeyHelper",), command)
+        )
 
     path = claude_of(seen).settings.path
     return FileFix(path, "keyturn get is asked for the key", change, on_request=on_request)
@@ -99,6 +104,16 @@ def _get(seen: Observations) -> list[str]:
     return [seen.keyturn, "get", MASTER_KEY, *lab]
 
 
+def helper_gone(seen: Observations) -> Iterator[Finding]:
+    """Find a helper whose program is not there."""
+    gone = claude_of(seen).helper_gone
+    if gone:
+        where = seen.show(claude_of(seen).settings.path)
+        words = f"{where}: apiKeyHelper runs {shown(gone)}, which is no program here"
+        fix = _helper_instead(seen) if PurePath(gone).name == "keyturn" else ()
+        yield codes.HELPER_GONE.error(words, fix=fix)
+
+
 def mode(seen: Observations) -> Iterator[Finding]:
     """Find settings with a key in them that others can read."""
     file = claude_of(seen).settings
@@ -106,7 +121,7 @@ def mode(seen: Observations) -> Iterator[Finding]:
     if file.state is not None and file.state.mode & 0o077 and any(block.get(n) for n in KEYS):
         words = f"{seen.show(file.path)} has the mode {file.state.mode:04o}"
         fix = FileFix(file.path, "mode 0600", mode=0o600)
-        yield codes.MODE.error(words, mend=f"chmod 600 {file.path}", fix=fix)
+        yield codes.MODE.error(words, mend=f"chmod 600 {shlex.quote(str(file.path))}", fix=fix)
 
 
 def no_key(seen: Observations) -> Iterator[Finding]:
@@ -187,5 +202,6 @@ KEY_CHECKS = (
     Check(codes.MODE, mode, _NEEDS),
     Check(codes.NO_KEY, no_key, ("lab", "claude")),
     Check(codes.KEY_ELSEWHERE, key_elsewhere, ("lab", "key", "claude")),
+    Check(codes.HELPER_GONE, helper_gone, ("lab", "claude")),
     Check(codes.OLD_SESSION, old_session, ("key", "claude")),
 )

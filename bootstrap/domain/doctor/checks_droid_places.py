@@ -1,5 +1,6 @@
 """KT109 to KT112, KT119, KT126, KT133, KT134: which file does droid take its models from?"""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from bootstrap.domain.doctor import codes_droid_files as files
@@ -57,7 +58,7 @@ def overlay(seen: Observations) -> Iterator[Finding]:
         keys = [entry.key for entry in entries_in(found) if entry.key is not None]
         what = f", with the key {keys[0].fingerprint()}" if keys else ""
         path = found.file.path
-        yield files.OVERLAY.warning(f"{seen.show(path)}{what}", mend=f"rm {path}")
+        yield files.OVERLAY.warning(f"{seen.show(path)}{what}", mend=f"rm {shlex.quote(str(path))}")
 
 
 def clash(seen: Observations) -> Iterator[Finding]:

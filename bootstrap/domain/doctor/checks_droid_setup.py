@@ -102,7 +102,7 @@ def project(seen: Observations) -> Iterator[Finding]:
         if _all_blocked(found, managed, seen):
             yield setup.PROJECT.note(f"{words}; your org-managed policy blocks it")
         else:
-            yield setup.PROJECT.error(words, mend=_policy_mend(path, seen), fix=_policy(seen))
+            yield setup.PROJECT.error(words, mend=_mend(path, seen), fix=_policy(managed, seen))
 
 
 def _all_blocked(found: DroidFile, managed: list[DroidFile], seen: Observations) -> bool:
@@ -111,10 +111,12 @@ def _all_blocked(found: DroidFile, managed: list[DroidFile], seen: Observations)
     return bool(blocked) and all(blocked)
 
 
-def _policy_mend(path: PurePath, seen: Observations) -> str:
+def _mend(path: PurePath, seen: Observations) -> str:
+    read = f"read {seen.show(path)}, then remove it, or leave the folder"
     if seen.variable(_MANAGED):
-        return f"read {path}; or: keyturn doctor --fix KT120"
-    return f"read {path}; or: keyturn doctor --fix KT120; export {_MANAGED}={_policy_file(seen)}"
+        return read
+    policy = _policy_file(seen)
+    return f"{read}; or: keyturn doctor --fix KT120, then export {_MANAGED}={policy}"
 
 
 def _policy_file(seen: Observations) -> PurePath:
@@ -122,12 +124,20 @@ def _policy_file(seen: Observations) -> PurePath:
     return PurePath(given) if given else seen.places.config / "keyturn" / "droid-policy.json"
 
 
-def _policy(seen: Observations) -> FileFix:
-    """Return the fix that allows the gateway, and what the user's own settings use, and no more."""
+def _policy(managed: list[DroidFile], seen: Observations) -> "FileFix | tuple[()]":
+    """Return the fix that allows the gateway, and what the user's own settings use, and no more.
+
+    None for a file of the machine's administrator, nor for one that `keyturn apply` writes: its
+    template is the place for a policy.
+    """
+    path = _policy_file(seen)
+    others = [found.file.path for found in managed if found.file.state is not None]
+    rendered = seen.places.config / "keyturn" / "droid-managed.json"
+    if path == rendered or any(other != path for other in others):
+        return ()
     own = [e for e in each(seen) if e.file.level in (Level.USER, Level.LOCAL, Level.LEGACY)]
     urls = [seen.gateway_url, *(entry.text("baseUrl") for entry in own)]
     allowed = list(dict.fromkeys(url for url in urls if url))
-    path = _policy_file(seen)
 
     def change(data: bytes | None, _: Fill) -> bytes | None:
         return set_member(data, _POLICY, allowed)

@@ -1,5 +1,6 @@
 """KT101, KT102, KT128, KT129, KT131: does droid read its files at all?"""
 
+import shlex
 from collections.abc import Iterator
 
 from bootstrap.domain.doctor import codes_droid_files as files
@@ -71,7 +72,7 @@ def mode(seen: Observations) -> Iterator[Finding]:
             own = found.level not in (Level.PROJECT, Level.MANAGED)
             yield setup.MODE.error(
                 f"{seen.show(path)} has the mode {state.mode:04o}",
-                mend=f"chmod 600 {path}",
+                mend=f"chmod 600 {shlex.quote(str(path))}",
                 fix=FileFix(path, "mode 0600", mode=0o600) if own else (),
             )
 

@@ -164,3 +164,12 @@ REFERENCE = Code(
     "use apiKeyHelper for a key, and plain values for all else",
     "`${NAME}` and `$NAME` work in droid's settings and in shells, not here.",
 )
+HELPER_GONE = Code(
+    "KT220",
+    "an apiKeyHelper that runs a program which is not there",
+    "Claude Code warns on standard error only, and sends an empty key.",
+    "correct apiKeyHelper in ~/.claude/settings.json",
+    "It happens when keyturn was installed anew in another place. Where the program was keyturn, "
+    "`--fix` writes where it is now.",
+    fixable=True,
+)

@@ -17,6 +17,8 @@ class ClaudeFacts:
         shell_files: The start files of shells in the user's home that are there.
         installations: What PATH leads to, in its order.
         running: Processes of Claude Code that belong to this user.
+        helper_gone: The program of the user's apiKeyHelper, where it is named by its path and is
+            not there; else empty.
     """
 
     settings: FoundFile
@@ -24,6 +26,7 @@ class ClaudeFacts:
     shell_files: tuple[FoundFile, ...] = ()
     installations: tuple[Installation, ...] = ()
     running: tuple[RunningProgram, ...] = ()
+    helper_gone: str = ""
 
     def secret_texts(self) -> Iterator[tuple[str, Secret]]:
         """Yield (name, value) of the keys in the settings and in the shells' files."""
