@@ -179,6 +179,12 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "error",
         "replaces the whole list",
     ),
+    "settings.local.json has all of ours": (
+        "KT112",
+        written(".factory/settings.local.json", {"customModels": [by_hand()]}),
+        "note",
+        "replaces the whole list",
+    ),
     "a project hides ours": (
         "KT112",
         lambda sick: in_project(sick, droid_entry(baseUrl=ELSEWHERE)),
@@ -387,6 +393,12 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         both(settings(), variable("ANTHROPIC_BASE_URL", URL)),
         "warning",
         "ANTHROPIC_BASE_URL is set",
+    ),
+    "no model of the gateway's on purpose": (
+        "KT133",
+        both(settings(), lambda sick: sick.write_lab("[targets]\ndroid_settings = false")),
+        "note",
+        "droid_settings is off",
     ),
     "a policy against the gateway": (
         "KT134",

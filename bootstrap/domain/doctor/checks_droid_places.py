@@ -81,7 +81,10 @@ def overridden(seen: Observations) -> Iterator[Finding]:
         path = seen.show(found.file.path)
         if found.level is Level.LOCAL and isinstance(root_of(found).get(ARRAY_KEY), list):
             words = f"{path} has customModels, which replaces the whole list of settings.json"
-            yield files.OVERRIDDEN.error(words, mend=f"take customModels out of {path}")
+            there = {e.model for e in entries_in(found) if at_gateway(e.fields, seen)}
+            lost = {entry.model for entry in ours.values()} - there
+            verdict = files.OVERRIDDEN.error if lost else files.OVERRIDDEN.note
+            yield verdict(words, mend=f"take customModels out of {path}")
         elif found.level in (Level.MANAGED, Level.RUNTIME, Level.PROJECT):
             for entry in entries_in(found):
                 other = ours.get(entry.id)
@@ -129,7 +132,12 @@ def default_gone(seen: Observations) -> Iterator[Finding]:
 
 def no_model(seen: Observations) -> Iterator[Finding]:
     """Say so where droid does not know the gateway."""
-    if not any(at_gateway(entry.fields, seen) for entry in each(seen)):
+    if any(at_gateway(entry.fields, seen) for entry in each(seen)):
+        return
+    if seen.lab is not None and not seen.lab.switches.droid_settings:
+        words = "droid_settings is off in lab.toml, and no file of droid's leads to the gateway"
+        yield setup.NO_MODEL.note(words, mend="keyturn exec --client droid -- droid")
+    else:
         ignored = [n for n in ("ANTHROPIC_BASE_URL", "OPENAI_BASE_URL") if seen.variable(n)]
         more = f"; {', '.join(ignored)} is set and does nothing for droid" if ignored else ""
         yield setup.NO_MODEL.warning(f"no file of droid's leads to {seen.gateway_url}{more}")
