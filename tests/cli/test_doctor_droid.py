@@ -675,6 +675,18 @@ def test_a_reference_in_a_settings_file_of_the_users_is_mended_to_the_known_form
     assert json.loads(path.read_text())["customModels"][1]["apiKey"] == "${O_KEY}"
 
 
+def test_what_needs_no_lab_is_mended_without_one(sick: Patient) -> None:
+    (sick.lab / "lab.toml").unlink()
+    sick.write(SETTINGS, GOOD[:-2] + ",]}", 0o644)
+    assert {"KT102", "KT128"} <= {c for step in sick.fix("KT1")["changes"] for c in _codes(step)}
+    assert json.loads((sick.home / SETTINGS).read_text()) == json.loads(GOOD)
+    assert sick.run("doctor", "--undo").code == 0
+
+
+def _codes(step: dict[str, Any]) -> list[str]:
+    return [code for file in step["files"] for code in file["codes"]]
+
+
 def test_a_malformed_session_is_passed_over(sick: Patient) -> None:
     sick.write(".factory/sessions/-tmp/a.settings.json", "{")
     assert "KT123" not in sick.findings("KT123")

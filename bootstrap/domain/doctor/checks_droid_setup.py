@@ -28,7 +28,8 @@ from bootstrap.domain.secret_spec import MASTER_KEY
 TESTED = ("0.215.0", "0.225.2")
 _MANAGED = "FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH"
 _POLICY = ("modelPolicy", "allowedBaseUrls")
-_PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+# HTTPS_PROXY and ALL_PROXY do nothing to requests to an http:// address (seen with 0.215.0).
+_PROXIES = ("HTTP_PROXY", "http_proxy")
 _MARKS = ("providerLock", "providerLockTimestamp", "archivedAt")
 
 
