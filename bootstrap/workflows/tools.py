@@ -134,20 +134,65 @@ class Vault(Protocol):
         """Make the copies follow."""
 
 
+class Vaults(Protocol):
+    """Where the secrets of a lab live."""
+
+    def of(self, name: str) -> Vault:
+        """Return the vault of one secret."""
+
+    def put(self, pairs: "Pairs") -> None:
+        """Store the current and the other value of each, as `Vault.put`.
+
+        Those that live in one encrypted file change in one rename.
+        """
+
+
+class RedisDoor(Protocol):
+    """The password of the lab's Redis, as it is in force there."""
+
+    def hindrance(self, current: Secret) -> str | None:
+        """Return why the password cannot be changed (one clause), or None where it can be tried."""
+
+    def open_both(self, current: Secret, other: Secret) -> None:
+        """Make `current` open it, and `other` too where this Redis knows two passwords.
+
+        Gets in with whichever of the two opens it now. Safe to repeat.
+
+        Raises:
+            ServiceError: It cannot be reached, or does not do it.
+        """
+
+    def close(self, current: Secret, other: Secret | None) -> None:
+        """Make `current` open it and `other` no more, and prove both. Safe to repeat.
+
+        Raises:
+            ServiceError: It cannot be reached, or does not do it.
+        """
+
+    def forgets(self, current: Secret) -> str:
+        """Return what to do so that its next start does not bring the old password back."""
+
+
 @dataclass(frozen=True)
 class RotationTools:
     """What a rotation needs beside `Tools`.
 
     Attributes:
         journal: Its write-ahead note.
-        vault: The secret and its slot.
-        weakness: Why a key is not good enough, or None.
+        vaults: The secrets and their slots.
+        weakness: Why a key that keyturn could have made is not good enough, or None.
+        misfit: Why a value that somebody else made cannot be right, or None.
+        redis: The lab's Redis where it has a password, or None.
     """
 
     journal: Journal
-    vault: Vault
+    vaults: Vaults
     weakness: Callable[[Secret], str | None]
+    misfit: Callable[[Secret], str | None]
+    redis: RedisDoor | None = None
 
 
 NamedSecrets = Mapping[str, Secret]
+# Name -> the value that is, or is to be, in force, and the other one of a rotation.
+Pairs = Mapping[str, tuple[Secret, Secret | None]]
 Lines = Sequence[str]

@@ -161,7 +161,7 @@ def terminal(mark: Path) -> Iterator[tuple[int, int]]:
     """A supervised shell in the foreground of a new terminal: (our process id, the terminal)."""
     pid, master = pty.fork()
     if pid == 0:
-        script = f'echo $$ >"{mark}.n"; mv "{mark}.n" "{mark}"; trap "echo INT >>{mark}.int" INT;'
+        script = f'trap "echo INT >>{mark}.int" INT; echo $$ >"{mark}.n"; mv "{mark}.n" "{mark}";'
         script += f' while [ ! -e "{mark}.stop" ]; do sleep 0.05; done; exit 5'
         argv = [sys.executable, "-c", RUN, str(mark), "sh", "-c", script]
         os.execve(sys.executable, argv, environment(Path(os.environ["HOME"])))  # noqa: S606

@@ -19,7 +19,10 @@ ANSWER = "pong from mock"
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
     """Something that answers both clients, and refuses every key but the one in force."""
-    server = Upstream(tmp_path_factory.mktemp("gateway"), key=KEY)
+    folder = tmp_path_factory.mktemp("gateway")
+    keys = folder / "keys"
+    keys.write_text(f"{KEY}\n")
+    server = Upstream(folder, keys=keys)
     yield server
     server.stop()
 
