@@ -170,6 +170,7 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
     "an env block that is none": ("KT206", settings({"env": []}), "error", "env is not an object"),
     "a helper that is none": ("KT206", settings({"apiKeyHelper": 5}), "error", "apiKeyHelper"),
     "bytes that are no text": ("KT206", settings(b'{"a": "\xff"}'), "error", "not UTF-8"),
+    "a number that is none": ("KT206", settings('{"a": NaN}'), "error", "a number that is none"),
     "a folder": ("KT206", lambda s: (s.home / SETTINGS).mkdir(parents=True), "error", "cannot be"),
     "a token beside the helper": (
         "KT207",

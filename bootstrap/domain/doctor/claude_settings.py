@@ -60,11 +60,11 @@ def settings_of(file: FoundFile) -> Mapping[str, object]:
 def problem_in(data: bytes) -> str:
     """Return why Claude Code ignores a settings file, or an empty text. Quotes nothing of it."""
     try:
-        document = json.loads(data)
+        document = json.loads(data, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         return f"line {error.lineno}, column {error.colno}: it is not strict JSON there"
     except (ValueError, RecursionError):
-        return "it is not UTF-8, or nested too deeply"
+        return "it is not UTF-8, holds a number that is none, or is nested too deeply"
     if not isinstance(document, dict):
         return "its root is not an object"
     env, helper = document.get("env", {}), document.get("apiKeyHelper", "")
@@ -117,3 +117,8 @@ def keys_in(claude: ClaudeFacts) -> Iterator[tuple[str, Secret]]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ("" if value is None else str(value))
+
+
+def _no_constant(_: str) -> object:
+    """Refuse NaN and Infinity, which only Python's reader takes."""
+    raise ValueError
