@@ -10,6 +10,7 @@ from bootstrap import __version__
 from bootstrap.cli import (
     ci_command,
     commands,
+    doctor_commands,
     key_commands,
     rotation_commands,
     service_commands,
@@ -36,6 +37,7 @@ app = typer.Typer(
     "6 recovery needed, 7 another keyturn holds the lock, 70 a bug, 130 interrupted.",
 )
 commands.register(app)
+doctor_commands.register(app)
 rotation_commands.register(app)
 service_commands.register(app)
 key_commands.register(app)
