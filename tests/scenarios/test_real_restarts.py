@@ -11,7 +11,7 @@ from support.load import Retired, key_in, load_on
 from support.real_labs import MODEL, STREAM_S, RealLab, real_lab
 from support.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(450)]
 
 
 def rotate_only(real: RealLab) -> None:
