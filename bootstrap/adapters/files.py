@@ -159,6 +159,7 @@ class _Staged:
                 why=f"{words(error)}; it is complete, but new",
                 fix="mend that, then: keyturn apply",
             ) from None
+        self.sync()  # or a power failure could bring the new file back
 
     def _agreed(self, fix: str) -> tuple[bytes, int] | None:
         """Return what stands at the place, once that is what the new content was made for.

@@ -85,3 +85,20 @@ def test_a_disk_that_fails_from_some_call_on_is_told_and_recovers_later(
     calls = [call for call in lab.calls() if call.name == name]
     middle = calls[len(calls) // 2]
     assert lab.survive(crash.Point(middle, f"error={error}", onwards=True)) in ("5", "6")
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["undisturbed", "undone"])
+def test_a_power_failure_at_any_time_leaves_one_key_that_recovers(
+    lab: crash.Crash, failing: bool
+) -> None:
+    synced = (call for call in lab.calls() if call.name == "fsync" and "/.factory>" in call.text)
+    point = crash.Point(next(synced), "error=EIO") if failing else None
+    power = lab.power_failures(point)
+    assert power.code == (5 if failing else 0)
+    states = [state for state in power.states if state.failed or not failing]
+    assert len(states) > (20 if failing else 60)
+    for state in (*states[1::12], states[-1]):
+        try:
+            power.survive(state)
+        except AssertionError as failure:
+            raise AssertionError(f"{state.at}: {failure}") from failure

@@ -8,6 +8,7 @@ two points nothing is put back but what `keyturn recover` puts back.
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from bootstrap.adapters.entropy import new_key
 from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.domain.secret import Secret
 from support import homes, labs, leaks
+from support.power import Disk, Roots, State
 from support.sops_lab import REAL_SOPS
 from support.waiting import until
 
@@ -38,6 +40,8 @@ FAILURES = {
     "openat": ("ENOSPC", "EACCES"),
     "fchmod": ("EIO",),
 }
+# What the gateway and its supervisor write.
+VOLATILE = ("lock", "gateway.log", "supervisor.json", "supervisor.lock")
 _CALL = re.compile(r"^(\w+)\((.*)$")
 SETTINGS = """\
 // my settings: do not touch
@@ -94,9 +98,16 @@ class Point:
         return f"{self.what} at {self.call.name} {self.call.number}{more}: {self.call.text[:120]}"
 
 
-def make(folder: Path, home: Path) -> labs.CliLab:
-    """Return a bootstrapped lab with other people's content in the files that it shares."""
+def make(folder: Path, home: Path, program: Path | None = None) -> labs.CliLab:
+    """Return a bootstrapped lab with other people's content in the files that it shares.
+
+    Args:
+        folder: For the lab.
+        home: Its user's.
+        program: The gateway's; the stand-in unless given.
+    """
     lab = labs.make(folder, home, write=False)
+    lab.wrapper = program or lab.wrapper
     lab.write(more=SOURCES)
     factory = Path(lab.places.factory)
     factory.mkdir(mode=0o700)
@@ -155,6 +166,7 @@ class Crash:
         self._gateway = HttpGateway(f"http://127.0.0.1:{lab.port}")
         work = lab.root.parent
         self._log, self._stdin, self._output = (work / f"crash-{n}" for n in ("trace", "in", "out"))
+        self._detail = ["-s", "80"]
         self._nursery = _Nursery(lab, self._stdin, self._output)
         self._foreign = self._foreign_bytes()
 
@@ -192,7 +204,7 @@ class Crash:
         return code, new
 
     def _attach(self, pid: int, point: Point | None) -> "subprocess.Popen[bytes]":
-        argv = ["strace", "-y", "-s", "80", "-o", str(self._log), "-e", "signal=none"]
+        argv = ["strace", *self._detail, "-y", "-o", str(self._log), "-e", "signal=none"]
         argv += ["-e", f"trace={','.join(MUTATING)}", "-p", str(pid)]
         if point is not None:
             number = f"{point.call.number}{'+' if point.onwards else ''}"
@@ -204,6 +216,39 @@ class Crash:
     def close(self) -> None:
         """End what starts the rotations."""
         self._nursery.close()
+
+    def power_failures(self, point: Point | None = None) -> "PowerFailures":
+        """Rotate, and return what power failures in the middle of it would leave.
+
+        Args:
+            point: A failure to rotate with; undisturbed if None.
+        """
+        kept = self.lab.root.parent / "kept"
+        shutil.rmtree(kept, ignore_errors=True)
+        self.lab.service.stop()  # its own files stand still meanwhile
+        roots = Roots(kept, self.lab.root, self.lab.home)
+        disk = Disk.of(self.lab.root, self.lab.home)
+        self._start()
+        # With what sops writes, and every byte of it.
+        self._detail = ["-f", "-s", "1000000"]
+        code, new = self.rotate(point)
+        self._detail = ["-s", "80"]
+        states = list(disk.replay(self._log.read_text()))
+        self._log.unlink()
+        for path, file in disk.now.items():
+            if path.name not in VOLATILE:
+                assert (path, path.read_bytes()) == (path, file.data), "the trace lacks something"
+        return PowerFailures(self, roots, states, new, code)
+
+    def restart_on(self, roots: Roots, state: State) -> None:
+        """Put the files into a state while the gateway is down."""
+        self.lab.service.stop()
+        roots.put(state)
+        self._start()
+
+    def _start(self) -> None:
+        self.lab.service.start()
+        until(lambda: self._gateway.alive().status == 200, "the gateway")
 
     def recover(self) -> None:
         """Recover, and prove that doing it again changes nothing."""
@@ -264,12 +309,11 @@ class Crash:
 
     def _stamps(self) -> dict[str, tuple[int, int, int]]:
         """Return inode and times of every file, but for the lock and what the gateway writes."""
-        own = ("lock", "gateway.log", "supervisor.json", "supervisor.lock")
         return {
             str(path): (found.st_ino, found.st_mtime_ns, found.st_size)
             for root in (self.lab.root, self.lab.home)
             for path in sorted(root.rglob("*"))
-            if path.is_file() and path.name not in own
+            if path.is_file() and path.name not in VOLATILE
             for found in [path.stat()]
         }
 
@@ -303,6 +347,39 @@ class Crash:
         return str(code)
 
 
+class PowerFailures:
+    """A rotation that loses its power again and again.
+
+    Args:
+        lab: The lab.
+        roots: Its folders as they were before the rotation.
+        states: What power failures leave of them, in order.
+        new: The key that the rotation was to put in force.
+        code: Its exit status, where the power stayed.
+    """
+
+    def __init__(
+        self, lab: Crash, roots: Roots, states: Sequence[State], new: str, code: int
+    ) -> None:
+        self._lab = lab
+        self._roots = roots
+        self._old, self._new = lab.key, new
+        self.states = states
+        self.code = code
+
+    def survive(self, state: State) -> str:
+        """Start the gateway on what is left, recover, verify; return which key is in force."""
+        self._lab.key = self._old
+        self._lab.restart_on(self._roots, state)
+        self._lab.recover()
+        self._lab.verify(self._new)
+        found = "new" if self._lab.key == self._new else "old"
+        if state is self.states[-1]:
+            told = {0: "new", 1: "old", 5: "old"}.get(self.code, found)
+            assert found == told, f"it had ended with {self.code}"
+        return found
+
+
 def _changes_files(name: str, text: str) -> bool:
     """Tell whether a call changes the file system, going by strace's text of it."""
     if name == "openat":
@@ -310,6 +387,16 @@ def _changes_files(name: str, text: str) -> bool:
     if name in ("write", "pwrite64", "fsync", "ftruncate", "fchmod", "fchown"):
         return bool(re.match(r"\d+</(?!dev/|proc/)", text))
     return not re.search(r"= -1 E(NOENT|EXIST)", text)
+
+
+def steps(calls: Sequence[Call]) -> list[Call]:
+    """Return the first call after each line of the journal is on disk, the last line's included."""
+    found = []
+    for before, call, after in zip(calls, calls[1:], calls[2:], strict=False):
+        begun = before.name == "rename" and 'rotation.journal"' in before.text
+        if call.name == "fsync" and (begun or "rotation.journal>" in call.text):
+            found.append(after)
+    return found
 
 
 def signals(calls: Sequence[Call], name: str) -> Iterator[Point]:
