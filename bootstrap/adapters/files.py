@@ -18,6 +18,7 @@ from bootstrap.adapters.disk import (
     make_folders,
     read,
     remove,
+    remove_empty,
     stage,
     sweep,
     sync_folder,
@@ -113,7 +114,8 @@ class _Staged:
         self._new: Path | None = None
         self._switched = False
         with explained(write.path):
-            make_folders(self.real.parent)
+            for made in make_folders(self.real.parent):
+                self._tidy.callback(remove_empty, made)
             sweep(self.real)
             self._check_writable()
             if write.content is not None:

@@ -41,6 +41,7 @@ MAX_BYTES = 256 * 1024
 FLUSH_S = 2.0
 _SETTLED_NS = 50_000_000  # more than one tick of the clock that stamps files
 _MAX_KEY = 4096
+_LATE_S = 60
 _UNSOUND = (
     OSError,
     ValueError,
@@ -195,6 +196,18 @@ class Guard:
         self._refused: frozenset[str] | None = None
         self.uses = Uses(keyset.with_name(USES_FILE))
         self._file.read()  # says at the start what is wrong with it
+        self._start_clock(keyset.with_name(USES_FILE))
+
+    def _start_clock(self, uses_file: Path) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            ahead = self._clock.not_before(rules.last_time(read_trusted(uses_file)[0]))
+            if ahead > _LATE_S:
+                _log.warning(
+                    "keyturn: the clock is %d s behind the last use in %s; the ends of keys are "
+                    "judged by that time (if it is wrong, remove the file and restart)",
+                    ahead,
+                    uses_file,
+                )
 
     async def decide(self, request: Any, presented: object) -> tuple[rules.Key, rules.Route] | None:
         """Return the key that a request may go on with and its route; None where it needs none.

@@ -152,6 +152,15 @@ class TrustedClock:
         self._wall, self._monotonic = wall, monotonic
         self._latest, self._at = wall(), monotonic()
 
+    def not_before(self, seen: float) -> float:
+        """Go on from `seen`, a time that has been already; return by how much that is ahead, or 0.
+
+        So a restart beside a clock that was set back revives no key, either.
+        """
+        ahead = max(0.0, seen - self.now())
+        self._latest += ahead
+        return ahead
+
     def now(self) -> float:
         """Return seconds since 1970; they pass as usual when the machine's clock jumps back."""
         at = self._monotonic()
@@ -178,6 +187,16 @@ def latest(counts: Counts) -> Counts:
         counts, key=lambda f: max(counts[f]["last_seen"], counts[f]["last_refused"])
     )
     return {fingerprint: counts[fingerprint] for fingerprint in oldest_first[-MAX_USES:]}
+
+
+def last_time(data: bytes) -> float:
+    """Return a time that no use in a file of uses is later than; 0 where it is not sound."""
+    try:
+        rows = json.loads(data)["keys"].values()
+        times = [int(row.get(name, 0)) for row in rows for name in ("last_seen", "last_refused")]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
+        return 0.0
+    return 1.0 + max((time for time in times if 0 <= time < 1e12), default=-1)
 
 
 def route_path(scope: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import importlib.util
+import json
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from bootstrap.domain.keyset import KEYSET_FILE, Keyset
+from bootstrap.domain.keyset import KEYSET_FILE, USES_FILE, Keyset
 from bootstrap.gateway import keyturn_guard
+from bootstrap.gateway.keyturn_guard import Guard
 from support.guard import (
     CHAT,
     CLIENT,
@@ -75,6 +77,53 @@ def test_a_key_ends_in_time_though_the_clock_jumped_back(ask: Ask, file: Path, t
     time.monotonic += 59
     assert is_granted(ask(OLD))
     time.monotonic += 1
+    assert ask(OLD) == 401
+
+
+def test_a_restart_beside_a_clock_that_was_set_back_revives_no_expired_key(
+    ask: Ask,
+    file: Path,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    put(file, lab_keyset().with_overlap(OLD, NEW, NOW + 60))
+    time.wall += 60.5
+    assert ask(OLD) == 401
+    keyturn_guard._guard.uses.flush()
+    for _ in range(3):
+        time.wall -= 3600
+        monkeypatch.setattr(keyturn_guard, "_guard", Guard(file, time.trusted()))
+        assert ask(OLD) == 401
+        assert is_granted(ask(NEW))
+        keyturn_guard._guard.uses.flush()
+    said = [record.getMessage() for record in caplog.records]
+    assert "the clock is 3600 s behind the last use" in said[0]
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"keys": 5}', '{"keys": {"a": 5}}', '{"keys": {"a": {"last_seen": ""}}}'],
+)
+def test_a_broken_file_of_uses_says_nothing_about_the_time(
+    ask: Ask, file: Path, time: Time, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    put(file, lab_keyset().with_overlap(OLD, NEW, NOW + 60))
+    file.with_name(USES_FILE).write_text(text)
+    monkeypatch.setattr(keyturn_guard, "_guard", Guard(file, time.trusted()))
+    assert is_granted(ask(OLD))
+
+
+def test_a_time_beyond_all_reason_is_not_believed(
+    ask: Ask, file: Path, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(file, lab_keyset().with_overlap(OLD, NEW, NOW + 60))
+    rows = {"a": {"last_seen": 10**15}, "b": {"last_seen": int(NOW) + 50}}
+    file.with_name(USES_FILE).write_text(json.dumps({"version": 1, "keys": rows}))
+    monkeypatch.setattr(keyturn_guard, "_guard", Guard(file, time.trusted()))
+    assert is_granted(ask(OLD))
+    time.monotonic += 9
     assert ask(OLD) == 401
 
 

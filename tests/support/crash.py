@@ -167,6 +167,7 @@ class Crash:
         work = lab.root.parent
         self._log, self._stdin, self._output = (work / f"crash-{n}" for n in ("trace", "in", "out"))
         self._detail = ["-s", "80"]
+        self._roots: Roots | None = None
         self._nursery = _Nursery(lab, self._stdin, self._output)
         self._foreign = self._foreign_bytes()
 
@@ -226,7 +227,7 @@ class Crash:
         kept = self.lab.root.parent / "kept"
         shutil.rmtree(kept, ignore_errors=True)
         self.lab.service.stop()  # its own files stand still meanwhile
-        roots = Roots(kept, self.lab.root, self.lab.home)
+        self._roots = roots = Roots(kept, self.lab.root, self.lab.home)
         disk = Disk.of(self.lab.root, self.lab.home)
         self._start()
         # With what sops writes, and every byte of it.
@@ -245,6 +246,14 @@ class Crash:
         self.lab.service.stop()
         roots.put(state)
         self._start()
+
+    def start_over(self) -> None:
+        """Put everything back as it was before the last rotation with power failures."""
+        assert self._roots
+        self.lab.service.stop()
+        self._roots.put_back()
+        self._start()
+        self.key = self.lab.key
 
     def _start(self) -> None:
         self.lab.service.start()

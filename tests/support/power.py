@@ -1,8 +1,8 @@
 """What a disk still holds of a rotation when the power fails: replays a trace of its system calls.
 
 A file's bytes last once the file was fsynced, its name once its folder was. What else was done by
-then may be there or not, so two extremes are made for every moment: nothing that was not fsynced
-lasts, and every name lasts but no byte that was not fsynced.
+then may be there or not, so three extremes are made for every moment: nothing that was not fsynced
+lasts, every name lasts but no byte that was not fsynced, and everything lasts.
 """
 
 import codecs
@@ -86,8 +86,12 @@ class Disk:
             failed |= result < 0
             if result >= 0:
                 self._do(name, text, result)
-            for names, what in ((self.safe, "all that was not fsynced"), (self.now, "bytes")):
-                files = {path: (file.disk, file.disk_mode) for path, file in names.items()}
+            now = {path: (file.data, file.mode) for path, file in self.now.items()}
+            for what, files in (
+                ("all that was not fsynced", _on_disk(self.safe)),
+                ("bytes", _on_disk(self.now)),
+                ("nothing", now),
+            ):
                 if files not in seen:
                     seen.append(files)
                     yield State(f"after {name} {text[:160]}, {what} lost", files, failed)
@@ -140,6 +144,10 @@ class Disk:
                     del self.safe[name]
                 elif not gone:
                     self.safe[name] = self.now[name]
+
+
+def _on_disk(names: Mapping[Path, _File]) -> dict[Path, tuple[bytes, int]]:
+    return {path: (file.disk, file.disk_mode) for path, file in names.items()}
 
 
 class Roots:
