@@ -148,6 +148,7 @@ _FIXES: dict[str, Callable[[PurePath], str]] = {
     "ENOSPC": lambda path: f"make room: df -h {path.parent}",
     "EDQUOT": lambda path: f"make room: quota; df -h {path.parent}",
     "EACCES": lambda path: f"look at the folder: ls -ld {path.parent}",
+    "EPERM": lambda path: f"it may be immutable: lsattr {path}; sudo chattr -i {path}",
     "EROFS": lambda path: f"the file system is read-only: mount | grep {path.anchor}",
 }
 

@@ -216,6 +216,12 @@ def parse_uses(data: bytes) -> Mapping[str, KeyUse]:
         return {}
 
 
+def last_use(uses: Mapping[str, KeyUse]) -> float:
+    """Return when the last use was, in seconds since 1970; 0 where there was none."""
+    times = (time for use in uses.values() for time in (use.last_seen, use.last_refused))
+    return max((float(time) for time in times if 0 <= time < _LATEST), default=0.0)
+
+
 def _master(entry_id: str, secret: Secret, not_after: float | None) -> KeyEntry:
     return KeyEntry(entry_id, secret.digest(), "master", not_after)
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 
 from bootstrap.domain import targets as target_names
 from bootstrap.domain.content import Content, Write
-from bootstrap.domain.errors import ConflictError, GatewayError, StoreDamagedError
-from bootstrap.domain.keyset import Keyset
+from bootstrap.domain.errors import ConflictError, GatewayError, StoreDamagedError, TargetError
+from bootstrap.domain.keyset import USES_FILE, Keyset, last_use, parse_uses
 from bootstrap.domain.lab import ECHO_ALIAS
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.probes import Answer, Verdict, describe, verdict
@@ -43,6 +43,19 @@ def admit(
         _write_keyset(tools, lambda keys: keys.with_current(current))
     else:
         _write_keyset(tools, lambda keys: keys.with_overlap(other, current, not_after))
+
+
+def guard_time(tools: Tools) -> float:
+    """Return the time by which the guard judges ends, in seconds since 1970.
+
+    It lets no time pass twice: where the machine's clock was set back, it goes by the last use that
+    it noted. An end that is reckoned from the clock alone could be over before it is in force.
+    """
+    with suppress(TargetError):
+        found = tools.files.observe(tools.places.litellm / USES_FILE)
+        if found is not None:
+            return max(tools.clock.now(), last_use(parse_uses(found.content.data)))
+    return tools.clock.now()
 
 
 def accept_both(

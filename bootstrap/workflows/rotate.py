@@ -23,6 +23,7 @@ from bootstrap.workflows.force import (
     accept_both,
     admit,
     deploy,
+    guard_time,
     prove_key,
     prove_targets,
     refuse_old,
@@ -151,7 +152,7 @@ class _Turn:
             finish(self.tools, self.using, self.after, self.old, self.note)
             return
         if self.last.retire_at is None:
-            until = self.tools.clock.now() + grace_s
+            until = guard_time(self.tools) + grace_s
             self.last = replace(self.last, retire_at=until)
             self.note(Step.PROVEN)
         accept_both(self.tools, self.new, self.old, not_after=self.last.retire_at)
