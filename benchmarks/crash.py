@@ -1,13 +1,14 @@
 """Kill, interrupt and starve a rotation at every one of its file-changing system calls.
 
-    python benchmarks/crash.py [--jobs 2] [--kinds kill,fail,onwards,term,int,sops,power]
+    python benchmarks/crash.py [--jobs 2] [--kinds kill,fail,onwards,term,int,sops,power,recover]
 
 A real lab: real sops and age, our supervisor, the guard's keyset, other people's content in the
 shared files; the gateway is the stand-in of the tests. After each point `keyturn recover` runs,
 and then exactly one key must be in force, everywhere; see tests/support/crash.py. `power` takes
 away what was not fsynced after each call, of a rotation that goes well and of those in which an
-fsync or a rename fails; see tests/support/power.py. Prints one line per kind, and every point that
-did not survive. Exits 1 if there is one. Needs strace.
+fsync or a rename fails, and `recover` of the recovery from a `kill -9` after each step; see
+tests/support/power.py. Prints one line per kind, and every point that did not survive. Exits 1 if
+there is one. Needs strace.
 """
 
 import argparse
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from support import crash, homes, labs
 
-KINDS = ("kill", "fail", "onwards", "term", "int", "sops", "power")
+KINDS = ("kill", "fail", "onwards", "term", "int", "sops", "power", "recover")
 SOPS_CALLS = 8
 SOPS_MODES = ("before", "empty", "after")
 Survive = Callable[[crash.Crash], str]
@@ -46,6 +47,9 @@ def points(kind: str, lab: crash.Crash) -> Iterator[tuple[str, Survive]]:
         yield from power_failures(lab)
         return
     calls = lab.calls()
+    if kind == "recover":
+        yield from recoveries(lab, calls)
+        return
     if kind == "fail":
         found = crash.failures(calls)
     elif kind == "onwards":
@@ -71,6 +75,14 @@ def power_failures(lab: crash.Crash) -> Iterator[tuple[str, Survive]]:
                 yield f"{point}: {state.at}", lambda c, f=failures, s=state: f.survive(s)
 
 
+def recoveries(lab: crash.Crash, calls: list[crash.Call]) -> Iterator[tuple[str, Survive]]:
+    """Yield the power failures of every recovery of a rotation that was killed after a step."""
+    for call in crash.steps(calls):
+        failures = lab.power_failures_of_recovery(crash.Point(call, "signal=KILL"))
+        for state in failures.states:
+            yield f"{call}: {state.at}", lambda c, f=failures, s=state: f.survive(s)
+
+
 def run(job: tuple[str, int, int]) -> tuple[str, collections.Counter[str], list[str]]:
     """Try every `count`th point of a kind, from number `part` on, in a lab of its own."""
     kind, part, count = job
@@ -90,7 +102,7 @@ def run(job: tuple[str, int, int]) -> tuple[str, collections.Counter[str], list[
                 except AssertionError as failure:
                     failures.append(f"{name}\n    {str(failure)[:600]}")
                     made.said.clear()
-                    if kind == "power":
+                    if kind in ("power", "recover"):
                         lab.start_over()
                         continue
                     made.call("recover", "-q")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import crash, labs
+from support.power import State
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -98,7 +99,19 @@ def test_a_power_failure_at_any_time_leaves_one_key_that_recovers(
     assert power.code == (5 if failing else 0)
     states = [state for state in power.states if state.failed or not failing]
     assert len(states) > (30 if failing else 90)
-    for state in (*states[1 :: len(states) // 5], states[-1]):
+    survive_power(power, states, 6)
+
+
+def test_a_recovery_that_loses_its_power_is_finished_by_the_next(lab: crash.Crash) -> None:
+    steps = crash.steps(lab.calls())
+    for call in (steps[4], steps[5]):  # before and after the store was promoted
+        power = lab.power_failures_of_recovery(crash.Point(call, "signal=KILL"))
+        survive_power(power, power.states, 4)
+
+
+def survive_power(power: crash.PowerFailures, states: Sequence[State], count: int) -> None:
+    """Survive about `count` of the states, the last one included; a failure names its state."""
+    for state in (*states[1 :: len(states) // (count - 1)], states[-1]):
         try:
             power.survive(state)
         except AssertionError as lost:

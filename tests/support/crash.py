@@ -42,6 +42,7 @@ FAILURES = {
 }
 # What the gateway and its supervisor write.
 VOLATILE = ("lock", "gateway.log", "supervisor.json", "supervisor.lock")
+Words = Sequence[str]
 _CALL = re.compile(r"^(\w+)\((.*)$")
 SETTINGS = """\
 // my settings: do not touch
@@ -189,12 +190,18 @@ class Crash:
         return found
 
     def rotate(
-        self, point: Point | None = None, env: dict[str, str] | None = None
+        self, point: Point | None = None, env: dict[str, str] | None = None, words: Words = ()
     ) -> tuple[int, str]:
-        """Rotate, disturbed at `point`; return the exit status, -N for signal N, and the key."""
+        """Rotate, disturbed at `point`; return the exit status, -N for signal N, and the key.
+
+        Args:
+            point: Where, and how; undisturbed if None.
+            env: Further variables.
+            words: Another command of keyturn instead.
+        """
         new = new_key().reveal()
         self._stdin.write_text(new)
-        self._nursery.tell(json.dumps(env or {}))
+        self._nursery.tell(json.dumps([list(words), env or {}]))
         pid = int(self._nursery.hear())
         self._stdin.unlink()  # it is open there by now; the key must not be found here later
         strace = self._attach(pid, point)
@@ -224,22 +231,47 @@ class Crash:
         Args:
             point: A failure to rotate with; undisturbed if None.
         """
+        roots, disk = self._still()
+        code, new, states = self._recorded(disk, point)
+        told = {0: "new", 1: "old", 5: "old"}.get(code, "")
+        return PowerFailures(self, roots, states, new, code, told)
+
+    def power_failures_of_recovery(self, point: Point) -> "PowerFailures":
+        """Return what power failures in the middle of a recovery would leave.
+
+        Args:
+            point: What ends the rotation that is recovered.
+        """
+        _, new = self.rotate(point)
+        roots, disk = self._still()
+        code, _, states = self._recorded(disk, None, ("recover", "-q"))
+        assert code == 0
+        return PowerFailures(self, roots, states, new, code, "")
+
+    def _still(self) -> tuple[Roots, Disk]:
+        """Return the folders and what is in them; kept for `start_over`."""
         kept = self.lab.root.parent / "kept"
         shutil.rmtree(kept, ignore_errors=True)
         self.lab.service.stop()  # its own files stand still meanwhile
         self._roots = roots = Roots(kept, self.lab.root, self.lab.home)
         disk = Disk.of(self.lab.root, self.lab.home)
         self._start()
+        return roots, disk
+
+    def _recorded(
+        self, disk: Disk, point: Point | None, words: Words = ()
+    ) -> tuple[int, str, list[State]]:
+        """Run a command; return its status, its key, and what power failures would leave."""
         # With what sops writes, and every byte of it.
         self._detail = ["-f", "-s", "1000000"]
-        code, new = self.rotate(point)
+        code, new = self.rotate(point, words=words)
         self._detail = ["-s", "80"]
         states = list(disk.replay(self._log.read_text()))
         self._log.unlink()
         for path, file in disk.now.items():
             if path.name not in VOLATILE:
                 assert (path, path.read_bytes()) == (path, file.data), "the trace lacks something"
-        return PowerFailures(self, roots, states, new, code)
+        return code, new, states
 
     def restart_on(self, roots: Roots, state: State) -> None:
         """Put the files into a state while the gateway is down."""
@@ -365,16 +397,18 @@ class PowerFailures:
         states: What power failures leave of them, in order.
         new: The key that the rotation was to put in force.
         code: Its exit status, where the power stayed.
+        told: Which key it then said was in force, `old` or `new`; empty for neither.
     """
 
     def __init__(
-        self, lab: Crash, roots: Roots, states: Sequence[State], new: str, code: int
+        self, lab: Crash, roots: Roots, states: Sequence[State], new: str, code: int, told: str
     ) -> None:
         self._lab = lab
         self._roots = roots
         self._old, self._new = lab.key, new
         self.states = states
         self.code = code
+        self._told = told
 
     def survive(self, state: State) -> str:
         """Start the gateway on what is left, recover, verify; return which key is in force."""
@@ -384,8 +418,7 @@ class PowerFailures:
         self._lab.verify(self._new)
         found = "new" if self._lab.key == self._new else "old"
         if state is self.states[-1]:
-            told = {0: "new", 1: "old", 5: "old"}.get(self.code, found)
-            assert found == told, f"it had ended with {self.code}"
+            assert found == (self._told or found), f"it had ended with {self.code}"
         return found
 
 

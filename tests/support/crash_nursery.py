@@ -4,7 +4,8 @@
 
 For each line read from standard input it forks a child, which stops itself before it does anything
 and then rotates, reading the file STDIN and writing to OUTPUT. Says `PID`, and when the child has
-ended `STATUS` (-N for signal N). The line is a JSON object with further environment variables.
+ended `STATUS` (-N for signal N). The line is JSON: other words than those for a rotation, or none,
+and an object with further environment variables.
 """
 
 import json
@@ -31,8 +32,8 @@ def warm() -> None:
     os.dup2(keep[1], 2)
 
 
-def child(stdin: str, output: str, environment: dict[str, str]) -> None:
-    """Stop, then be `keyturn rotate`."""
+def child(stdin: str, output: str, words: list[str], environment: dict[str, str]) -> None:
+    """Stop, then be `keyturn rotate`, or with other words."""
     os.setsid()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
@@ -41,7 +42,7 @@ def child(stdin: str, output: str, environment: dict[str, str]) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.argv = ["keyturn", *OPTIONS]
+    sys.argv = ["keyturn", *(words or OPTIONS)]
     os.kill(os.getpid(), signal.SIGSTOP)
     code = 70
     try:
@@ -60,7 +61,7 @@ def serve(stdin: str, output: str) -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            child(stdin, output, json.loads(line))
+            child(stdin, output, *json.loads(line))
         os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
