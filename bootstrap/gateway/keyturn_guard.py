@@ -41,16 +41,9 @@ MAX_BYTES = 256 * 1024
 FLUSH_S = 2.0
 _SETTLED_NS = 50_000_000  # more than one tick of the clock that stamps files
 _MAX_KEY = 4096
-_LATE_S = 60
 _UNSOUND = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-)
+    OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
 _log = logging.getLogger("keyturn.guard")
 
 
@@ -182,6 +175,18 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def last_use(uses_file: Path) -> float:
+    """Return when the last noted use was, so that a clock set back since then is not believed."""
+    with contextlib.suppress(*_UNSOUND):
+        rows = json.loads(read_trusted(uses_file)[0])["keys"].values()
+        times = [int(row.get(name, 0)) for row in rows for name in ("last_seen", "last_refused")]
+        seen = 1.0 + max(time for time in times if time < 1e12)
+        if seen > time.time() + 60:
+            _log.warning("keyturn: the clock is behind %s, whose times count instead", uses_file)
+        return seen
+    return 0.0
+
+
 class Guard:
     """Decides about one request after the other.
 
@@ -196,18 +201,6 @@ class Guard:
         self._refused: frozenset[str] | None = None
         self.uses = Uses(keyset.with_name(USES_FILE))
         self._file.read()  # says at the start what is wrong with it
-        self._start_clock(keyset.with_name(USES_FILE))
-
-    def _start_clock(self, uses_file: Path) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            ahead = self._clock.not_before(rules.last_time(read_trusted(uses_file)[0]))
-            if ahead > _LATE_S:
-                _log.warning(
-                    "keyturn: the clock is %d s behind the last use in %s; the ends of keys are "
-                    "judged by that time (if it is wrong, remove the file and restart)",
-                    ahead,
-                    uses_file,
-                )
 
     async def decide(self, request: Any, presented: object) -> tuple[rules.Key, rules.Route] | None:
         """Return the key that a request may go on with and its route; None where it needs none.
@@ -298,8 +291,7 @@ async def user_api_key_auth(request: Any, api_key: Any) -> Any:
     ) from None
 
 
-_guard = Guard(
-    Path(os.environ.get("KEYTURN_KEYSET") or Path(__file__).absolute().with_name(KEYSET_FILE)),
-    rules.TrustedClock(time.time, time.monotonic),
-)
+_keyset = Path(os.environ.get("KEYTURN_KEYSET") or Path(__file__).absolute().with_name(KEYSET_FILE))
+_clock = rules.TrustedClock(time.time, time.monotonic, last_use(_keyset.with_name(USES_FILE)))
+_guard = Guard(_keyset, _clock)
 atexit.register(_guard.uses.flush)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+Clock = Callable[[], float]
 MAX_USES = 256
 # Open to read without a key.
 PUBLIC = frozenset({"/health/liveliness", "/health/liveness", "/health/readiness"})
@@ -141,31 +142,22 @@ def find(keys: Sequence[Key], presented: str, now: float) -> tuple[Key | None, s
 
 
 class TrustedClock:
-    """Wall time that never goes back while the process lives, so that no expired key revives.
+    """Wall time that never goes back, so that no expired key revives.
 
     Args:
         wall: Seconds since 1970, as the machine believes.
         monotonic: Seconds from an arbitrary start.
+        seen: A time that has been before.
     """
 
-    def __init__(self, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    def __init__(self, wall: Clock, monotonic: Clock, seen: float = 0.0) -> None:
         self._wall, self._monotonic = wall, monotonic
-        self._latest, self._at = wall(), monotonic()
-
-    def not_before(self, seen: float) -> float:
-        """Go on from `seen`, a time that has been already; return by how much that is ahead, or 0.
-
-        So a restart beside a clock that was set back revives no key, either.
-        """
-        ahead = max(0.0, seen - self.now())
-        self._latest += ahead
-        return ahead
+        self._latest, self._at = max(wall(), seen), monotonic()
 
     def now(self) -> float:
         """Return seconds since 1970; they pass as usual when the machine's clock jumps back."""
         at = self._monotonic()
-        self._latest = max(self._wall(), self._latest + at - self._at)
-        self._at = at
+        self._latest, self._at = max(self._wall(), self._latest + at - self._at), at
         return self._latest
 
 
@@ -187,16 +179,6 @@ def latest(counts: Counts) -> Counts:
         counts, key=lambda f: max(counts[f]["last_seen"], counts[f]["last_refused"])
     )
     return {fingerprint: counts[fingerprint] for fingerprint in oldest_first[-MAX_USES:]}
-
-
-def last_time(data: bytes) -> float:
-    """Return a time that no use in a file of uses is later than; 0 where it is not sound."""
-    try:
-        rows = json.loads(data)["keys"].values()
-        times = [int(row.get(name, 0)) for row in rows for name in ("last_seen", "last_refused")]
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
-        return 0.0
-    return 1.0 + max((time for time in times if 0 <= time < 1e12), default=-1)
 
 
 def route_path(scope: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import hmac
 import importlib.util
-import json
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -80,6 +79,11 @@ def test_a_key_ends_in_time_though_the_clock_jumped_back(ask: Ask, file: Path, t
     assert ask(OLD) == 401
 
 
+def restart(file: Path, time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard(file, time.trusted(file.with_name(USES_FILE)))
+    monkeypatch.setattr(keyturn_guard, "_guard", guard)
+
+
 def test_a_restart_beside_a_clock_that_was_set_back_revives_no_expired_key(
     ask: Ask,
     file: Path,
@@ -87,44 +91,42 @@ def test_a_restart_beside_a_clock_that_was_set_back_revives_no_expired_key(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr("time.time", lambda: time.wall)
     put(file, lab_keyset().with_overlap(OLD, NEW, NOW + 60))
     time.wall += 60.5
     assert ask(OLD) == 401
     keyturn_guard._guard.uses.flush()
     for _ in range(3):
         time.wall -= 3600
-        monkeypatch.setattr(keyturn_guard, "_guard", Guard(file, time.trusted()))
+        restart(file, time, monkeypatch)
         assert ask(OLD) == 401
         assert is_granted(ask(NEW))
         keyturn_guard._guard.uses.flush()
     said = [record.getMessage() for record in caplog.records]
-    assert "the clock is 3600 s behind the last use" in said[0]
     assert len(said) == 3
+    assert "the clock is behind" in said[0]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"keys": 5}', '{"keys": {"a": 5}}', '{"keys": {"a": {"last_seen": ""}}}'],
+    [
+        "",
+        "{",
+        "[]",
+        '{"keys": 5}',
+        '{"keys": {}}',
+        '{"keys": {"a": 5}}',
+        '{"keys": {"a": {"last_seen": ""}}}',
+        '{"keys": {"a": {"last_seen": 1e15}}}',
+    ],
 )
 def test_a_broken_file_of_uses_says_nothing_about_the_time(
     ask: Ask, file: Path, time: Time, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     put(file, lab_keyset().with_overlap(OLD, NEW, NOW + 60))
     file.with_name(USES_FILE).write_text(text)
-    monkeypatch.setattr(keyturn_guard, "_guard", Guard(file, time.trusted()))
+    restart(file, time, monkeypatch)
     assert is_granted(ask(OLD))
-
-
-def test_a_time_beyond_all_reason_is_not_believed(
-    ask: Ask, file: Path, time: Time, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(file, lab_keyset().with_overlap(OLD, NEW, NOW + 60))
-    rows = {"a": {"last_seen": 10**15}, "b": {"last_seen": int(NOW) + 50}}
-    file.with_name(USES_FILE).write_text(json.dumps({"version": 1, "keys": rows}))
-    monkeypatch.setattr(keyturn_guard, "_guard", Guard(file, time.trusted()))
-    assert is_granted(ask(OLD))
-    time.monotonic += 9
-    assert ask(OLD) == 401
 
 
 @pytest.mark.parametrize("key", [None, "", 5, b"x", "sk-test-wrong", "sk-\xe9\udcff", "x" * 5000])

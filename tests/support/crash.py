@@ -231,6 +231,7 @@ class Crash:
         Args:
             point: A failure to rotate with; undisturbed if None.
         """
+        self._settle()
         roots, disk = self._still()
         code, new, states = self._recorded(disk, point)
         told = {0: "new", 1: "old", 5: "old"}.get(code, "")
@@ -242,11 +243,17 @@ class Crash:
         Args:
             point: What ends the rotation that is recovered.
         """
+        self._settle()
         _, new = self.rotate(point)
         roots, disk = self._still()
         code, _, states = self._recorded(disk, None, ("recover", "-q"))
         assert code == 0
         return PowerFailures(self, roots, states, new, code, "")
+
+    def _settle(self) -> None:
+        """Bring to its end what the last command may have left open."""
+        self.recover()
+        self.key = self.lab.key
 
     def _still(self) -> tuple[Roots, Disk]:
         """Return the folders and what is in them; kept for `start_over`."""
