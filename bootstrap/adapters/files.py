@@ -18,6 +18,7 @@ from bootstrap.adapters.disk import (
     make_folders,
     read,
     remove,
+    remove_empty,
     stage,
     sweep,
     sync_folder,
@@ -113,7 +114,8 @@ class _Staged:
         self._new: Path | None = None
         self._switched = False
         with explained(write.path):
-            make_folders(self.real.parent)
+            for made in make_folders(self.real.parent):
+                self._tidy.callback(remove_empty, made)
             sweep(self.real)
             self._check_writable()
             if write.content is not None:
@@ -159,6 +161,7 @@ class _Staged:
                 why=f"{words(error)}; it is complete, but new",
                 fix="mend that, then: keyturn apply",
             ) from None
+        self.sync()  # or a power failure could bring the new file back
 
     def _agreed(self, fix: str) -> tuple[bytes, int] | None:
         """Return what stands at the place, once that is what the new content was made for.

@@ -10,6 +10,7 @@ from bootstrap.domain.secret_spec import MASTER_KEY
 def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str], ...]:
     """Return (client, what to do) for each client that the lab serves."""
     url = lab.gateway.url
+    keyturn = shlex.quote(keyturn)
     served = {client for model in lab.models for client in model.clients}
     first = next((m.alias for m in lab.models if "droid" in m.clients), None)
     steps: list[tuple[str, str]] = []
@@ -41,7 +42,7 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
         steps.append(
             (
                 "droid without a key on disk",
-                f"export FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH={managed}",
+                f"export FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH={shlex.quote(str(managed))}",
             )
         )
     return tuple(steps)

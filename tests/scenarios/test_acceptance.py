@@ -27,6 +27,7 @@ from support.acceptance import (
 from support.droid import binary, run_droid
 from support.homes import pick_free_port, readable_by_others
 from support.litellm import Upstream
+from support.live_clients import InteractiveDroid, Looping
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -265,6 +266,37 @@ def test_an_applied_catalogue_is_well_and_stays_as_it_is(with_mock_model: NewUse
     user.bootstrap()
     assert user.marks() == marks
     assert user.gateway_pid() == pid
+
+
+def test_clients_that_are_at_work_carry_on_across_a_rotation(
+    newcomer: NewUser, tmp_path: Path
+) -> None:
+    user, old = newcomer, newcomer.key()
+    fixed = {
+        "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{user.port}",
+        "ANTHROPIC_AUTH_TOKEN": old.reveal(),
+        "ANTHROPIC_MODEL": "lab-echo",
+        "CLAUDE_CODE_MAX_RETRIES": "0",  # a failed turn shall be seen
+    }
+    droids = Looping(lambda: run_droid(user.home, ["exec", "-m", "custom:lab-echo", "hi"]))
+    claudes = Looping(lambda: user.run_any(claude(), "-p", "hi", env=fixed))
+    with InteractiveDroid(user.home, tmp_path) as person, droids, claudes:
+        assert person.ask("the first question") == ECHO_SAYS
+        droids.more(1)
+        claudes.more(1)
+        user.run(user.program, "rotate", "--grace", "10m")
+        assert person.ask("the second question") == ECHO_SAYS
+        droids.more(1)
+        claudes.more(1)
+        claudes.stop()  # its environment is fixed, so the grace time is all it has
+        user.run(user.program, "rotate", "--resume")
+        assert refuses(user.gateway, old)
+        assert person.ask("the third question") == ECHO_SAYS
+        droids.more(1)
+        assert "BYOK Error" not in person.screen
+    assert droids.failures(ECHO_SAYS) + claudes.failures(ECHO_SAYS) == []
+    user.run(user.program, "check")
+    assert leaks.find(old.reveal(), user.files()) == []
 
 
 BY_HAND = """\
