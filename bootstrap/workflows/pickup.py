@@ -46,7 +46,7 @@ def replaced_key(tools: Tools, plan: Plan, new: Secret) -> Secret | None:
     return old if accepted else None
 
 
-def adopt(tools: Tools, secrets: NamedSecrets, old: Secret) -> None:
+def pick_up(tools: Tools, secrets: NamedSecrets, old: Secret) -> None:
     """Put the store's key in force: accept both, write the targets, prove, refuse the old one.
 
     Args:
