@@ -11,6 +11,7 @@ from bootstrap.cli import (
     ci_command,
     commands,
     key_commands,
+    models_command,
     rotation_commands,
     service_commands,
     shell_init,
@@ -39,6 +40,7 @@ commands.register(app)
 rotation_commands.register(app)
 service_commands.register(app)
 key_commands.register(app)
+models_command.register(app)
 ci_command.register(app)
 shell_init.register(app)
 
