@@ -8,6 +8,7 @@ import typer
 
 from bootstrap import __version__
 from bootstrap.cli import (
+    adopt_command,
     ci_command,
     commands,
     key_commands,
@@ -41,6 +42,7 @@ rotation_commands.register(app)
 service_commands.register(app)
 key_commands.register(app)
 models_command.register(app)
+adopt_command.register(app)
 ci_command.register(app)
 shell_init.register(app)
 

@@ -8,6 +8,7 @@ from bootstrap.domain.content import Content, Write
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.found_models import Found
 from bootstrap.domain.lab_additions import Additions, additions, appended
+from bootstrap.domain.labfile import parse_toml
 from bootstrap.domain.secret_spec import STORE
 from bootstrap.ports import Files
 from bootstrap.workflows.init import Store
@@ -28,7 +29,9 @@ class Import:
     write: Write | None = field(repr=False)
 
 
-def plan_import(files: Files, store: Store, root: PurePath, found: Found) -> Import:
+def plan_import(
+    files: Files, store: Store, root: PurePath, found: Found, *, extra: str = ""
+) -> Import:
     """Return what importing a catalogue would add. Changes nothing.
 
     Args:
@@ -36,6 +39,7 @@ def plan_import(files: Files, store: Store, root: PurePath, found: Found) -> Imp
         store: The encrypted store.
         root: The lab's folder.
         found: The other catalogue.
+        extra: Further tables for lab.toml, added once where it does not have them.
 
     Raises:
         LabError: lab.toml is missing, malformed or cannot be added to; the store cannot be opened.
@@ -52,9 +56,12 @@ def plan_import(files: Files, store: Store, root: PurePath, found: Found) -> Imp
             f"{path} is not text", why="it is not UTF-8", fix=f"edit {path}"
         ) from None
     more = additions(text, root, found, store.document(STORE))
-    if not more.text:
+    if extra and any(table in parse_toml(text) for table in parse_toml(extra)):
+        extra = ""
+    both = "\n".join(part for part in (more.text, extra) if part)
+    if not both:
         return Import(root, more, None)
-    content = Content(appended(text, more.text, root).encode())
+    content = Content(appended(text, both, root).encode())
     return Import(root, more, Write(path, content, state.mode, state.content.digest))
 
 

@@ -1,0 +1,290 @@
+"""Take over a gateway that somebody set up by hand: its key, its models, its clients.
+
+The key in force stays: it moves into the store, and every copy that keyturn knows of becomes one
+that it renders, or a command that asks for it. Whatever is changed is copied first. The old
+gateway serves until everything is ready, and is started again where the new one does not come up.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from types import TracebackType
+from typing import Protocol
+
+from bootstrap.domain.catalogue import FILE
+from bootstrap.domain.content import Content, Write
+from bootstrap.domain.errors import LabError, cause_of
+from bootstrap.domain.found_models import Found
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.targets import targets
+from bootstrap.ports import Files, Progress
+from bootstrap.workflows.apply import Applied, apply
+from bootstrap.workflows.import_models import Import, carry_out, plan_import
+from bootstrap.workflows.init import Desk, init
+from bootstrap.workflows.planning import make_plan
+from bootstrap.workflows.tools import Tools
+
+
+class Old(Protocol):
+    """The gateway that runs now."""
+
+    label: str
+
+    def stop(self) -> None:
+        """End it, and wait until its port is free; ServiceError where it goes on."""
+
+    def start(self) -> None:
+        """Start it again as it was."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A file of somebody's in which a key stands.
+
+    Attributes:
+        path: Which.
+        what: What becomes of the key there, one clause.
+        make: The file without the key, from what it is.
+    """
+
+    path: PurePath
+    what: str
+    make: Callable[[bytes], bytes] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Adoptee:
+    """What was found.
+
+    Attributes:
+        root: The folder of the lab, there already or still to be.
+        port: The gateway's.
+        keys: Keys that are kept, by the secret's name; without a master key a fresh one is made.
+        key_from: Where the master key was found, for people.
+        accepted: Whether the gateway that runs accepts it; None where none runs.
+        weakness: Why it is not good enough for a key, or None.
+        config: The config that was read, or None.
+        found: Its catalogue, or None.
+        old: The gateway that runs and is not keyturn's, or None.
+        edits: Files from which the key goes.
+        targets: Files that keyturn will write, and that are there.
+        version: The LiteLLM that is installed in keyturn's place already, or None.
+        envrc: Whether the lab's folder has an .envrc that is not keyturn's, and stays.
+    """
+
+    root: PurePath
+    port: int
+    keys: Mapping[str, Secret]
+    key_from: str
+    accepted: bool | None
+    weakness: str | None
+    config: PurePath | None
+    found: Found | None
+    old: Old | None
+    edits: tuple[Edit, ...]
+    targets: tuple[PurePath, ...]
+    version: str | None = None
+    envrc: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.config or self.old or self.edits)
+
+
+@dataclass(frozen=True)
+class AdoptDesk:
+    """How `adopt` gets hold of the world.
+
+    Attributes:
+        files: The file system.
+        desk: What `init` needs.
+        tools: Makes the lab's tools, once it is there.
+        settle: Brings a rotation that a crash left open to its end.
+        lock: Holds the lab's lock.
+        register: Makes the lab the default one.
+        holders: Of all the usual places, the files in which one of the keys stands.
+        keep: The folder for copies of what is changed.
+    """
+
+    files: Files
+    desk: Desk
+    tools: Callable[[], Tools]
+    settle: Callable[[Tools], object]
+    lock: Callable[[], AbstractContextManager[object]]
+    register: Callable[[], bool]
+    holders: Callable[[], list[PurePath]]
+    keep: PurePath
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What `adopt` did.
+
+    Attributes:
+        tools: The lab's tools, for the summary.
+        applied: What `apply` did.
+        imported: What came into lab.toml, or None.
+        backups: (original, copy) for each file that was changed.
+        edited: Files that the key went from.
+        leftovers: Files that hold the key still, and are not keyturn's.
+    """
+
+    tools: Tools
+    applied: Applied
+    imported: Import | None
+    backups: tuple[tuple[PurePath, PurePath], ...]
+    edited: tuple[PurePath, ...]
+    leftovers: tuple[PurePath, ...]
+
+
+def adopt(adoptee: Adoptee, using: AdoptDesk, progress: Progress) -> Adopted:
+    """Take the gateway over.
+
+    Raises:
+        LabError: Something could not be done. Files are as before, and the old gateway runs; the
+            lab and its store stay, so that the next run goes on.
+    """
+    with using.lock():
+        with progress.step(f"lab {adoptee.root}"):
+            init(using.desk, port=adoptee.port, keys=adoptee.keys, version=adoptee.version)
+            imported = _import(adoptee, using)
+        tools = using.tools()
+        using.settle(tools)
+        if tools.installer.installed() is None:
+            tools.installer.install(progress)  # while the old gateway serves
+        plan = make_plan(tools, force=True)
+        paths = [c.target.path for c in plan.changes if c.write is not None]
+        backups = _keep(using, [*paths, *(edit.path for edit in adoptee.edits)])
+        with ExitStack() as undo:
+            undo.push(_Return(using.files, backups, adoptee, progress))
+            if adoptee.old is not None:
+                with progress.step(f"stop the old gateway ({adoptee.old.label})"):
+                    adoptee.old.stop()
+            edited = _edit(using.files, adoptee.edits)
+            applied = apply(tools, force=True)
+            undo.pop_all()
+        _drop(using.files, applied)
+        using.register()
+    declared = {t.path for t in targets(tools.lab, tools.places, tools.service.kind)}
+    left = [path for path in using.holders() if path not in declared]
+    return Adopted(tools, replace(applied, backups=()), imported, backups, edited, tuple(left))
+
+
+def _import(adoptee: Adoptee, using: AdoptDesk) -> Import | None:
+    """Add the models, and leave an .envrc alone that is somebody's."""
+    store, root = using.desk.store, adoptee.root
+    found = adoptee.found or Found("")
+    ready = plan_import(using.files, store, root, found, extra=_NO_ENVRC if adoptee.envrc else "")
+    carry_out(using.files, store, ready)
+    return ready if adoptee.found is not None else None
+
+
+_NO_ENVRC = "# The .envrc was there before.\n[targets]\nenvrc = false\n"
+
+
+def _keep(using: AdoptDesk, paths: Collection[PurePath]) -> tuple[tuple[PurePath, PurePath], ...]:
+    """Copy each file that is there into the folder for copies, 0600."""
+    copies = []
+    for path in dict.fromkeys(paths):
+        found = using.files.observe(path)
+        if found is None:
+            continue
+        name = "%".join(path.parts[1:])
+        number, copy = 1, using.keep / name
+        while (there := using.files.observe(copy)) is not None and there.content != found.content:
+            number, copy = number + 1, using.keep / f"{name}.{number}"
+        if there is None:
+            using.files.replace_all([Write(copy, found.content, 0o600, None)])
+        copies.append((path, copy))
+    return tuple(copies)
+
+
+def _edit(files: Files, edits: Sequence[Edit]) -> tuple[PurePath, ...]:
+    """Take the key out of every file, all or none."""
+    writes = []
+    for edit in edits:
+        found = files.observe(edit.path)
+        if found is None:
+            continue
+        content = Content(edit.make(found.content.data))
+        if content != found.content:
+            writes.append(Write(edit.path, content, found.mode, found.content.digest))
+    files.replace_all(writes)
+    return tuple(write.path for write in writes)
+
+
+def _drop(files: Files, applied: Applied) -> None:
+    """Remove the copies that `apply` made beside the files: ours are in one place."""
+    for _, copy in applied.backups:
+        found = files.observe(copy)
+        if found is not None:
+            files.replace_all([Write(copy, None, 0o600, found.content.digest)])
+
+
+class _Return:
+    """Puts every file back and starts the old gateway, where the block fails."""
+
+    def __init__(
+        self,
+        files: Files,
+        backups: Sequence[tuple[PurePath, PurePath]],
+        adoptee: Adoptee,
+        progress: Progress,
+    ) -> None:
+        self._files = files
+        self._before = [(path, files.observe(path), copy) for path, copy in backups]
+        self._old = adoptee.old
+        self._progress = progress
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if failure is None:
+            return
+        with self._progress.step("undo: every file and the old gateway as before"):
+            try:
+                for path, before, _ in self._before:
+                    now = self._files.observe(path)
+                    if before is not None and now != before:
+                        expected = now.content.digest if now else None
+                        write = Write(path, before.content, before.mode, expected)
+                        self._files.replace_all([write])
+            except LabError as second:
+                self._progress.note(f"Not everything is back: {cause_of(second)}. See the copies.")
+            if self._old is not None:
+                self._old.start()
+
+
+def plan_lines(adoptee: Adoptee, preview: Import | None) -> list[tuple[str, str, str]]:
+    """Return what `adopt` would do: (verb, what, why), without any value.
+
+    Args:
+        adoptee: What was found.
+        preview: What would come into lab.toml, where that can be told already.
+    """
+    rows: list[tuple[str, str, str]] = []
+    key = adoptee.keys.get(MASTER_KEY)
+    if key is None:
+        rows.append(("make", MASTER_KEY, "no key was found: a fresh one"))
+    else:
+        state = {True: ", accepted by the gateway", False: ", which the gateway refuses"}
+        seen = state.get(adoptee.accepted, "") if adoptee.accepted is not None else ""
+        rows.append(("keep", MASTER_KEY, f"from {adoptee.key_from}{seen}; goes into the store"))
+    if adoptee.weakness is not None:
+        rows.append(("weak", MASTER_KEY, f"{adoptee.weakness}; afterwards: keyturn rotate"))
+    rows.append(("lab", str(adoptee.root / FILE), f"port {adoptee.port}"))
+    if preview is not None:
+        more = preview.additions
+        rows += [("import", alias, f"from {adoptee.config}") for alias in more.models]
+        rows += [("secret", name, "goes into the store") for name in more.store]
+        rows += [("missing", name, "put it into the store") for name in more.missing]
+        rows += [("left out", line, "") for line in more.left_out]
+    if adoptee.old is not None:
+        rows.append(("stop", adoptee.old.label, "keyturn's own gateway takes its place"))
+    rows += [("copy", str(path), "and then keyturn writes it") for path in adoptee.targets]
+    rows += [("edit", str(edit.path), edit.what) for edit in adoptee.edits]
+    return rows
