@@ -10,6 +10,7 @@ from bootstrap import __version__
 from bootstrap.cli import (
     adopt_command,
     ci_command,
+    clients_command,
     commands,
     key_commands,
     models_command,
@@ -43,6 +44,7 @@ service_commands.register(app)
 key_commands.register(app)
 models_command.register(app)
 adopt_command.register(app)
+clients_command.register(app)
 ci_command.register(app)
 shell_init.register(app)
 

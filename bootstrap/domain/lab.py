@@ -5,7 +5,7 @@
 
 import ipaddress
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from bootstrap.domain.secret_spec import SecretSpec
@@ -169,6 +169,8 @@ class Switches:
     droid_legacy: bool = True
     droid_key_helper: bool = False
     envrc: bool = True
+    claude_settings: bool = False
+    openwebui_env: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,7 @@ class Lab:
         profile: The active profile's name, or None for all models.
         exec_names: Secrets that `keyturn exec` passes by default.
         rotate: How the key is rotated.
+        hand_over: By client, the way in which `[clients.NAME]` says it gets its key.
     """
 
     root: PurePath
@@ -210,6 +213,7 @@ class Lab:
     profile: str | None
     exec_names: tuple[str, ...]
     rotate: RotateSettings = RotateSettings()
+    hand_over: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def file(self) -> PurePath:

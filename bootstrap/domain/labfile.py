@@ -15,6 +15,7 @@ from bootstrap.domain.catalogue import (
     subset,
 )
 from bootstrap.domain.client_presets import parse_presets
+from bootstrap.domain.client_ways import with_hand_over
 from bootstrap.domain.duration import parse_duration
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import (
@@ -70,7 +71,7 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         exec_names=default_names,
         rotate=_rotate(top.table("rotate")),
     )
-    parse_presets(top)
+    lab = with_hand_over(lab, parse_presets(top))
     chosen = parse_profile(top, catalogue, profile)
     top.finish()
     if chosen is None:

@@ -1,7 +1,6 @@
 """What a LiteLLM config of somebody's own says, in the words of lab.toml.
 
-Nothing is guessed in silence: what has no counterpart is named, with its key path and never with
-its value, since any value may be a key.
+What has no counterpart is named by its key path, never with its value, which may be a key.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -239,13 +238,13 @@ def _unused(params: Mapping[str, Any], info: Mapping[str, Any]) -> tuple[str, ..
     rest = [f"litellm_params.{name}" for name in params if name not in _USED | _NEEDLESS]
     rest += [f"model_info.{name}" for name in info if name not in _INFO]
     names = ", ".join(printable(name)[:_LONGEST] for name in rest)
-    return (f"not carried over: {names}",) if names else ()
+    return (f"not carried over: {names}",) if rest else ()
 
 
 def _with_fallbacks(reader: _Reader, document: Mapping[str, Any]) -> list[FoundModel]:
     """Return the models with their chains; a name that is no model falls away, and is said."""
     settings = section(document, "litellm_settings")
-    chains: dict[str, list[str]] = {alias: list(twins) for alias, twins in reader.twins.items()}
+    chains = {alias: list(twins) for alias, twins in reader.twins.items()}
     for where in (settings, section(document, "router_settings")):
         for row in _list(where.get("fallbacks")):
             for alias, others in row.items() if isinstance(row, dict) else ():

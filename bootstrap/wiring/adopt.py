@@ -1,6 +1,7 @@
 """Look at a gateway that somebody set up by hand, and get hold of what adopting it takes."""
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
@@ -32,7 +33,7 @@ from bootstrap.workflows.adopt import AdoptDesk, Adoptee, Edit
 from bootstrap.workflows.import_models import Import
 from bootstrap.workflows.tools import Tools
 
-_OURS = b"ritten by keyturn"
+_OURS = re.compile(rb"[Ww]ritten by `?keyturn")
 _SHELL = (".bashrc", ".bash_profile", ".bash_aliases", ".profile", ".zshrc", ".zprofile", ".zshenv")
 _CLIENT_VARIABLES = (MASTER_KEY, "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY")
 
@@ -112,7 +113,7 @@ class Survey:
 
     def _unit(self) -> tuple[tuple[str, ...], dict[str, str], list[PurePath]]:
         data = self._data(self._here.config / "systemd" / "user" / labs.UNIT)
-        if data is None or _OURS in data:
+        if data is None or _OURS.search(data):
             return (), {}, []
         return read_unit(data.decode("utf-8", "replace"), str(self._here.home))
 
@@ -235,10 +236,10 @@ class Survey:
 
     def _is_foreign(self, path: PurePath) -> bool:
         data = self._data(path)
-        return data is not None and _OURS not in data
+        return data is not None and not _OURS.search(data)
 
     def _is_ours(self, path: PurePath | None) -> bool:
-        return path is not None and _OURS in (self._data(path) or b"")
+        return path is not None and bool(_OURS.search(self._data(path) or b""))
 
     def _holds(self, path: PurePath) -> bool:
         return holds(self._data(path) or b"", self.keys)

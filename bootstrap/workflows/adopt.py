@@ -6,7 +6,7 @@ gateway serves until everything is ready, and is started again where the new one
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from types import TracebackType
@@ -156,14 +156,12 @@ def adopt(adoptee: Adoptee, using: AdoptDesk, progress: Progress) -> Adopted:
         plan = make_plan(tools, force=True)
         paths = [c.target.path for c in plan.changes if c.write is not None]
         backups = _keep(using, [*paths, *(edit.path for edit in adoptee.edits)])
-        with ExitStack() as undo:
-            undo.push(_Return(using.files, backups, adoptee, progress))
+        with _Return(using.files, backups, adoptee, progress):
             if adoptee.old is not None:
                 with progress.step(f"stop the old gateway ({adoptee.old.label})"):
                     adoptee.old.stop()
             edited = _edit(using.files, adoptee.edits)
             applied = apply(tools, force=True)
-            undo.pop_all()
         _drop(using.files, applied)
         using.register()
     declared = {t.path for t in targets(tools.lab, tools.places, tools.service.kind)}
@@ -236,6 +234,9 @@ class _Return:
         self._before = [(path, files.observe(path), copy) for path, copy in backups]
         self._old = adoptee.old
         self._progress = progress
+
+    def __enter__(self) -> None:
+        """Nothing is to be done yet."""
 
     def __exit__(
         self,

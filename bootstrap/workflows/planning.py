@@ -12,6 +12,7 @@ from typing import Any
 
 from bootstrap import __version__
 from bootstrap.domain import targets as target_names
+from bootstrap.domain.client_ways import template_context
 from bootstrap.domain.content import Content, FileState, digest_of
 from bootstrap.domain.errors import StoreDamagedError
 from bootstrap.domain.keyset import Keyset
@@ -125,6 +126,8 @@ def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
         "gateway_secrets": _gateway_secrets(tools, secrets),
         "literal": secrets if lab.gateway.literal_keys else None,
         "droid_key": secrets.get(MASTER_KEY),
+        "client_key": secrets.get(MASTER_KEY),
+        **template_context(lab),
         "model_list": model_list(lab),
         "fallbacks": fallbacks(lab),
         "litellm_settings": litellm_settings(lab),

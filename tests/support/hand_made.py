@@ -139,7 +139,7 @@ class HandMade:
     def nohup(self, *program: object) -> None:
         """Start the gateway as the guide does, and wait until it answers."""
         words = program or (sys.executable, TOOLS / "mini-gateway")
-        with (self.home / "litellm.log").open("wb") as log:
+        with (self.home.parent / "litellm.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [*map(str, words), "--config", str(self.config), "--port", str(self.port)],
                 env=environment(self.home, LITELLM_MASTER_KEY=KEY),
