@@ -94,7 +94,7 @@ class OldGateway:
     @property
     def config(self) -> PurePath | None:
         """The file after `--config`, absolute; None where there is none."""
-        given = option(self.argv, "--config", "-c") or self.environ.get("CONFIG_FILE_PATH")
+        given = option(self.argv, "--config") or self.environ.get("CONFIG_FILE_PATH")
         return PurePath(self._cwd, given) if given else None
 
 
@@ -117,14 +117,13 @@ def serving(port: int) -> OldGateway | None:
     )
 
 
-def option(argv: tuple[str, ...], *names: str) -> str | None:
+def option(argv: tuple[str, ...], name: str) -> str | None:
     """Return what a command line gives for an option, as `--name value` or `--name=value`."""
     for at, word in enumerate(argv):
-        if word in names and at + 1 < len(argv):
+        if word == name and at + 1 < len(argv):
             return argv[at + 1]
-        name, equals, value = word.partition("=")
-        if equals and name in names:
-            return value
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
     return None
 
 

@@ -10,8 +10,9 @@ from bootstrap.cli import show
 from bootstrap.cli.rotation_commands import settle
 from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.errors import ExitCode
-from bootstrap.wiring import adopt as survey
+from bootstrap.wiring import adopt as wiring
 from bootstrap.wiring import labs, signals
+from bootstrap.wiring.adopt_survey import Survey
 from bootstrap.workflows.adopt import Adopted, Adoptee, plan_lines
 from bootstrap.workflows.adopt import adopt as take_over
 from bootstrap.workflows.bootstrap import choose_root
@@ -56,20 +57,20 @@ def adopt(
     given = None if folder is None else labs.absolute(folder)
     here, home = labs.working_directory(), labs.absolute(Path(labs.home()))
     root = given or choose_root(labs.locate(session.lab), here, home, "adopt")
-    look = survey.Survey(root, config, port)
+    look = Survey(root, config, port)
     adoptee = look.adoptee()
     if not adoptee:
         session.print("Nothing to adopt: no gateway, config or key that keyturn did not put there.")
         session.document({"adopted": False, "plan": []})
         return ExitCode.DONE
-    rows = plan_lines(adoptee, survey.preview(adoptee))
+    rows = plan_lines(adoptee, wiring.preview(adoptee))
     if dry_run or not yes:
         _show_plan(session, rows)
         if not dry_run:
             session.print("Nothing was changed. To do it: keyturn adopt --yes")
         session.document({"adopted": False, "plan": _plan_data(rows)})
         return ExitCode.DONE if dry_run else ExitCode.DRIFT
-    using = survey.desk(
+    using = wiring.desk(
         look, session.progress, lambda tools: settle(session, tools, labs.rotation(tools))
     )
     with signals.termination_raises():

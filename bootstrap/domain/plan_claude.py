@@ -32,18 +32,16 @@ def decide_claude(
     current = None if found is None else found.content.data
     there = _leaves(_parsed(target, current))
     before: Mapping[str, Any] = last.get("leaves", {})
-    for name in before:  # what we wrote once and do not want any more
-        leaves.setdefault(tuple(name.split(".")), None)
+    mine = [path for path, value in there.items() if before.get(".".join(path)) == _digest(value)]
+    for path in [p for p in leaves if p[-1].endswith("_MODEL") and p in there and p not in mine]:
+        del leaves[path]  # somebody's choice of a model is theirs
+    leaves |= {path: None for path in mine if path not in leaves}
     changed = {path: value for path, value in leaves.items() if there.get(path) != value}
     remember = {
         "path": str(target.path),
         "leaves": {".".join(p): _digest(v) for p, v in leaves.items() if v is not None},
     }
-    theirs = [
-        ".".join(path)
-        for path in changed
-        if there.get(path) is not None and before.get(".".join(path)) != _digest(there[path])
-    ]
+    theirs = [".".join(p) for p in changed if there.get(p) is not None and p not in mine]
     names = tuple(
         f"{'remove' if value is None else 'set'} {'.'.join(path)}"
         for path, value in changed.items()

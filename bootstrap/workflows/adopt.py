@@ -72,6 +72,7 @@ class Adoptee:
         targets: Files that keyturn will write, and that are there.
         version: The LiteLLM that is installed in keyturn's place already, or None.
         envrc: Whether the lab's folder has an .envrc that is not keyturn's, and stays.
+        claude: Whether Claude Code's own settings hold the key, so that keyturn writes them, too.
     """
 
     root: PurePath
@@ -87,9 +88,17 @@ class Adoptee:
     targets: tuple[PurePath, ...]
     version: str | None = None
     envrc: bool = False
+    claude: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.config or self.old or self.edits)
+        return bool(self.config or self.old or self.edits or self.claude)
+
+    @property
+    def switches(self) -> str:
+        """What a lab.toml without [targets] gets for what is there already."""
+        rows = ["envrc = false  # there was one before"] if self.envrc else []
+        rows += ["claude_settings = true  # they held the key"] if self.claude else []
+        return "\n".join(["[targets]", *rows, ""]) if rows else ""
 
 
 @dataclass(frozen=True)
@@ -173,12 +182,9 @@ def _import(adoptee: Adoptee, using: AdoptDesk) -> Import | None:
     """Add the models, and leave an .envrc alone that is somebody's."""
     store, root = using.desk.store, adoptee.root
     found = adoptee.found or Found("")
-    ready = plan_import(using.files, store, root, found, extra=_NO_ENVRC if adoptee.envrc else "")
+    ready = plan_import(using.files, store, root, found, extra=adoptee.switches)
     carry_out(using.files, store, ready)
     return ready if adoptee.found is not None else None
-
-
-_NO_ENVRC = "# The .envrc was there before.\n[targets]\nenvrc = false\n"
 
 
 def _keep(using: AdoptDesk, paths: Collection[PurePath]) -> tuple[tuple[PurePath, PurePath], ...]:

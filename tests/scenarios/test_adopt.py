@@ -1,6 +1,7 @@
 """A gateway that was set up by hand, as the usual guides say, becomes keyturn's in one command."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from bootstrap.domain.secret import Secret
 from support import homes
 from support.hand_made import KEY, PROVIDER_KEY, HandMade, hand_made
 from support.labs import CliLab, make
+from support.sessions import TOOLS
+from support.unit_labs import in_session
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -136,3 +139,37 @@ def test_what_cannot_be_adopted_is_said(lab: CliLab, by_hand: HandMade) -> None:
     assert "pw" not in refused.err
     gone = lab.call("adopt", str(lab.root), "--config", "nowhere.yaml")
     assert "there is no file" in gone.error["error"]
+
+
+UNIT = """\
+[Service]
+ExecStart={python} {mini} --config %h/.config/litellm/config.yaml --port {port}
+Environment="LITELLM_MASTER_KEY={key}"
+[Install]
+WantedBy=default.target
+"""
+
+
+def test_a_unit_under_another_name_gives_way_to_keyturns(lab: CliLab) -> None:
+    by_hand = HandMade(lab.home, lab.root, lab.port)
+    by_hand.write()
+    text = by_hand.config.read_text().replace(KEY, "os.environ/LITELLM_MASTER_KEY")
+    by_hand.config.write_text(text)
+    unit = lab.home / ".config/systemd/user/proxy.service"
+    unit.parent.mkdir(parents=True)
+    values = {"python": sys.executable, "mini": TOOLS / "mini-gateway", "port": lab.port}
+    unit.write_text(UNIT.format(key=KEY, **values))
+    with in_session(lab) as there:
+        there.write()
+        there.systemd.systemctl("enable", "--now", "proxy.service", check=True)
+        assert until(lambda: by_hand.gateway.alive().status == 200)
+        plan = there.call("adopt", str(lab.root), "--dry-run", "--json").json["plan"]
+        assert "unit proxy.service" in rows(plan, "stop")[0]
+        ran = there.call("adopt", str(lab.root), "--yes")
+        assert ran.code == 0, ran.err
+        assert there.systemd.show("proxy.service", "ActiveState") == "inactive"
+        assert there.systemd.show("proxy.service", "UnitFileState") == "disabled"
+        assert there.pid is not None
+        assert by_hand.gateway.models(Secret(KEY)).status == 200
+        assert KEY not in unit.read_text()
+        assert lab.key == KEY
