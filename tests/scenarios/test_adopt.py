@@ -1,8 +1,11 @@
 """A gateway that was set up by hand, as the usual guides say, becomes keyturn's in one command."""
 
+import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -89,6 +92,11 @@ def test_one_command_takes_it_over_and_loses_nothing(lab: CliLab, by_hand: HandM
     assert not (lab.home / ".factory/config.json").exists()
     assert "${LITELLM_MASTER_KEY}" in (lab.home / ".factory/config.d/mine.json").read_text()
 
+    claude = json.loads((lab.home / ".claude/settings.json").read_text())
+    assert claude["theme"] == "dark"
+    assert "ANTHROPIC_AUTH_TOKEN" not in claude["env"]
+    assert claude["apiKeyHelper"].endswith(f"--lab {lab.root}")
+
     # Shells get the key by asking for it.
     script = f"""
         . "{lab.root}/.envrc"; printf '%s\\n' "$LITELLM_MASTER_KEY" "$MINE"
@@ -141,6 +149,55 @@ def test_what_cannot_be_adopted_is_said(lab: CliLab, by_hand: HandMade) -> None:
     assert "there is no file" in gone.error["error"]
 
 
+def test_without_a_running_gateway_the_files_are_taken_over(tmp_path: Path, home: Path) -> None:
+    lab = make(tmp_path, home, write=False)
+    nothing = lab.call("adopt", str(lab.root), "--yes", "--json")
+    assert (nothing.code, nothing.json) == (0, {"adopted": False, "plan": []})
+
+    by_hand = HandMade(home, lab.root, lab.port)
+    by_hand.write()
+    there = home / ".config/litellm/config.yaml"
+    elsewhere = tmp_path / "unified.yaml"
+    elsewhere.write_text(there.read_text())
+    there.unlink()
+    words = ("adopt", str(lab.root), "--config", str(elsewhere), "--port", str(lab.port))
+    plan = lab.call(*words, "--json").json["plan"]
+    assert rows(plan, "import")[-1] == "canned"
+    assert str(elsewhere) in rows(plan, "edit")
+    assert rows(plan, "stop") == []
+
+    # Another key in the store: somebody has to say which one counts.
+    lab.write()
+    lab.ok("init")
+    refused = lab.call(*words, "--yes")
+    assert refused.code == 1
+    assert "two keys claim to be LITELLM_MASTER_KEY" in refused.error["error"]
+    lab.store.unlink()
+    lab.ok(*words, "--yes")
+    lab.service.stop()
+    assert "master_key: os.environ/LITELLM_MASTER_KEY" in elsewhere.read_text()
+    assert lab.key == KEY
+
+    # keyturn's own gateway is not adopted, but a key that came back into a shell's file is.
+    by_hand.bashrc.write_text(f"export LITELLM_MASTER_KEY={KEY}\n")
+    plan = lab.call("adopt", str(lab.root), "--json").json["plan"]
+    assert rows(plan, "edit") == [str(by_hand.bashrc)]
+
+
+def test_a_gateway_without_a_key_gets_one_and_another_program_is_left_alone(lab: CliLab) -> None:
+    by_hand = HandMade(lab.home, lab.root, lab.port)
+    by_hand.config.parent.mkdir(parents=True)
+    by_hand.config.write_text("model_list: []\n")
+    plan = lab.call("adopt", str(lab.root), "--json").json["plan"]
+    assert rows(plan, "make") == ["LITELLM_MASTER_KEY"]
+    with HTTPServer(("127.0.0.1", lab.port), BaseHTTPRequestHandler) as other:
+        answering = threading.Thread(target=other.handle_request)
+        answering.start()
+        taken = lab.call("adopt", str(lab.root))
+        answering.join()
+    assert "does not answer like LiteLLM" in taken.error["cause"]
+
+
 UNIT = """\
 [Service]
 ExecStart={python} {mini} --config %h/.config/litellm/config.yaml --port {port}
@@ -159,14 +216,17 @@ def test_a_unit_under_another_name_gives_way_to_keyturns(lab: CliLab) -> None:
     unit.parent.mkdir(parents=True)
     values = {"python": sys.executable, "mini": TOOLS / "mini-gateway", "port": lab.port}
     unit.write_text(UNIT.format(key=KEY, **values))
+    (lab.root / "notes.txt").write_text(KEY)
     with in_session(lab) as there:
-        there.write()
+        there.write(more="[targets]\nenvrc = false")
         there.systemd.systemctl("enable", "--now", "proxy.service", check=True)
         assert until(lambda: by_hand.gateway.alive().status == 200)
         plan = there.call("adopt", str(lab.root), "--dry-run", "--json").json["plan"]
         assert "unit proxy.service" in rows(plan, "stop")[0]
         ran = there.call("adopt", str(lab.root), "--yes")
         assert ran.code == 0, ran.err
+        assert "notes.txt  holds the key still" in ran.out
+        assert "settings.json  holds the key still" in ran.out  # lab.toml has its own [targets]
         assert there.systemd.show("proxy.service", "ActiveState") == "inactive"
         assert there.systemd.show("proxy.service", "UnitFileState") == "disabled"
         assert there.pid is not None

@@ -4,11 +4,16 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 import pytest
 
+from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.sops import SopsProvider
+from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.found_models import Found
+from bootstrap.workflows.import_models import plan_import
 from support.labs import CliLab, make
 
 pytestmark = pytest.mark.integration
@@ -105,6 +110,17 @@ def test_a_server_behind_a_key_is_asked_with_that(
     done = lab.call("models", "import", "--from", url, "--key", "MY_KEY", env={"MY_KEY": KEY})
     assert done.code == 0, done.err
     assert 'key = "MY_KEY"' in lab.file.read_text()
+
+
+def test_a_lab_file_that_is_gone_or_no_text_is_said(tmp_path: Path) -> None:
+    store, root = SopsProvider(tmp_path), PurePath(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        plan_import(LocalFiles(), store, root, Found("x"))
+    assert "keyturn init" in caught.value.fix
+    (tmp_path / "lab.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError) as caught:
+        plan_import(LocalFiles(), store, root, Found("x"))
+    assert "UTF-8" in caught.value.why
 
 
 def test_what_cannot_be_imported_is_said(lab: CliLab, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ _claude_via_litellm() {
 }
 alias claude-canned='_claude_via_litellm canned'
 """
+CLAUDE_SETTINGS = '{"theme": "dark", "env": {"ANTHROPIC_AUTH_TOKEN": "%s"}}\n'
 
 
 @dataclass
@@ -132,6 +133,7 @@ class HandMade:
             (self.home / ".config/lab-secrets/litellm.env", f"LITELLM_MASTER_KEY={KEY}\n"),
             (self.lab / ".envrc", f"export LITELLM_MASTER_KEY='{KEY}'\nexport MINE=1\n"),
             (self.bashrc, BASHRC % (self.port, KEY)),
+            (self.home / ".claude/settings.json", CLAUDE_SETTINGS % KEY),
         ):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
@@ -150,11 +152,15 @@ class HandMade:
             )
         assert until(lambda: self.gateway.models(Secret(KEY)).status == 200, limit_s=60)
 
-    def stop(self) -> None:
-        """End what was started by hand, also where adopting has started it again."""
+    def stop_first(self) -> None:
+        """End what was started by hand."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait(30)
+
+    def stop(self) -> None:
+        """End what was started by hand, also where adopting has started it again."""
+        self.stop_first()
         again = LocalPorts().listener(self.port)
         if again is not None and again.pid is not None:
             os.kill(again.pid, signal.SIGTERM)
