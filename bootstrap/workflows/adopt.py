@@ -5,7 +5,7 @@ that it renders, or a command that asks for it. Whatever is changed is copied fi
 gateway serves until everything is ready, and is started again where the new one does not come up.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
@@ -165,7 +165,7 @@ def adopt(adoptee: Adoptee, using: AdoptDesk, progress: Progress) -> Adopted:
         plan = make_plan(tools, force=True)
         paths = [c.target.path for c in plan.changes if c.write is not None]
         backups = _keep(using, [*paths, *(edit.path for edit in adoptee.edits)])
-        with _Return(using.files, backups, adoptee, progress):
+        with _Return(tools, paths, backups, adoptee.old):
             if adoptee.old is not None:
                 with progress.step(f"stop the old gateway ({adoptee.old.label})"):
                     adoptee.old.stop()
@@ -227,19 +227,19 @@ def _drop(files: Files, applied: Applied) -> None:
 
 
 class _Return:
-    """Puts every file back and starts the old gateway, where the block fails."""
+    """Where the block fails: stops the new gateway, puts every file back, starts the old one."""
 
     def __init__(
         self,
-        files: Files,
+        tools: Tools,
+        written: Collection[PurePath],
         backups: Sequence[tuple[PurePath, PurePath]],
-        adoptee: Adoptee,
-        progress: Progress,
+        old: Old | None,
     ) -> None:
-        self._files = files
-        self._before = [(path, files.observe(path), copy) for path, copy in backups]
-        self._old = adoptee.old
-        self._progress = progress
+        self._tools = tools
+        paths = dict.fromkeys([*written, *(path for path, _ in backups)])
+        self._before = {path: tools.files.observe(path) for path in paths}
+        self._old = old
 
     def __enter__(self) -> None:
         """Nothing is to be done yet."""
@@ -252,18 +252,23 @@ class _Return:
     ) -> None:
         if failure is None:
             return
-        with self._progress.step("undo: every file and the old gateway as before"):
+        progress = self._tools.progress
+        with progress.step("undo: every file and the old gateway as before"):
             try:
-                for path, before, _ in self._before:
-                    now = self._files.observe(path)
-                    if before is not None and now != before:
-                        expected = now.content.digest if now else None
-                        write = Write(path, before.content, before.mode, expected)
-                        self._files.replace_all([write])
+                self._tools.service.stop()
+                self._tools.files.replace_all(list(self._writes()))
             except LabError as second:
-                self._progress.note(f"Not everything is back: {cause_of(second)}. See the copies.")
+                progress.note(f"Not everything is back: {cause_of(second)}. See the copies.")
             if self._old is not None:
                 self._old.start()
+
+    def _writes(self) -> Iterator[Write]:
+        for path, before in self._before.items():
+            now = self._tools.files.observe(path)
+            if now == before:
+                continue
+            content, mode = (before.content, before.mode) if before else (None, 0o600)
+            yield Write(path, content, mode, now.content.digest if now else None)
 
 
 def plan_lines(adoptee: Adoptee, preview: Import | None) -> list[tuple[str, str, str]]:

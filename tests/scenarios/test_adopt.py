@@ -131,6 +131,7 @@ def test_where_the_new_gateway_does_not_come_up_everything_is_as_before(
     assert ran.code == 1
     assert [path.read_bytes() for path in files] == before
     assert (lab.home / ".factory/config.json").exists()
+    assert not (lab.home / ".config/litellm/keyturn-keyset.json").exists()
     assert until(lambda: by_hand.gateway.models(Secret(KEY)).status == 200)
 
 
