@@ -13,8 +13,9 @@ from bootstrap.domain.errors import ExitCode
 from bootstrap.wiring import adopt as wiring
 from bootstrap.wiring import labs, signals
 from bootstrap.wiring.adopt_survey import Survey
-from bootstrap.workflows.adopt import Adopted, Adoptee, plan_lines
+from bootstrap.workflows.adopt import Adopted, Adoptee
 from bootstrap.workflows.adopt import adopt as take_over
+from bootstrap.workflows.adopt_plan import plan_lines
 from bootstrap.workflows.bootstrap import choose_root
 
 _STYLE = {"weak": "bold yellow", "missing": "yellow", "left out": "yellow", "stop": "yellow"}
@@ -91,6 +92,8 @@ def _show_done(session: Session, adoptee: Adoptee, done: Adopted) -> None:
     home = done.tools.places.home
     for path in done.edited:
         session.print(Text.assemble(("edited   ", "green"), show.short(path, home)))
+        if path.name == ".envrc":
+            session.print(Text.assemble(("next     ", "cyan"), f"direnv allow {path.parent}"))
     for path in done.leftovers:
         row = show.short(path, home), "  holds the key still; edit it by hand"
         session.print(Text.assemble(("look at  ", "yellow"), *row))

@@ -156,7 +156,7 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
         raise table.error("key", "the client's name does not fit", fix)
     base = known.get(name, Preset(name))
     if table.optional_text("like") is not None:
-        base = replace(known[table.choice("like", known)], name=name)
+        base = replace(known[table.choice("like", known)], name=name, setup=None)
     values = table.table("environment")
     given = values.keys()
     environment = {variable: values.text(variable) for variable in given}

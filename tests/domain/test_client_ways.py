@@ -65,6 +65,7 @@ def test_a_pin_turns_the_file_on_that_it_needs() -> None:
     [
         ('[clients.droid]\nhand_over = "helpr"', "clients.droid.hand_over"),
         ('[clients.openai]\nhand_over = "literal"', "clients.openai.hand_over"),
+        ('[clients.mine]\nlike = "claude"\nhand_over = "literal"', "clients.mine.hand_over"),
     ],
 )
 def test_a_pin_that_makes_no_sense_is_refused(more: str, where: str) -> None:

@@ -9,7 +9,8 @@ import pytest
 from bootstrap.domain.errors import ServiceError
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.workflows.adopt import AdoptDesk, Adopted, Adoptee, Edit, adopt, plan_lines
+from bootstrap.workflows.adopt import AdoptDesk, Adopted, Adoptee, Edit, adopt
+from bootstrap.workflows.adopt_plan import plan_lines
 from bootstrap.workflows.init import Desk
 from support.fakes import INTERNAL, LAB, MASTER, SALT, FakeTools, make_tools
 
