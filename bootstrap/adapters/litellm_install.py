@@ -73,12 +73,6 @@ class LitellmInstaller:
             return PurePath(self._program)
         return None
 
-    def foreign_version(self) -> str | None:
-        """Return the version in an environment that somebody made by hand there, or None."""
-        if self._command is not None or _stamp_in(self._venv) is not None:
-            return None
-        return self._version_inside() if self._program_works() else None
-
     def interpreter(self) -> PurePath | None:
         """Return LiteLLM's own Python, installed or still to be.
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 from bootstrap.adapters.dotenv import read_env_file
 from bootstrap.adapters.listeners import LocalPorts
+from bootstrap.adapters.litellm_install import STAMP
 from bootstrap.adapters.process_identity import ProcessIdentity
 from bootstrap.adapters.systemd import SystemdService
 from bootstrap.domain.errors import GatewayError, ServiceError, TargetError
@@ -167,3 +168,13 @@ def env_file(path: PurePath) -> dict[str, str]:
     with suppress(TargetError):
         values = read_env_file(path)
     return {n: value.reveal() for n, value in values.items() if isinstance(value, Secret)}
+
+
+def installed_by_hand(venv: Path) -> str | None:
+    """Return the version of LiteLLM in an environment that keyturn did not make, or None."""
+    from importlib.metadata import distributions
+
+    if (venv / STAMP).exists() or not os.access(venv / "bin" / "litellm", os.X_OK):
+        return None
+    folders = [str(path) for path in venv.glob("lib/python3*/site-packages")]
+    return next((found.version for found in distributions(name="litellm", path=folders)), None)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from bootstrap.domain.client_ways import CLAUDE, DROID, OPENWEBUI, Setup
+from bootstrap.domain.client_ways import CLAUDE, DROID, OPENWEBUI, Setup, parse_hand_over
 from bootstrap.domain.duration import parse_duration
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.lab import ECHO_ALIAS, Model
@@ -176,12 +176,7 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
     if not ttl:
         raise table.error("ttl", "it is not a duration above 0", 'write "8h" or "90m"')
     agent = table.flag("agent", base.agent)
-    hand_over = table.optional_text("hand_over")
-    if hand_over is not None:
-        if base.setup is None:
-            why = "keyturn writes no files for this client"
-            raise table.error("hand_over", why, "remove it, and use keyturn exec --client")
-        table.choice("hand_over", [way.name for way in base.setup.ways])
+    hand_over = parse_hand_over(table, base.setup)
     table.finish()
     return replace(
         base,

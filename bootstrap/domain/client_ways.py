@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from bootstrap.domain import targets as target_names
 from bootstrap.domain.lab import ECHO_ALIAS, Lab, Switches
+from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.table import Table
 
 HELPER, VARIABLE, LITERAL = "helper", "variable", "literal"
 
@@ -148,6 +150,21 @@ OPENWEBUI = Setup(
 )
 
 
+def parse_hand_over(table: Table, setup: Setup | None) -> str | None:
+    """Return the way that [clients.NAME] pins, or None.
+
+    Raises:
+        ConfigError: The client has no such way.
+    """
+    pinned = table.optional_text("hand_over")
+    if pinned is None:
+        return None
+    if setup is None:
+        why = "keyturn writes no files for this client"
+        raise table.error("hand_over", why, "remove it, and use keyturn exec --client")
+    return table.choice("hand_over", [way.name for way in setup.ways])
+
+
 def with_hand_over(lab: Lab, presets: Mapping[str, object]) -> Lab:
     """Return the lab with the ways that [clients] pins, and with the files that they need.
 
@@ -195,12 +212,14 @@ def chosen_way(name: str, setup: Setup, lab: Lab) -> tuple[Way | None, str]:
     return way, way.why
 
 
-def template_context(lab: Lab) -> dict[str, object]:
-    """Return what the clients' templates ask for, but for the key."""
+def template_context(lab: Lab, secrets: Mapping[str, Secret]) -> dict[str, object]:
+    """Return what the templates of the clients ask for, droid's key apart."""
     aliases = [m.alias for m in lab.models if "claude" in m.clients]
     model = next((alias for alias in aliases if alias != ECHO_ALIAS), (aliases or [""])[0])
     return {
         "droid_literal": lab.hand_over.get("droid", LITERAL) == LITERAL,
         "claude_literal": lab.hand_over.get("claude") == LITERAL,
         "claude_model": model,
+        "claude_key": secrets.get(MASTER_KEY),
+        "openwebui_key": secrets.get(MASTER_KEY),
     }

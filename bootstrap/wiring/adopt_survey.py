@@ -10,9 +10,15 @@ from typing import Any
 from bootstrap.adapters.entropy import weakness_of
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.gateway import HttpGateway
-from bootstrap.adapters.litellm_install import LitellmInstaller
 from bootstrap.adapters.machine import places
-from bootstrap.adapters.old_gateway import OldGateway, env_file, option, read_unit, serving
+from bootstrap.adapters.old_gateway import (
+    OldGateway,
+    env_file,
+    installed_by_hand,
+    option,
+    read_unit,
+    serving,
+)
 from bootstrap.adapters.shell_keys import assigned, holds, with_reference, without_keys
 from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.systemd import SystemdService
@@ -76,8 +82,7 @@ class Survey:
         found = None
         if self.config is not None and self._document:
             found = read_catalogue(self._document, str(self.config), self.lookup)
-        installer = LitellmInstaller(Path(self._here.venv), LITELLM_VERSION, None)
-        version = installer.foreign_version() if self._lab is None else None
+        version = None if self._lab else installed_by_hand(Path(self._here.venv))
         return Adoptee(
             root=self.root,
             port=self.port,

@@ -320,14 +320,6 @@ def test_an_environment_made_by_hand_with_another_version_is_not_changed(machine
     assert machine.calls == []
 
 
-def test_the_version_of_an_environment_made_by_hand_is_told(machine: Machine) -> None:
-    assert machine.installer().foreign_version() is None
-    machine.made_by_hand("1.80.0")
-    assert machine.installer().foreign_version() == "1.80.0"
-    (machine.venv / STAMP).write_text("{}")
-    assert machine.installer().foreign_version() is None
-
-
 def test_a_broken_environment_made_by_hand_is_not_repaired(machine: Machine) -> None:
     machine.made_by_hand(LITELLM_VERSION)
     (machine.venv / "bin" / "litellm").unlink()

@@ -14,6 +14,7 @@ from bootstrap.adapters.old_gateway import (
     OldGateway,
     _unit_of,
     env_file,
+    installed_by_hand,
     option,
     read_unit,
     serving,
@@ -63,6 +64,18 @@ EnvironmentFile="unclosed
 )  # fmt: skip
 def test_the_unit_is_told_by_the_control_group(cgroup: str, unit: str | None) -> None:
     assert _unit_of(cgroup) == unit
+
+
+def test_a_litellm_that_somebody_installed_is_told_by_its_version(tmp_path: Path) -> None:
+    assert installed_by_hand(tmp_path) is None
+    package = tmp_path / "lib/python3.11/site-packages/litellm-1.80.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: litellm\nVersion: 1.80.0\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "litellm").touch(0o755)
+    assert installed_by_hand(tmp_path) == "1.80.0"
+    (tmp_path / "keyturn.json").touch()
+    assert installed_by_hand(tmp_path) is None
 
 
 def test_an_env_file_gives_its_values_and_a_missing_one_none(tmp_path: Path) -> None:
