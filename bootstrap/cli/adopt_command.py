@@ -42,7 +42,12 @@ def adopt(
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Its port [default: 4000]", show_default=False),
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Its port [default: that of the unit, of droid's settings, 4000]",
+            show_default=False,
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Carry the plan out.")] = False,

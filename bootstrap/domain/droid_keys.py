@@ -1,5 +1,7 @@
 """Which keys droid's own files send to a gateway on this machine."""
 
+from urllib.parse import urlsplit
+
 from bootstrap.domain.droid_legacy import LEGACY_KEY
 from bootstrap.domain.droid_schema import ARRAY_KEY, PLACEHOLDERS, same_gateway
 from bootstrap.domain.json_edit import entries_of
@@ -21,6 +23,25 @@ def gateway_keys(data: bytes, gateway_url: str) -> tuple[Secret, ...]:
         if at and isinstance(key, str) and is_literal(key):
             keys.append(Secret(key))
     return tuple(keys)
+
+
+def loopback_ports(data: bytes) -> tuple[int, ...]:
+    """Return the ports of this machine that entries of droid's send to; none of a malformed file.
+
+    Args:
+        data: settings.json, an overlay, or the legacy config.json.
+    """
+    ports = []
+    for entry in _entries(data):
+        url = entry.get("baseUrl", entry.get("base_url"))
+        try:
+            parts = urlsplit(url if isinstance(url, str) else "")
+            port, host = parts.port, parts.hostname or ""
+        except ValueError:
+            continue
+        if port and (host in ("localhost", "::1") or host.startswith("127.")):
+            ports.append(port)
+    return tuple(dict.fromkeys(ports))
 
 
 def is_literal(key: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from bootstrap.adapters.entropy import weakness_of
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.gateway import HttpGateway
+from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.machine import places
 from bootstrap.adapters.old_gateway import (
     OldGateway,
@@ -22,7 +23,7 @@ from bootstrap.adapters.old_gateway import (
 from bootstrap.adapters.shell_keys import assigned, holds, with_reference, without_keys
 from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.systemd import SystemdService
-from bootstrap.domain.droid_keys import gateway_keys
+from bootstrap.domain.droid_keys import gateway_keys, loopback_ports
 from bootstrap.domain.errors import ConfigError, GatewayError
 from bootstrap.domain.lab import LITELLM_VERSION, Lab
 from bootstrap.domain.lab_sample import LAB
@@ -37,6 +38,7 @@ from bootstrap.workflows.adopt import Adoptee, Edit
 
 _OURS = re.compile(rb"[Ww]ritten by `?keyturn")
 _SHELL = (".bashrc", ".bash_profile", ".bash_aliases", ".profile", ".zshrc", ".zprofile", ".zshenv")
+_USUAL_PORT = 4000
 _CLIENT_VARIABLES = (MASTER_KEY, "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY")
 
 
@@ -58,7 +60,8 @@ class Survey:
         self._files = LocalFiles()
         self._lab = labs.load(root) if Path(root, "lab.toml").exists() else None
         argv, unit_variables, unit_files = self._unit()
-        self.port = port or (self._lab.gateway.port if self._lab else _number(argv)) or 4000
+        known = self._lab.gateway.port if self._lab else _number(argv) or self._droid_port()
+        self.port = port or known or _USUAL_PORT
         self.url = f"http://127.0.0.1:{self.port}"
         self._old = self._serving()
         given = None if config is None else PurePath(config.expanduser().absolute())
@@ -118,6 +121,13 @@ class Survey:
         if data is None or _OURS.search(data):
             return (), {}, []
         return read_unit(data.decode("utf-8", "replace"), str(self._here.home))
+
+    def _droid_port(self) -> int | None:
+        """Return a port that droid's entries name and somebody listens on, or None."""
+        factory = self._here.factory
+        files = [self._data(factory / name) or b"" for name in ("settings.json", "config.json")]
+        ports = (port for data in files for port in loopback_ports(data))
+        return next((port for port in ports if LocalPorts().listener(port)), None)
 
     def _serving(self) -> OldGateway | None:
         """Return the gateway on the port, unless it is keyturn's."""

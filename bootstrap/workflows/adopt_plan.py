@@ -34,4 +34,6 @@ def plan_lines(adoptee: Adoptee, preview: Import | None) -> list[tuple[str, str,
         rows.append(("stop", adoptee.old.label, "keyturn's own gateway takes its place"))
     rows += [("copy", str(path), "and then keyturn writes it") for path in adoptee.targets]
     rows += [("edit", str(edit.path), edit.what) for edit in adoptee.edits]
+    if adoptee.claude:
+        rows.append(("edit", "Claude Code's settings.json", "a command that asks keyturn for it"))
     return rows

@@ -7,7 +7,7 @@ import pytest
 
 from bootstrap.domain.client_presets import PRESETS
 from bootstrap.domain.client_ways import CLAUDE, DROID, OPENWEBUI, Setup, chosen_way
-from bootstrap.domain.droid_keys import gateway_keys
+from bootstrap.domain.droid_keys import gateway_keys, loopback_ports
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.labfile import parse_lab
@@ -101,3 +101,9 @@ def test_droids_keys_are_those_of_the_gateway_and_literal() -> None:
         Secret("sk-test-c"),
     )
     assert gateway_keys(b"{", url) == ()
+
+
+def test_droids_entries_tell_the_port_of_the_gateway() -> None:
+    urls = ("http://localhost:4005", "https://x.example.com:1", "http://[::1]:4006", "http://[", 7)
+    data = json.dumps({"customModels": [{"baseUrl": url} for url in urls]}).encode()
+    assert loopback_ports(data) == (4005, 4006)

@@ -55,7 +55,7 @@ def test_the_plan_says_everything_and_changes_nothing(lab: CliLab, by_hand: Hand
     assert rows(plan, "secret") == ["YOUR_PROVIDER_ENDPOINT_API_KEY"]
     assert "started by hand" in rows(plan, "stop")[0]
     edited = {Path(path).name for path in rows(plan, "edit")}
-    assert edited == {".bashrc", ".envrc", "mine.json"}
+    assert edited == {".bashrc", ".envrc", "mine.json", "Claude Code's settings.json"}
     assert {Path(path).name for path in rows(plan, "copy")} >= {"config.yaml", "settings.json"}
     text = lab.ok("adopt", str(lab.root), "--dry-run")
     assert "keyturn rotate" in text.out
