@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bootstrap.domain.content import Content, FileState, Write
+from bootstrap.domain.droid_schema import same_gateway
 from bootstrap.domain.errors import TargetError
 from bootstrap.domain.json_edit import set_leaves
 from bootstrap.domain.jsonc import MalformedJson
@@ -18,6 +19,8 @@ from bootstrap.domain.plan import Action, Change, Decision
 from bootstrap.domain.targets import Target
 
 Leaves = dict[tuple[str, ...], object]
+_ADDRESS = ("env", "ANTHROPIC_BASE_URL")
+_TOKEN = ("env", "ANTHROPIC_AUTH_TOKEN")
 
 
 def decide_claude(
@@ -33,13 +36,17 @@ def decide_claude(
     there = _leaves(_parsed(target, current))
     before: Mapping[str, Any] = last.get("leaves", {})
     mine = [path for path, value in there.items() if before.get(".".join(path)) == _digest(value)]
+    if same_gateway(there.get(_ADDRESS), str(leaves.get(_ADDRESS))):
+        mine.append(_TOKEN)  # it opens our gateway, whichever key of a rotation it is
     for path in [p for p in leaves if p[-1].endswith("_MODEL") and p in there and p not in mine]:
         del leaves[path]  # somebody's choice of a model is theirs
     leaves |= {path: None for path in mine if path not in leaves}
     changed = {path: value for path, value in leaves.items() if there.get(path) != value}
     remember = {
         "path": str(target.path),
-        "leaves": {".".join(p): _digest(v) for p, v in leaves.items() if v is not None},
+        "leaves": {
+            ".".join(p): _digest(v) for p, v in leaves.items() if v is not None and p != _TOKEN
+        },
     }
     theirs = [".".join(p) for p in changed if there.get(p) is not None and p not in mine]
     names = tuple(

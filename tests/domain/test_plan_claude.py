@@ -15,9 +15,10 @@ from bootstrap.domain.plan_claude import decide_claude
 from bootstrap.domain.targets import CLAUDE_SETTINGS, Owner, Target
 
 PATH = PurePath("/home/u/.claude/settings.json")
+URL = "http://127.0.0.1:4000"
 WANTED: dict[str, Any] = {
     "apiKeyHelper": "keyturn get K",
-    "env": {"ANTHROPIC_AUTH_TOKEN": None, "ANTHROPIC_MODEL": "qwen", "ANTHROPIC_BASE_URL": "http"},
+    "env": {"ANTHROPIC_AUTH_TOKEN": None, "ANTHROPIC_MODEL": "qwen", "ANTHROPIC_BASE_URL": URL},
 }
 THEIRS = b'{"theme": "dark",  "env": {"FOO": "1"}}'
 
@@ -48,7 +49,7 @@ def test_a_missing_file_is_made_with_what_is_wanted() -> None:
     made = json.loads(written(decide(None)))
     assert made == {
         "apiKeyHelper": "keyturn get K",
-        "env": {"ANTHROPIC_MODEL": "qwen", "ANTHROPIC_BASE_URL": "http"},
+        "env": {"ANTHROPIC_MODEL": "qwen", "ANTHROPIC_BASE_URL": URL},
     }
 
 
@@ -86,6 +87,21 @@ def test_a_helper_or_a_token_of_somebody_else_is_a_conflict_until_it_is_forced()
     assert forced.change is not None
     assert forced.change.backup
     assert "ANTHROPIC_AUTH_TOKEN" not in json.loads(written(forced))["env"]
+
+
+def test_a_token_for_our_gateway_is_ours_whatever_is_remembered() -> None:
+    """As in the middle of a rotation, where it may be either key."""
+    env = {"ANTHROPIC_AUTH_TOKEN": "sk-test-other", "ANTHROPIC_BASE_URL": "http://localhost:4000"}
+    wanted = {"env": {"ANTHROPIC_AUTH_TOKEN": "sk-test-new", "ANTHROPIC_BASE_URL": URL}}
+    last = {"leaves": {"env.ANTHROPIC_BASE_URL": "x"}}
+    found = decide(json.dumps({"env": env | {"ANTHROPIC_BASE_URL": URL}}).encode(), wanted=wanted)
+    assert json.loads(written(found)) == wanted
+    assert "sk-test" not in json.dumps(dict(found.remember))
+    odd = decide(json.dumps({"env": env}).encode(), last, wanted=wanted)
+    assert odd.change is not None
+    assert odd.change.action is Action.CONFLICT
+    assert "BASE_URL" in odd.change.why
+    assert "AUTH_TOKEN" not in odd.change.why
 
 
 def test_a_model_that_somebody_chose_stays() -> None:
