@@ -126,7 +126,7 @@ CLAUDE = Setup(
             target_names.CLAUDE_SETTINGS,
             "claude_settings",
             "at its next start",
-            "pinned in lab.toml",
+            "the key stands in its own settings",
         ),
     ),
     VARIABLE,

@@ -20,6 +20,7 @@ from bootstrap.domain.targets import Target
 
 Leaves = dict[tuple[str, ...], object]
 _ADDRESS = ("env", "ANTHROPIC_BASE_URL")
+_MODEL = ("model",)
 _TOKEN = ("env", "ANTHROPIC_AUTH_TOKEN")
 
 
@@ -38,8 +39,8 @@ def decide_claude(
     mine = [path for path, value in there.items() if before.get(".".join(path)) == _digest(value)]
     if same_gateway(there.get(_ADDRESS), str(leaves.get(_ADDRESS))):
         mine.append(_TOKEN)  # it opens our gateway, whichever key of a rotation it is
-    for path in [p for p in leaves if p[-1].endswith("_MODEL") and p in there and p not in mine]:
-        del leaves[path]  # somebody's choice of a model is theirs
+    if _MODEL in there and _MODEL not in mine:
+        leaves.pop(_MODEL, None)  # somebody's choice is theirs
     leaves |= {path: None for path in mine if path not in leaves}
     changed = {path: value for path, value in leaves.items() if there.get(path) != value}
     remember = {

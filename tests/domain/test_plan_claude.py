@@ -18,7 +18,8 @@ PATH = PurePath("/home/u/.claude/settings.json")
 URL = "http://127.0.0.1:4000"
 WANTED: dict[str, Any] = {
     "apiKeyHelper": "keyturn get K",
-    "env": {"ANTHROPIC_AUTH_TOKEN": None, "ANTHROPIC_MODEL": "qwen", "ANTHROPIC_BASE_URL": URL},
+    "model": "qwen",
+    "env": {"ANTHROPIC_AUTH_TOKEN": None, "ANTHROPIC_BASE_URL": URL},
 }
 THEIRS = b'{"theme": "dark",  "env": {"FOO": "1"}}'
 
@@ -49,7 +50,8 @@ def test_a_missing_file_is_made_with_what_is_wanted() -> None:
     made = json.loads(written(decide(None)))
     assert made == {
         "apiKeyHelper": "keyturn get K",
-        "env": {"ANTHROPIC_MODEL": "qwen", "ANTHROPIC_BASE_URL": URL},
+        "model": "qwen",
+        "env": {"ANTHROPIC_BASE_URL": URL},
     }
 
 
@@ -105,9 +107,9 @@ def test_a_token_for_our_gateway_is_ours_whatever_is_remembered() -> None:
 
 
 def test_a_model_that_somebody_chose_stays() -> None:
-    theirs = b'{"env": {"ANTHROPIC_MODEL": "other"}}'
+    theirs = b'{"model": "other"}'
     first = decide(theirs)
-    assert json.loads(written(first))["env"]["ANTHROPIC_MODEL"] == "other"
+    assert json.loads(written(first))["model"] == "other"
     assert decide(written(first), dict(first.remember)).change is None
 
 
