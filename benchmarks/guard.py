@@ -117,7 +117,7 @@ def litellm(program: str, folder: Path, variant: str) -> Iterator[Server]:
     elif variant == "client":
         keyset = keyset.with_client("benchmark", key, ["lab-echo"], None)
     (folder / "config.yaml").write_text(config)
-    for name in ("keyturn_guard.py", "keyturn_guard_rules.py"):
+    for name in ("keyturn_guard.py", "keyturn_guard_rules.py", "keyturn_guard_uses.py"):
         shutil.copy(GATEWAY / name, folder)
     (folder / KEYSET_FILE).touch(0o600)
     (folder / KEYSET_FILE).write_bytes(keyset.to_bytes())

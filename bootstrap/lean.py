@@ -5,6 +5,7 @@ that is looking for them. So they are read straight from their compiled files he
 those fit their sources; everything else is left to Python.
 """
 
+import _signal
 import marshal
 import posix
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _HARMLESS = ("--clean", "--mask", "-q", "--quiet")
 # In an order in which none needs a later one: what starts sops early, and what every run needs.
 NEEDED_FIRST = (
+    "bootstrap",
     "bootstrap.adapters",
     "bootstrap.adapters.variables",
     "bootstrap.adapters.exec_cache",
@@ -31,6 +33,7 @@ NEEDED_FIRST = (
     "bootstrap.adapters.ahead",
 )
 NEEDED = (
+    "bootstrap",
     "bootstrap.domain",
     "bootstrap.domain.base_errors",
     "bootstrap.main",
@@ -69,7 +72,7 @@ class _Loader(SourceFileLoader):
 
 
 class Finder:
-    """Finds the modules of this package by their compiled files.
+    """Finds this package and its modules by their compiled files.
 
     Args:
         root: The folder of the package's folder.
@@ -82,7 +85,7 @@ class Finder:
         self, name: str, path: "Sequence[str] | None" = None, target: object = None
     ) -> ModuleSpec | None:
         """Return how to load `name`; None leaves it to Python's other finders."""
-        if not name.startswith("bootstrap."):
+        if name != "bootstrap" and not name.startswith("bootstrap."):
             return None
         place = f"{self._root}/{name.replace('.', '/')}"
         folder, _, last = place.rpartition("/")
@@ -114,7 +117,8 @@ def preload(finder: Finder, names: "Sequence[str]") -> None:
     What cannot be had like that is left to the import statements that want it.
     """
     for name in names:
-        if name in sys.modules or name.rpartition(".")[0] not in sys.modules:
+        parent = name.rpartition(".")[0]
+        if name in sys.modules or (parent and parent not in sys.modules):
             continue
         spec = finder.find_spec(name)
         if spec is not None and isinstance(spec.loader, _Loader):
@@ -136,7 +140,8 @@ def _load(spec: ModuleSpec, loader: _Loader) -> None:
     except BaseException:
         del sys.modules[name]
         raise
-    setattr(sys.modules[parent], last, module)
+    if parent:
+        setattr(sys.modules[parent], last, module)
 
 
 def _read(path: str) -> bytes:
@@ -151,13 +156,23 @@ def main() -> "NoReturn":
     """Run `keyturn exec`; the command line begins with the package's folder and site-packages."""
     import gc
 
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback at Ctrl-C
     gc.disable()  # there is no garbage yet when the program takes over
     root, site = sys.argv[1:3]
-    del sys.argv[1:3], sys.path[0]
+    del sys.argv[1:3]
     sys.path += root, site  # last, so that they hide nothing of Python itself
     finder = Finder(root)
     sys.meta_path.insert(0, finder)
-    sys.exit(_start_early(finder) if _asks_for_defaults(sys.argv[2:]) else _run(finder))
+    try:
+        code = _start_early(finder) if _asks_for_defaults(sys.argv[2:]) else _run(finder)
+    except BaseException as error:
+        # An Interrupted, which need not have been loaded: a signal came before `run` could see it.
+        number = getattr(error, "signal_number", None)
+        if number is None:
+            raise
+        code = 128 + number
+    sys.exit(code)
 
 
 def _run(finder: Finder) -> int:

@@ -50,6 +50,18 @@ class WritableProvider(Provider, Protocol):
         """
 
 
+@runtime_checkable
+class BatchProvider(WritableProvider, Protocol):
+    """A provider whose places hold many secrets and are written whole."""
+
+    def write_many(self, place: str, secrets: Mapping[str, Secret | None]) -> None:
+        """Store several secrets in one place, all or none; None removes a name.
+
+        Raises:
+            SecretError: Nothing was stored.
+        """
+
+
 class Files(Protocol):
     """The file system, as far as targets go."""
 
@@ -180,6 +192,9 @@ class Gateway(Protocol):
     def complete(self, key: Secret, model: str) -> Answer:
         """Return the answer to one short chat completion."""
 
+    def try_model(self, key: Secret, model: str, *, stream: bool = False) -> Answer:
+        """Return the answer of the model's own backend: no fallback's, and none from a cache."""
+
     def cache_ping(self, key: Secret) -> Answer:
         """Return the answer of GET /cache/ping."""
 
@@ -247,6 +262,9 @@ class Installer(Protocol):
 
         None where the lab names a command that has none beside it.
         """
+
+    def can_reencrypt(self) -> bool:
+        """Tell whether the installed program can encrypt its database with another key."""
 
     def install(self, progress: Progress) -> PurePath:
         """Install it, going on where a broken download stopped, and return its path.

@@ -16,7 +16,8 @@ cd -- "$root"
 venv_ready dev
 run() { "$venv/bin/python" -m pytest "$@"; }
 # More workers than cores, since integration tests wait more than they compute.
-parallel=(-n "${TEST_WORKERS:-4}" --dist loadgroup)
+# Without a worker that died the rest would wait for its tests for ever.
+parallel=(-n "${TEST_WORKERS:-4}" --dist loadgroup --max-worker-restart=0)
 
 case ${1-everything} in
   unit) shift; run -m "not integration and not slow" "$@"; exit ;;

@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import py_compile
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from bootstrap import lean
 from bootstrap.adapters import ahead
+from bootstrap.domain.base_errors import Interrupted
 from bootstrap.lean import Finder, preload
 
 PACKAGE, MODULE = "bootstrap.made_up", "bootstrap.made_up.part"
@@ -95,7 +97,7 @@ def test_whatever_is_wrong_with_a_compiled_file_is_left_to_python(root: Path, da
 
 
 def test_other_modules_are_not_its_business(root: Path) -> None:
-    for name in ("json", "bootstrap", "bootstrap_more.x", "bootstrap.made_up.none"):
+    for name in ("json", "bootstrap_more.x", "bootstrap.made_up.none"):
         assert Finder(str(root)).find_spec(name) is None
 
 
@@ -122,15 +124,50 @@ def test_sops_is_started_early_only_for_what_the_lab_lists(
     monkeypatch.setattr(ahead, "start", lambda: diary.append("start"))
     monkeypatch.setattr(ahead, "abandon", lambda: diary.append("abandon"))
     monkeypatch.setattr("bootstrap.main.main", run)
+    before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(sys, "argv", ["-c", str(root), "/site", "exec", *words])
-    monkeypatch.setattr(sys, "path", [str(root), "/python"])
+    monkeypatch.setattr(sys, "path", ["/python"])
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     try:
         with pytest.raises(SystemExit) as ended:
             lean.main()
     finally:
         gc.enable()
+        signal.signal(signal.SIGINT, before)
     assert ended.value.code == 5
     assert diary == (["start", "run", "abandon"] if early else ["run"])
     assert sys.path == ["/python", str(root), "/site"]
     assert sys.argv == ["-c", "exec", *words]
+
+
+@pytest.mark.parametrize(
+    ("error", "ends", "code"),
+    [(Interrupted(signal.SIGTERM), SystemExit, 143), (ValueError("a bug"), ValueError, None)],
+)
+def test_a_signal_before_the_words_are_read_is_no_crash(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    ends: type[BaseException],
+    code: int | None,
+) -> None:
+    diary: list[str] = []
+
+    def interrupted() -> None:
+        raise error
+
+    monkeypatch.setattr(ahead, "start", interrupted)
+    monkeypatch.setattr(ahead, "abandon", lambda: diary.append("abandon"))
+    monkeypatch.setattr(sys, "argv", ["-c", str(root), "/site", "exec", "--", "true"])
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(ends) as ended:
+            lean.main()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL, "Ctrl-C just ends it"
+    finally:
+        gc.enable()
+        signal.signal(signal.SIGINT, before)
+    assert getattr(ended.value, "code", None) == code
+    assert diary == ["abandon"]

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 PATIENCE_S = 10.0
 _FAILED = 1
@@ -40,11 +41,10 @@ def afterwards(action: Callable[[], None]) -> Iterator[None]:
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        os.close(writer)
-        os.close(done)
-        _wait_and_do(reader, action)
+        _wait_and_do(reader, doing, (writer, done), action)
     os.close(reader)
     os.close(doing)
+    os.read(done, 1)  # from here on nothing that ends us ends it
     try:
         yield
     finally:
@@ -55,14 +55,19 @@ def afterwards(action: Callable[[], None]) -> Iterator[None]:
             action()
 
 
-def _wait_and_do(reader: int, action: Callable[[], None]) -> None:
+def _wait_and_do(
+    reader: int, doing: int, theirs: tuple[int, ...], action: Callable[[], None]
+) -> NoReturn:
     """Never return: whoever called `afterwards` must not run twice."""
     code = _FAILED
     with suppress(BaseException):
+        for end in theirs:
+            os.close(end)
         os.setsid()
         for number in _PATIENT:
             signal.signal(number, signal.SIG_IGN)
         _let_go()
+        os.write(doing, b".")
         while os.read(reader, 1):
             pass
         action()

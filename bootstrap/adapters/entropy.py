@@ -3,7 +3,7 @@
 import secrets
 
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.strength import weakness
+from bootstrap.domain.strength import misfit, weakness
 
 _BYTES = 32
 
@@ -23,3 +23,8 @@ def new_key() -> Secret:
 def weakness_of(secret: Secret) -> str | None:
     """Return why `secret` is not good enough for a key (one clause), or None."""
     return weakness(secret.reveal())
+
+
+def misfit_of(secret: Secret) -> str | None:
+    """Return why `secret` cannot be what somebody else made (one clause), or None."""
+    return misfit(secret.reveal())

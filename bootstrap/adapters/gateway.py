@@ -68,6 +68,22 @@ class HttpGateway:
             json.dumps(body).encode(),
         )
 
+    def try_model(self, key: Secret, model: str, *, stream: bool = False) -> Answer:
+        """Return the answer of the model's own backend; see `bootstrap.ports.Gateway`.
+
+        LiteLLM would answer from its cache, or by another model, without a word in the answer.
+        """
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": _QUESTION}],
+            "max_tokens": _ANSWER_TOKENS,
+            "disable_fallbacks": True,
+            "cache": {"no-cache": True, "no-store": True},
+            **({"stream": True} if stream else {}),
+        }
+        url, data = self.url + "/v1/chat/completions", json.dumps(body).encode()
+        return _ask(url, key, self._completion_timeout_s, data)
+
     def reachable(self, url: str) -> bool:
         """Tell whether anything answers HTTP at `url`, asked without any key."""
         return _ask(url, None, self._timeout_s).status is not None
@@ -181,10 +197,7 @@ def _problem(error: Exception) -> str:
 
 def _answer(status: int, marked: bool, body: bytes) -> Answer:
     """Return what an answer says, whatever JSON, or no JSON, its body is."""
-    try:
-        document: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        document = None
+    document = _document(body)
     top = document if isinstance(document, Mapping) else {}
     error = top.get("error")
     error = error if isinstance(error, Mapping) else {}
@@ -194,7 +207,7 @@ def _answer(status: int, marked: bool, body: bytes) -> Answer:
         marked,
         ids is not None,
         {"message", "type", "code"} <= error.keys(),
-        top.get("object") == "chat.completion",
+        _is_completion(top),
         document == "I'm alive!" or top.get("status") == "healthy",
         # 1.106.2 without prisma, asked without a key: no JSON, no mark, just this.
         status == HTTPStatus.INTERNAL_SERVER_ERROR and body == b"Internal Server Error",
@@ -205,7 +218,24 @@ def _answer(status: int, marked: bool, body: bytes) -> Answer:
         model_ids=ids or (),
         text=_completion_text(top),
         is_gateway=any(forms),
+        completed=_is_completion(top),
     )
+
+
+def _document(body: bytes) -> Any:
+    """Return the JSON of a body, or of the first piece of an event stream; None for neither."""
+    if body.startswith(b"data: "):
+        body = body.removeprefix(b"data: ").partition(b"\n")[0]
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_completion(top: Mapping[str, Any]) -> bool:
+    choices = top.get("choices")
+    kinds = ("chat.completion", "chat.completion.chunk")
+    return top.get("object") in kinds and isinstance(choices, list) and bool(choices)
 
 
 def _is_word(text: str) -> bool:

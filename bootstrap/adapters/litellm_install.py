@@ -91,6 +91,12 @@ class LitellmInstaller:
         whole = any(all((folder / part).is_file() for part in parts) for folder in folders)
         return PurePath(python) if whole and os.access(python, os.X_OK) else None
 
+    def can_reencrypt(self) -> bool:
+        """Tell by its files whether it can encrypt its database anew: 1.80 cannot, 1.106.2 can."""
+        found = self.installed()
+        part = "lib/python3*/site-packages/litellm/proxy/db/master_key_migration.py"
+        return found is not None and any(Path(found).resolve().parent.parent.glob(part))
+
     def install(self, progress: Progress) -> PurePath:
         """Install what is missing, and return the path of `litellm`.
 

@@ -9,7 +9,9 @@ import os
 import select
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import NoReturn
 
+from bootstrap.domain.ci import detect
 from bootstrap.domain.masking import Masker, spellings
 from bootstrap.domain.secret import Secret
 
@@ -17,9 +19,15 @@ _STREAMS = (1, 2)
 _CHUNK = 65536
 
 
-def maskable() -> tuple[int, ...]:
-    """Return the standard streams that do not lead to a terminal."""
-    return tuple(stream for stream in _STREAMS if not os.isatty(stream))
+def maskable(environ: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the standard streams that do not lead to a person's terminal.
+
+    Args:
+        environ: This process's variables. In a CI job a terminal is a log as well: Buildkite and
+            `act` give one to each job.
+    """
+    job = detect(environ) is not None
+    return tuple(stream for stream in _STREAMS if job or not os.isatty(stream))
 
 
 def masks(secrets: Iterable[tuple[str, Secret]]) -> dict[bytes, bytes]:
@@ -73,15 +81,19 @@ def _start_filter(reader: int, destination: int, replacements: Mapping[bytes, by
     """Fork the process that copies `reader` to `destination`, and return its id."""
     pid = os.fork()
     if pid == 0:
-        try:
-            os.setsid()
-            os.dup2(destination, 1)
-            os.dup2(reader, 0)
-            os.closerange(2, os.sysconf("SC_OPEN_MAX"))  # no pipe's end but these two
-            copy(0, 1, Masker(replacements))
-        finally:
-            os._exit(0)
+        _filter(reader, destination, replacements)
     return pid
+
+
+def _filter(reader: int, destination: int, replacements: Mapping[bytes, bytes]) -> NoReturn:
+    try:
+        os.setsid()
+        os.dup2(destination, 1)
+        os.dup2(reader, 0)
+        os.closerange(2, os.sysconf("SC_OPEN_MAX"))  # no pipe's end but these two
+        copy(0, 1, Masker(replacements))
+    finally:
+        os._exit(0)
 
 
 def copy(reader: int, writer: int, masker: Masker) -> None:

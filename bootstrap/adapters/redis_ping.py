@@ -22,7 +22,7 @@ def ping(host: str, port: int, password: Secret | None, timeout_s: float = 2.0) 
     try:
         with socket.create_connection((host, port), timeout=timeout_s) as connection:
             if password is not None:
-                problem = _problem(_ask(connection, b"AUTH", _bytes_of(password)), b"+OK")
+                problem = _problem(_ask(connection, b"AUTH", bytes_of(password)), b"+OK")
                 if problem:
                     return problem
             return _problem(_ask(connection, b"PING"), b"+PONG")
@@ -36,14 +36,20 @@ def ping(host: str, port: int, password: Secret | None, timeout_s: float = 2.0) 
         return "the connection breaks"
 
 
-def _bytes_of(password: Secret) -> bytes:
+def bytes_of(password: Secret) -> bytes:
+    """Return the bytes that a password is sent as."""
     return password.reveal().encode("utf-8", "surrogateescape")
+
+
+def encode(*words: bytes) -> bytes:
+    """Return one command as the protocol writes it."""
+    parts = [b"*%d\r\n" % len(words), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)]
+    return b"".join(parts)
 
 
 def _ask(connection: socket.socket, *words: bytes) -> bytes:
     """Send one command and return the first line of the answer, without its line end."""
-    parts = [b"*%d\r\n" % len(words), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)]
-    connection.sendall(b"".join(parts))
+    connection.sendall(encode(*words))
     answer = b""
     while b"\r\n" not in answer and len(answer) < _MOST_BYTES:
         piece = connection.recv(_MOST_BYTES)

@@ -29,7 +29,9 @@ def sops_environment(environ: "Mapping[str, str]", config: str | None = None) ->
     if config is not None:
         passed.setdefault("SOPS_CONFIG", config)
     # sops makes itself ready for 15 ms and works for one; without collecting garbage it takes 13.
-    # The limit makes it collect nevertheless when it really uses memory.
+    # The limit makes it collect nevertheless when it really uses memory. It does one thing after
+    # the other, so that further threads only take the processor from whoever else is starting.
     if "GOGC" not in passed:
         passed |= {"GOGC": "off", "GOMEMLIMIT": "256MiB"}
+    passed.setdefault("GOMAXPROCS", "1")
     return passed | {"SOPS_DISABLE_VERSION_CHECK": "1"}

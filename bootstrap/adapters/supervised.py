@@ -20,7 +20,9 @@ from bootstrap.adapters.become import become
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.secret import Secret
 
+_prctl = ctypes.CDLL(None).prctl  # looked up here, since a fork is no place to load anything
 _PR_SET_PDEATHSIG = 1
+_LOOK_AGAIN_S = 1.0
 _SI_KERNEL = 0x80
 _FORWARDED = (
     signal.SIGHUP,
@@ -54,7 +56,6 @@ def supervise(
     Raises:
         LabError: The program cannot be run, with the exit code that `become` gives it.
     """
-    die_with_parent = ctypes.CDLL(None).prctl
     sys.stdout.flush()
     sys.stderr.flush()
     reader, writer = os.pipe()  # an exec closes it: then the program runs
@@ -66,7 +67,6 @@ def supervise(
         pid = os.fork()
         if pid == 0:
             signal.signal(signal.SIGCHLD, child_handler)
-            die_with_parent(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             _start(argv, environment, parent, writer, mask)
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
@@ -111,6 +111,7 @@ def _start(
 ) -> NoReturn:
     """Become the program in the forked process, or say through the pipe why not."""
     try:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it was killed before we said that we die with it
             os.kill(os.getpid(), signal.SIGKILL)
         for number in _FORWARDED:  # as exec does: what comes before it must not run our handlers
@@ -126,11 +127,11 @@ def _start(
 
 def _wait(pid: int) -> int:
     while True:
-        found = signal.sigwaitinfo(_WAITED_FOR)
-        number = signal.Signals(found.si_signo)
-        if number is not signal.SIGCHLD:
-            if found.si_code != _SI_KERNEL or number not in _FROM_TERMINAL:
-                _send(pid, number)
+        # Where there is another thread, the kernel may give it the one SIGCHLD that we wait for.
+        found = signal.sigtimedwait(_WAITED_FOR, _LOOK_AGAIN_S)
+        if found is not None and found.si_signo != signal.SIGCHLD:
+            if found.si_code != _SI_KERNEL or found.si_signo not in _FROM_TERMINAL:
+                _send(pid, found.si_signo)
             continue
         ended, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
         if not ended:
@@ -143,6 +144,6 @@ def _wait(pid: int) -> int:
         return os.waitstatus_to_exitcode(status)
 
 
-def _send(pid: int, number: signal.Signals) -> None:
+def _send(pid: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)

@@ -43,8 +43,9 @@ class RotatingLog:
                 if size and size + len(data) > self._most:
                     older(self._path).unlink(missing_ok=True)
                     self._path.replace(older(self._path))
+                    fresh = open_log(self._path)
                     os.close(descriptor)
-                    descriptor = open_log(self._path)
+                    descriptor = fresh
                 os.write(descriptor, data)
             finally:
                 os.close(descriptor)

@@ -79,12 +79,22 @@ class SlotVault:
         held = (self._read(self._slot(suffix)) for suffix in (SLOT_SUFFIX, SECOND_SUFFIX))
         return next((key for key in held if key is not None and key != current), None)
 
+    @property
+    def file(self) -> SecretRef | None:
+        """The place where both change in one write; None where they change one by one."""
+        ref = self._places[0]
+        return ref if isinstance(self._provider(ref.scheme), _ManyAtOnce) else None
+
+    def in_one_write(self, current: Secret, other: Secret | None) -> dict[str, Secret | None]:
+        """Return what that write changes there, by the names in it."""
+        return {self._places[0].name: current, self._slot().name: other}
+
     def put(self, current: Secret, other: Secret | None) -> None:
         """Store both; see `bootstrap.workflows.tools.Vault`."""
         ref = self._places[0]
         provider = self._provider(ref.scheme)
         if isinstance(provider, _ManyAtOnce):
-            provider.write_many(ref.place, {ref.name: current, self._slot().name: other})
+            provider.write_many(ref.place, self.in_one_write(current, other))
         elif other is None:
             self._write(ref, current)
             self._clear(self._slot())
@@ -148,3 +158,42 @@ class SlotVault:
             return False
         except SecretError:  # damaged: the resolver says so when it is asked
             return True
+
+
+class LabVault:
+    """Every secret of a lab; see `bootstrap.workflows.tools.Vaults`.
+
+    Args:
+        sources: Name -> its references in the order they are asked; empty for an unknown name.
+        provider: Scheme -> provider, the same instances as the resolver's.
+    """
+
+    def __init__(
+        self,
+        sources: Callable[[str], Sequence[SecretRef]],
+        provider: Callable[[str], Provider],
+    ) -> None:
+        self._sources = sources
+        self._provider = provider
+        self._vaults: dict[str, SlotVault] = {}
+
+    def of(self, name: str) -> SlotVault:
+        """Return the vault of one secret."""
+        if name not in self._vaults:
+            self._vaults[name] = SlotVault(self._sources(name), self._provider)
+        return self._vaults[name]
+
+    def put(self, pairs: Mapping[str, tuple[Secret, Secret | None]]) -> None:
+        """Store all of them, those of one encrypted file in one rename."""
+        together: dict[tuple[str, str], dict[str, Secret | None]] = {}
+        for name, (current, other) in pairs.items():
+            vault = self.of(name)
+            if vault.file is None:
+                vault.put(current, other)
+                continue
+            values = together.setdefault((vault.file.scheme, vault.file.place), {})
+            values.update(vault.in_one_write(current, other))
+        for (scheme, place), values in together.items():
+            provider = self._provider(scheme)
+            if isinstance(provider, _ManyAtOnce):
+                provider.write_many(place, values)

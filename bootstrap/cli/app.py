@@ -12,6 +12,7 @@ from bootstrap.cli import (
     ci_command,
     clients_command,
     commands,
+    doctor_commands,
     key_commands,
     models_command,
     rotation_commands,
@@ -39,6 +40,7 @@ app = typer.Typer(
     "6 recovery needed, 7 another keyturn holds the lock, 70 a bug, 130 interrupted.",
 )
 commands.register(app)
+doctor_commands.register(app)
 rotation_commands.register(app)
 service_commands.register(app)
 key_commands.register(app)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from bootstrap.cli import show
 from bootstrap.cli.clients_command import ways
-from bootstrap.cli.rotation_commands import say_open, settle
+from bootstrap.cli.rotation_commands import rotated_at, say_open, settle
 from bootstrap.cli.session import JsonOption, Session, command, session_globals
 from bootstrap.domain.errors import ExitCode
 from bootstrap.wiring import labs, output, signals
@@ -193,8 +193,9 @@ def check(
 ) -> int:
     """Say whether the lab is well. Changes nothing; exit 0 well, 1 unwell, 3 drift only."""
     tools = labs.tools(session.root(), session.progress)
-    say_open(session, labs.rotation(tools))
-    readings = checks.check(tools, deep=deep)
+    using = labs.rotation(tools)
+    say_open(session, using)
+    readings = checks.check(tools, deep=deep, rotated_at=rotated_at(using))
     code = checks.exit_code(readings)
     show.show_readings(session, readings)
     session.document(show.readings_data(readings, code))

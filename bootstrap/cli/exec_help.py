@@ -12,7 +12,7 @@ options:
   --source SCHEME      ask only sources of this scheme: sops, keyring, env, file
   --keep NAME          let this variable pass although it would be withheld (repeatable)
   --clean              pass no other variables than secrets and those of --keep
-  --mask               mask secrets in its output, unless that goes to a terminal
+  --mask               mask secrets in its output, unless a person's terminal gets it
   --client NAME        set it up as this client of the gateway: droid, claude, openai, or one
                        under [clients] in lab.toml. With it:
     --model ALIAS        use this model
@@ -30,7 +30,8 @@ exit status: the program's own; 2 usage, 125 a secret is missing, 126 not execut
 127 not found, 128+n signal n arrived before the program started
 
 examples:
-  keyturn exec -- droid exec "review this"
+  keyturn exec -- python nightly.py
+  keyturn exec --client droid -- droid exec "review this"
   keyturn exec --secret OPENAI_API_KEY=env:CI_KEY -- python app.py
   keyturn exec --mask -- printenv | tee log
 """

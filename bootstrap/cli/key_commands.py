@@ -1,17 +1,22 @@
 """`keyturn key`: client keys, issued, listed, revoked and rotated one by one."""
 
 import time
+from pathlib import PurePath
 from typing import Annotated
 
 import typer
 
+from bootstrap.cli.rotation_commands import rotate_names
+from bootstrap.cli.rotation_show import use_data
 from bootstrap.cli.session import JsonOption, Session, command
-from bootstrap.domain.duration import parse_duration, show_duration
+from bootstrap.domain.duration import parse_duration, show_ago, show_duration
 from bootstrap.domain.errors import UsageError
-from bootstrap.domain.lab import Lab
+from bootstrap.domain.lab import ClientKey, Lab
 from bootstrap.domain.table import did_you_mean
+from bootstrap.domain.uses import USES_FILE, Counters
 from bootstrap.wiring import keys, labs
 from bootstrap.workflows import client_keys
+from bootstrap.workflows.uses import counters
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 TtlOption = Annotated[
@@ -43,7 +48,11 @@ def register(app: typer.Typer) -> None:
     command(
         group,
         "rotate",
-        examples=("keyturn key rotate reviewer --ttl 8h | pass insert -m lab/reviewer",),
+        examples=(
+            "keyturn key rotate reviewer --ttl 8h | pass insert -m lab/reviewer",
+            "keyturn key rotate droid",
+            "keyturn key rotate --all",
+        ),
     )(rotate)
     app.add_typer(group, name="key")
 
@@ -72,38 +81,54 @@ def issue(
 
 
 def list_keys(session: Session, as_json: JsonOption = False) -> None:
-    """Show the client keys: names, fingerprints, models and ends, never a key."""
+    """Show the client keys: names, fingerprints, models, ends and uses, never a key."""
     now = time.time()
-    found = client_keys.listed(keys.desk(session.root()))
+    desk = keys.desk(session.root())
+    found = client_keys.listed(desk)
+    uses = counters(desk.files, desk.path.parent)
     rows = [
         {
             "name": key.name,
-            "replaced": key.id != f"client-{key.name}",
+            "replaced": key.is_replaced,
+            "of": "lab" if key.is_labs else "issued",
             "fingerprint": key.fingerprint,
             "models": None if key.models is None else list(key.models),
             "not_after": key.not_after,
             "expired": not key.is_valid(now),
+            "used": None if uses.problem else use_data(uses.of(key.fingerprint)),
         }
         for key in found
     ]
-    session.document({"keys": rows})
+    session.document({"keys": rows, "note": uses.problem or None})
     for key in found:
         scope = "all models" if key.models is None else ", ".join(key.models)
-        session.print(f"{key.name}  {key.fingerprint}  {scope}  {_end(key.not_after, now)}")
+        used = _used(uses, key.fingerprint, now)
+        session.print(f"{key.name}  {key.fingerprint}  {used}  {scope}  {_end(key.not_after, now)}")
     if not rows:
         session.print("no client keys")
+    if uses.problem:
+        session.print(f"note: who uses them is not known, of {USES_FILE}: {uses.problem}")
 
 
 def revoke(session: Session, name: NameArgument) -> None:
     """Take a key out of force, at the next request."""
-    if not client_keys.revoke(keys.desk(session.root()), name):
+    root = session.root()
+    if _own(labs.load(root), name):
+        raise UsageError(
+            f"{name} has the lab's own key for it",
+            why="client_keys in lab.toml gives it one, and keyturn apply would put it back",
+            fix=f"keyturn key rotate --now {name}; or write client_keys = false, keyturn apply",
+        )
+    if not client_keys.revoke(keys.desk(root), name):
         raise client_keys.unknown(name)
     session.print(f"revoked  {name}")
 
 
 def rotate(
     session: Session,
-    name: NameArgument,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The key.", show_default=False)
+    ] = None,
     ttl: TtlOption = None,
     grace: Annotated[
         str | None,
@@ -111,18 +136,62 @@ def rotate(
             metavar="TIME", help="Accept the old key for this long, too.", show_default=False
         ),
     ] = None,
+    now: Annotated[bool, typer.Option("--now", help="No grace time: the key has leaked.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--all", help="Every key that client_keys in lab.toml gives.")
+    ] = False,
     reveal: RevealOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Replace a key by a fresh one of the same scope, and write that to a pipe.
+    """Replace a key by a fresh one of the same scope.
 
-    Without --ttl the end stays as it was; without --grace the old key is refused at once.
+    A key that was issued: written to a pipe; without --ttl its end stays as it was, without
+    --grace the old one is refused at once. A key that client_keys in lab.toml gives a client:
+    as keyturn rotate does it, in the store and the client's files, proven.
     """
+    if (name is None) is not whole or (now and grace):
+        raise UsageError(
+            "these words do not go together",
+            why="it takes either a NAME or --all, and either --grace or --now",
+            fix="keyturn key rotate NAME",
+        )
+    root = session.root()
+    lab = labs.load(root)
+    own = lab.client_keys if name is None else _own(lab, name)
+    if name is None or own:
+        if ttl is not None:
+            why = "the key that the lab gives a client has no end"
+            raise UsageError("bad --ttl", why=why, fix="leave it out")
+        _rotate_own(session, root, own, grace, now=now)
+        return
+    grace_s = _seconds(grace, "--grace")
     keys.refuse_terminal(reveal=reveal)
-    grace_s = _seconds(grace, "--grace") or 0.0
-    desk = keys.desk(session.root())
-    keys.write(client_keys.rotate(desk, name, _seconds(ttl, "--ttl"), grace_s))
-    when = f"in {show_duration(grace_s)}" if grace_s else "at the next request"
-    session.progress.note(f"{name}: the old key is refused {when}")
+    keys.write(client_keys.rotate(keys.desk(root), name, _seconds(ttl, "--ttl"), grace_s or 0.0))
+    end = f"in {show_duration(grace_s)}" if grace_s else "at the next request"
+    session.progress.note(f"{name}: the old key is refused {end}")
+
+
+def _rotate_own(
+    session: Session,
+    root: PurePath,
+    own: tuple[ClientKey, ...],
+    grace: str | None,
+    *,
+    now: bool,
+) -> None:
+    if not own:
+        raise UsageError(
+            "no client has a key of its own",
+            why="client_keys in lab.toml gives none",
+            fix="write client_keys = true in lab.toml, then: keyturn apply",
+        )
+    tools = labs.tools(root, session.progress)
+    names = tuple(key.secret for key in own if tools.lab.scope(key))
+    rotate_names(session, root, tools, names, grace, now=now)
+
+
+def _own(lab: Lab, name: str) -> tuple[ClientKey, ...]:
+    return tuple(key for key in lab.client_keys if key.client == name)
 
 
 def _scope(lab: Lab, text: str | None) -> list[str] | None:
@@ -150,6 +219,18 @@ def _seconds(text: str | None, option: str) -> float | None:
         why = "it is not a duration above 0"
         raise UsageError(f"bad {option}", why=why, fix="write 90m, 8h or 30d")
     return seconds
+
+
+def _used(uses: Counters, fingerprint: str, now: float) -> str:
+    """Return when a key was used last, and by which program."""
+    if uses.problem:
+        return "use unknown"
+    use = uses.of(fingerprint)
+    last = use.last_by_others()
+    if not last:
+        return "never used"
+    by = f" by {use.users(0)[0].program}" if use.users(0) else ""
+    return f"used {show_ago(now - last)}{by}"
 
 
 def _end(not_after: float | None, now: float) -> str:

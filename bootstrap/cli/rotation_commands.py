@@ -1,30 +1,44 @@
 """`rotate` and `recover`: parse, one workflow call, show, exit code."""
 
-import time
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated
 
 import typer
 
+from bootstrap.cli import rotation_show as show
+from bootstrap.cli.rotation_choice import Wish, can_wait
 from bootstrap.cli.session import JsonOption, Session, command
-from bootstrap.domain.duration import parse_duration, show_duration
-from bootstrap.domain.errors import ExitCode, RecoveryNeededError, UsageError
-from bootstrap.domain.rotation import Step
+from bootstrap.domain.errors import LabError, RecoveryNeededError, UsageError
+from bootstrap.domain.grace import HELD_S, IDLE_S, Grace, parse_grace
+from bootstrap.domain.rotation import Step, verb
+from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
-from bootstrap.wiring import labs, signals
+from bootstrap.domain.uses import ProgramUse
+from bootstrap.wiring import labs, rotations, signals
 from bootstrap.workflows.recover import Recovered, open_rotation
 from bootstrap.workflows.recover import recover as recover_rotation
 from bootstrap.workflows.rotate import Rotated
-from bootstrap.workflows.rotate import rotate as rotate_key
-from bootstrap.workflows.rotation_preview import Preview, preview
+from bootstrap.workflows.rotate import rotate as rotate_secrets
+from bootstrap.workflows.rotation_preview import preview
+from bootstrap.workflows.rotation_status import status as rotation_status
 from bootstrap.workflows.tools import RotationTools, Tools
+from bootstrap.workflows.uses import holders, replaced_at
 
-NameArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="The secret to rotate.")]
+_NO_WISH = Wish()
+NameArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help=f"The secret to rotate; {MASTER_KEY} if none.", show_default=False
+    ),
+]
 GraceOption = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="Accept the old key for this long: 90s, 10m, 8h.", show_default=False
+        metavar="TIME",
+        help="Accept the old key for this long: 90s, 10m, 8h, until-unused, until-unused:8h "
+        "[default: 0, or until-unused:1h where the gateway has seen who holds it]",
+        show_default=False,
     ),
 ]
 
@@ -38,8 +52,12 @@ def register(app: typer.Typer) -> None:
             "keyturn rotate",
             "keyturn rotate --dry-run",
             "keyturn rotate --grace 10m",
-            "pass show lab/key | keyturn rotate --value-stdin",
+            "keyturn rotate --grace until-unused:8h",
+            "pass show openai/new | keyturn rotate OPENAI_API_KEY --value-stdin",
+            "keyturn rotate REDIS_PASSWORD",
+            "keyturn rotate --all",
             "keyturn rotate --status",
+            "keyturn rotate --log",
         ),
     )(rotate)
     command(app, "recover", examples=("keyturn recover",))(recover)
@@ -47,42 +65,110 @@ def register(app: typer.Typer) -> None:
 
 def rotate(
     session: Session,
-    name: NameArgument = MASTER_KEY,
+    name: NameArgument = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every secret whose value keyturn makes, together.")
+    ] = False,
     grace: GraceOption = None,
     now: Annotated[bool, typer.Option("--now", help="No grace time: the key has leaked.")] = False,
     value_stdin: Annotated[
-        bool, typer.Option("--value-stdin", help="Take the new key from standard input.")
+        bool, typer.Option("--value-stdin", help="Take the new value from standard input.")
+    ] = False,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Make a value for a secret of unknown use.")
+    ] = False,
+    i_know: Annotated[
+        bool, typer.Option("--i-know", help=f"Rotate {SALT_KEY}: its database gets unreadable.")
+    ] = False,
+    re_encrypt: Annotated[
+        bool,
+        typer.Option("--re-encrypt", help="Have LiteLLM encrypt its database with the new key."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the protocol and what would change.")
     ] = False,
-    status: Annotated[bool, typer.Option("--status", help="Show the last rotation.")] = False,
+    status: Annotated[
+        bool,
+        typer.Option("--status", help="Show the last rotation, and who still uses its old key."),
+    ] = False,
+    log: Annotated[bool, typer.Option("--log", help="Show the record of all rotations.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Finish an open rotation now.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Go back to the old key.")] = False,
     as_json: JsonOption = False,
 ) -> int | None:
-    """Put a new master key in force everywhere, prove it, and retire the old one.
+    """Put a new key in force everywhere, prove it, and retire the old one.
 
-    Ends all new or all old, proven: exit 0 rotated, 5 undone, 6 recovery needed.
+    Without NAME the master key. Ends all new or all old, proven: exit 0 rotated, 5 undone, 6
+    recovery needed. --status: 0, or 3 where an old key can be retired, or 6.
     """
-    modes = {"--dry-run": dry_run, "--status": status, "--resume": resume, "--abort": abort}
-    _refuse_mixed(name, modes, {"--now": now, "--grace": bool(grace)})
+    modes = {"--dry-run": dry_run, "--status": status, "--log": log, "--resume": resume}
+    modes["--abort"] = abort
+    _refuse_mixed(modes, {"--now": now, "--grace": bool(grace)})
+    wish = Wish(name, everything, value_stdin, generate, i_know, re_encrypt)
     root = session.root()
     tools = labs.tools(root, session.progress)
     using = labs.rotation(tools)
     if status:
-        return _status(session, using)
+        found = rotation_status(tools, using, busy=rotations.is_busy(root))
+        show.show_status(session, found)
+        return found.exit_code
+    if log:
+        show.show_log(session, *rotations.audit(root).entries())
+        return None
+    if resume or abort:
+        with signals.termination_raises(), labs.lock(root):
+            done = recover_rotation(tools, using, abort=abort, now=resume)
+        show.show_settled(session, done)
+        return None
+    names = wish.names(tools.lab, trial=dry_run)
     if dry_run:
-        _show_preview(session, preview(tools, using))
+        _, held_by = _grace(tools, grace, names, now=now)
+        found_steps = preview(tools, using, names, re_encrypt=re_encrypt)
+        show.show_preview(session, found_steps, held_by, wish.left_out(tools.lab))
         return None
     new = labs.read_secret_from_stdin() if value_stdin else None
-    with signals.termination_raises(), labs.lock(root):
-        if resume or abort:
-            return _settled(session, recover_rotation(tools, using, abort=abort, now=resume))
-        _refuse_waiting(settle(session, tools, using, now=now))
-        done = rotate_key(tools, using, new=new, grace_s=_grace(tools, grace, now=now))
-    _show_rotated(session, tools, done)
+    rotate_names(session, root, tools, names, grace, now=now, new=new, wish=wish)
     return None
+
+
+def rotate_names(
+    session: Session,
+    root: PurePath,
+    tools: Tools,
+    names: tuple[str, ...],
+    grace: str | None,
+    *,
+    now: bool,
+    new: Secret | None = None,
+    wish: Wish = _NO_WISH,
+) -> None:
+    """Rotate these secrets of the lab together, and show the summary.
+
+    Args:
+        session: Where to show it.
+        root: The lab's folder.
+        tools: The lab and everything around it.
+        names: The secrets.
+        grace: What `--grace` says, or None.
+        now: No grace time, and none left to an earlier rotation.
+        new: The value to put in force; None makes one.
+        wish: What else the command line says.
+    """
+    using = labs.rotation(tools)
+    with signals.termination_raises(), labs.lock(root):
+        _refuse_waiting(settle(session, tools, using, now=now))
+        wanted, held_by = _grace(tools, grace, names, now=now)
+        done = rotate_secrets(
+            tools,
+            using,
+            new=new,
+            grace_s=wanted.seconds,
+            idle_s=wanted.idle_s,
+            names=names,
+            re_encrypt=wish.re_encrypt,
+        )
+    show.show_rotated(session, tools, done, held_by, wish.left_out(tools.lab))
+    _run_after(session, tools, done)
 
 
 def recover(session: Session, as_json: JsonOption = False) -> int | None:
@@ -91,7 +177,8 @@ def recover(session: Session, as_json: JsonOption = False) -> int | None:
     tools = labs.tools(root, session.progress)
     using = labs.rotation(tools)
     with signals.termination_raises(), labs.lock(root):
-        return _settled(session, recover_rotation(tools, using))
+        show.show_settled(session, recover_rotation(tools, using))
+    return None
 
 
 def settle(session: Session, tools: Tools, using: RotationTools, *, now: bool = False) -> Recovered:
@@ -116,10 +203,19 @@ def say_open(session: Session, using: RotationTools) -> None:
     if last is None:
         return
     if last.step is Step.PROVEN and last.retire_at is not None:
-        words = f"{last.old} is accepted until {_when(last.retire_at)}, beside {last.new}"
+        old, until = last.old_words, show.when(last.retire_at)
+        words = f"{old} {verb(old)} accepted until {until}, beside {last.new_words}"
     else:
         words = f"A rotation was left open after: {last.step.value}. Next: keyturn recover"
     session.progress.note(words)
+
+
+def rotated_at(using: RotationTools) -> float:
+    """Return when the master key was replaced last, in seconds since 1970; 0 if unknown."""
+    try:
+        return replaced_at(using.journal.records())
+    except RecoveryNeededError:  # `say_open` has said so
+        return 0.0
 
 
 def _refuse_waiting(done: Recovered) -> None:
@@ -127,25 +223,12 @@ def _refuse_waiting(done: Recovered) -> None:
         return
     raise UsageError(
         "an earlier rotation is not over yet",
-        why=f"its old key {done.refused} is accepted until {_when(done.retire_at)}",
+        why=f"its old key {done.refused} is accepted until {show.when(done.retire_at)}",
         fix="wait, or end it: keyturn rotate --resume; with a leaked key: keyturn rotate --now",
     )
 
 
-def _refuse_mixed(name: str, *groups: Mapping[str, bool]) -> None:
-    if name == SALT_KEY:
-        raise UsageError(
-            f"{SALT_KEY} is never rotated",
-            why="LiteLLM encrypts what its database holds with it, and without the old one could "
-            "never read that again",
-            fix="leave it as it is; a changed master key does not touch it: keyturn rotate",
-        )
-    if name != MASTER_KEY:
-        raise UsageError(
-            f"{name} is not rotated by this command",
-            why=f"it rotates {MASTER_KEY}",
-            fix="change the value in its store, then: keyturn apply",
-        )
+def _refuse_mixed(*groups: Mapping[str, bool]) -> None:
     for group in groups:
         given = [option for option, asked in group.items() if asked]
         if len(given) > 1:
@@ -153,76 +236,45 @@ def _refuse_mixed(name: str, *groups: Mapping[str, bool]) -> None:
             raise UsageError("these options exclude each other", why=why, fix="give one of them")
 
 
-def _grace(tools: Tools, text: str | None, *, now: bool) -> float:
+def _grace(
+    tools: Tools, text: str | None, names: tuple[str, ...], *, now: bool
+) -> tuple[Grace, tuple[ProgramUse, ...]]:
+    """Return the grace time, and the programs for whose sake keyturn chose it.
+
+    Raises:
+        UsageError: The text is no grace time, or the secrets can have none.
+    """
     if now:
-        return 0.0
+        return Grace(), ()
     if text is None:
-        return tools.lab.rotate.grace_s or 0.0
-    seconds = parse_duration(text)
-    if seconds is None:
-        raise UsageError("bad --grace", why="it is not a duration", fix="write 90s, 10m or 8h")
-    return seconds
-
-
-def _status(session: Session, using: RotationTools) -> int:
-    records = using.journal.records()
-    last = records[-1] if records else None
-    is_open = open_rotation(using) is not None
-    session.document({"open": is_open, "last": last.to_dict() if last else None})
-    if last is None:
-        session.print("No rotation yet.")
-        return ExitCode.DONE
-    session.print(f"{last.name} {last.old} -> {last.new}: {last.step.value} {_when(last.at)}")
-    if last.step is Step.PROVEN and last.retire_at is not None:
-        session.print(f"the old key is accepted until {_when(last.retire_at)}")
-    elif is_open:
-        session.print("it was left open; next: keyturn recover")
-    return ExitCode.DONE
-
-
-def _settled(session: Session, done: Recovered) -> int:
-    session.document(vars(done))
-    if done.outcome == "nothing":
-        session.print("No rotation is open.")
-    elif done.outcome == "waiting" and done.retire_at is not None:
-        session.print(
-            f"{done.in_force} is in force; {done.refused} is accepted until "
-            f"{_when(done.retire_at)}; to end it now: keyturn rotate --resume"
+        if not can_wait(tools.lab, names):
+            return Grace(), ()
+        if tools.lab.rotate.grace is not None:
+            return tools.lab.rotate.grace, ()
+        held_by = holders(tools, names)
+        return (Grace(HELD_S, IDLE_S) if held_by else Grace()), held_by
+    grace = parse_grace(text)
+    if grace is None:
+        raise UsageError(
+            "bad --grace",
+            why="it is not a duration, and not until-unused",
+            fix="write 90s, 10m, 8h, until-unused or until-unused:8h",
         )
-    else:
-        session.print(f"{done.outcome}: {done.in_force} is in force, {done.refused} is refused")
-    return ExitCode.DONE
+    if not can_wait(tools.lab, names):
+        raise UsageError(
+            f"there is no grace time for {', '.join(names)}",
+            why="keyturn does not decide for how long the old value is accepted",
+            fix="rotate without --grace",
+        )
+    return grace, ()
 
 
-def _show_rotated(session: Session, tools: Tools, done: Rotated) -> None:
-    session.document(
-        {"old": done.old, "new": done.new, "retire_at": done.retire_at, "targets": list(done.files)}
-    )
-    session.print(f"rotated  {done.old} -> {done.new}, proven at {tools.gateway.url}")
-    session.print(f"targets  {', '.join(done.files)}")
-    if done.retire_at is not None:
-        left = show_duration(max(0.0, done.retire_at - time.time()))
-        session.print(f"grace    {done.old} is accepted for {left}, until {_when(done.retire_at)}")
-    session.print("clients  droid: nothing to do, it reads the new key within a second")
-    session.print("         shells and programs that were given the key: start them again, or")
-    session.print(f"         direnv reload in {PurePath(tools.lab.root)}")
-
-
-def _show_preview(session: Session, found: Preview) -> None:
-    session.document(
-        {
-            "old": found.old,
-            "steps": [step.value for step in found.steps],
-            "targets": [str(path) for path in found.targets],
-            "restarts": found.restarts,
-        }
-    )
-    session.print(f"{MASTER_KEY} {found.old} -> a new random key")
-    for step in found.steps:
-        session.print(f"  {step.value:12} {found.words[step]}")
-    for path in found.targets:
-        session.print(f"      {path}")
-
-
-def _when(epoch: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch))
+def _run_after(session: Session, tools: Tools, done: Rotated) -> None:
+    """Run what the lab wants run after a rotation; that it fails is a warning."""
+    if not tools.lab.rotate.after:
+        return
+    try:
+        with session.progress.step("run what [rotate] after names"):
+            rotations.run_after(tools.lab, done.parts)
+    except LabError as error:
+        session.progress.note(f"warning: {error}; {error.fix}")

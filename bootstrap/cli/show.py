@@ -41,6 +41,9 @@ def short(path: PurePath, home: PurePath) -> str:
 def show_plan(session: Session, tools: Tools, plan: Plan, *, details: bool) -> None:
     """Print a plan: one line a target, and the redacted difference below it."""
     home = tools.places.home
+    for name in plan.new_keys:
+        made = f"{'new key':9}", "green"
+        session.print(Text.assemble(made, f"{name}  ", ("a key of a client's own", "dim")))
     for change in plan.changes:
         word = f"{change.action.value:9}", _ACTION_STYLE[change.action]
         path = f"{short(change.target.path, home)}  "
@@ -71,6 +74,7 @@ def plan_data(tools: Tools, plan: Plan) -> dict[str, Any]:
         "lab": str(tools.lab.root),
         "changed": bool(plan),
         "decrypted": plan.fresh,
+        "new_keys": list(plan.new_keys),
         "changes": [
             {
                 "target": change.target.name,

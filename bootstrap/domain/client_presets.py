@@ -138,6 +138,10 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
+# keyturn does not start it, but [clients.openwebui] can say something about it.
+_NOT_STARTED = {"openwebui": Preset("openwebui", key=("OPENAI_API_KEY",), lists="openwebui")}
+
+
 def parse_presets(top: Table) -> dict[str, Preset]:
     """Return every preset by name: those above, and those under [clients] of a lab file.
 
@@ -154,7 +158,7 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
     if not _NAME.fullmatch(name):  # it becomes part of the name of a key
         fix = "use letters, digits and . _ -, at most 40"
         raise table.error("key", "the client's name does not fit", fix)
-    base = known.get(name, Preset(name))
+    base = known.get(name) or _NOT_STARTED.get(name) or Preset(name)
     if table.optional_text("like") is not None:
         base = replace(known[table.choice("like", known)], name=name, setup=None)
     values = table.table("environment")
@@ -177,6 +181,7 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
         raise table.error("ttl", "it is not a duration above 0", 'write "8h" or "90m"')
     agent = table.flag("agent", base.agent)
     hand_over = parse_hand_over(table, base.setup)
+    table.flag("client_keys", False)  # what it says is for `domain.secret_spec`
     table.finish()
     return replace(
         base,

@@ -220,6 +220,6 @@ def template_context(lab: Lab, secrets: Mapping[str, Secret]) -> dict[str, objec
         "droid_literal": lab.hand_over.get("droid", LITERAL) == LITERAL,
         "claude_literal": lab.hand_over.get("claude") == LITERAL,
         "claude_model": model,
-        "claude_key": secrets.get(MASTER_KEY),
-        "openwebui_key": secrets.get(MASTER_KEY),
+        "claude_key": secrets.get(lab.key_name("claude")),
+        "openwebui_key": secrets.get(lab.key_name("openwebui")),
     }

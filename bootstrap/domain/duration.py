@@ -19,3 +19,8 @@ def show_duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def show_ago(seconds: float) -> str:
+    """Return how long ago something was; a clock that was set back makes it now."""
+    return f"{show_duration(seconds)} ago" if seconds >= 1 else "just now"

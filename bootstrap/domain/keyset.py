@@ -7,14 +7,15 @@ inside LiteLLM:
                              "not_after": null, "models": null, "name": "master"}]}
 
 The master key has the id `master`, and one that it replaces `previous`; a client's key has
-`client-NAME`, and one that it replaces `client-NAME-previous`. A Keyset is frozen: every operation
+`client-NAME`, and one that it replaces `client-NAME-previous`; `lab-NAME` are the keys that the lab
+itself gives its clients (`client_keys = true`). A Keyset is frozen: every operation
 returns another one.
 """
 
 import hmac
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -22,7 +23,6 @@ from bootstrap.domain.errors import StoreDamagedError, UsageError
 from bootstrap.domain.secret import Secret
 
 KEYSET_FILE = "keyturn-keyset.json"
-USES_FILE = "keyturn-uses.json"
 MAX_BYTES = 256 * 1024  # the guard refuses a longer file
 _VERSION = 1
 _LATEST = 1e12  # seconds; also keeps out NaN, infinity and milliseconds
@@ -55,6 +55,16 @@ class KeyEntry:
     def fingerprint(self) -> str:
         """The first 8 digits, the same as `Secret.fingerprint()` of the key."""
         return self.sha256[:8]
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another key has taken its place."""
+        return self.id not in (_MASTER, f"client-{self.name}", f"lab-{self.name}")
+
+    @property
+    def is_labs(self) -> bool:
+        """Whether it is, or was, the key that the lab gives a client."""
+        return self.id.startswith("lab-")
 
     def is_valid(self, now: float) -> bool:
         """Tell whether it is accepted at `now`, in seconds since 1970."""
@@ -148,7 +158,7 @@ class Keyset:
         Raises:
             UsageError: The name or the list of models does not fit.
         """
-        _check_client(name, models)
+        check_client(name, models)
         new_id, old_id = f"client-{name}", f"client-{name}-previous"
         scope = None if models is None else tuple(sorted(set(models)))
         kept = self._without(new_id, old_id)
@@ -175,6 +185,10 @@ class Keyset:
         """Return the fingerprint of every key, sorted, whether expired or not."""
         return tuple(sorted({entry.fingerprint for entry in self.entries}))
 
+    def replaced(self) -> tuple[KeyEntry, ...]:
+        """Return the keys that another one has replaced, whether expired or not."""
+        return tuple(entry for entry in self.entries if entry.is_replaced)
+
     def clients(self) -> tuple[KeyEntry, ...]:
         """Return the clients' entries by name, replaced ones too."""
         return tuple(sorted((e for e in self.entries if e.kind == "client"), key=lambda e: e.id))
@@ -189,38 +203,16 @@ class Keyset:
         return Keyset(tuple(entry for entry in self.entries if entry.id not in ids))
 
 
-@dataclass(frozen=True)
-class KeyUse:
-    """How a key was used, as the guard counted. Times are seconds since 1970, 0 for never.
-
-    Attributes:
-        count: Requests that it opened.
-        last_seen: When the last one of them was.
-        refused: Requests refused because it was past its time.
-        last_refused: When the last one of them was.
-    """
-
-    count: int = 0
-    last_seen: int = 0
-    refused: int = 0
-    last_refused: int = 0
-
-
-def parse_uses(data: bytes) -> Mapping[str, KeyUse]:
-    """Return the guard's counts by fingerprint; none where the file is not sound."""
-    try:
-        keys = json.loads(data)["keys"]
-        names = ("count", "last_seen", "refused", "last_refused")
-        return {f: KeyUse(*(int(use.get(n, 0)) for n in names)) for f, use in keys.items()}
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
-        return {}
-
-
 def _master(entry_id: str, secret: Secret, not_after: float | None) -> KeyEntry:
     return KeyEntry(entry_id, secret.digest(), "master", not_after)
 
 
-def _check_client(name: str, models: Collection[str] | None) -> None:
+def check_client(name: str, models: Collection[str] | None) -> None:
+    """Refuse what cannot be a client's name and its list of models.
+
+    Raises:
+        UsageError: It is not.
+    """
     if not _CLIENT_NAME.fullmatch(name):
         raise UsageError(
             "the name of a client key",

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
-from bootstrap.domain.secret_spec import SecretSpec
+from bootstrap.domain.grace import Grace
+from bootstrap.domain.secret_spec import MASTER_KEY, SecretSpec
 
 LITELLM_VERSION = "1.106.2"
 ECHO_ALIAS = "lab-echo"
@@ -178,11 +179,28 @@ class RotateSettings:
     """How the lab wants its key rotated (`[rotate]`).
 
     Attributes:
-        grace_s: For how long the old key is still accepted, in seconds; None lets keyturn decide
-            by who still uses it.
+        grace: For how long the old key is still accepted; None lets keyturn decide by who still
+            uses it.
+        after: A program and its arguments, run after a rotation; empty for none.
     """
 
-    grace_s: float | None = None
+    grace: Grace | None = None
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClientKey:
+    """A client that has a key of its own instead of the master key.
+
+    Attributes:
+        client: Its name, also that of the key in the keyset.
+        secret: The name of the secret.
+        lists: The name under `clients` of a model that is for it, or None for every model.
+    """
+
+    client: str
+    secret: str
+    lists: str | None
 
 
 @dataclass(frozen=True)
@@ -201,6 +219,7 @@ class Lab:
         exec_names: Secrets that `keyturn exec` passes by default.
         rotate: How the key is rotated.
         hand_over: By client, the way in which `[clients.NAME]` says it gets its key.
+        client_keys: The clients that have keys of their own.
     """
 
     root: PurePath
@@ -214,6 +233,7 @@ class Lab:
     exec_names: tuple[str, ...]
     rotate: RotateSettings = RotateSettings()
     hand_over: Mapping[str, str] = field(default_factory=dict)
+    client_keys: tuple[ClientKey, ...] = ()
 
     @property
     def file(self) -> PurePath:
@@ -233,6 +253,15 @@ class Lab:
             if m.alias in usable
         )
         return replace(self, models=models)
+
+    def key_name(self, client: str) -> str:
+        """Return the name of the secret that a client sends: its own key, or the master key."""
+        own = (key.secret for key in self.client_keys if key.client == client)
+        return next(own, MASTER_KEY)
+
+    def scope(self, key: ClientKey) -> tuple[str, ...]:
+        """Return the aliases that a client's own key is good for: those that the client sees."""
+        return tuple(m.alias for m in self.models if key.lists is None or key.lists in m.clients)
 
     @property
     def guarded(self) -> bool:

@@ -16,20 +16,26 @@ from bootstrap.domain.catalogue import (
 )
 from bootstrap.domain.client_presets import parse_presets
 from bootstrap.domain.client_ways import with_hand_over
-from bootstrap.domain.duration import parse_duration
 from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.grace import parse_grace
 from bootstrap.domain.lab import (
     AUTH_KINDS,
     LITELLM_VERSION,
     SERVICE_KINDS,
     SOCKET_KINDS,
+    ClientKey,
     Gateway,
     Lab,
     Redis,
     RotateSettings,
     Switches,
 )
-from bootstrap.domain.secret_spec import SecretSpec, exec_names, parse_secret_specs
+from bootstrap.domain.secret_spec import (
+    SecretSpec,
+    client_key_names,
+    exec_names,
+    parse_secret_specs,
+)
 from bootstrap.domain.table import Table
 
 
@@ -72,12 +78,26 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         rotate=_rotate(top.table("rotate")),
     )
     lab = with_hand_over(lab, parse_presets(top))
+    lab = replace(lab, client_keys=_client_keys(top, document, lab))
     chosen = parse_profile(top, catalogue, profile)
     top.finish()
     if chosen is None:
         return lab
     name, members = chosen
     return replace(lab, profile=name, models=subset(catalogue, members))
+
+
+def _client_keys(top: Table, document: Mapping[str, Any], lab: Lab) -> tuple[ClientKey, ...]:
+    presets = parse_presets(top)
+    top.flag("client_keys", False)
+    keys = tuple(
+        ClientKey(client, name, presets[client].lists if client in presets else client)
+        for client, name in client_key_names(document, FILE).items()
+    )
+    if keys and not lab.guarded:
+        why = 'with auth = "master-key" LiteLLM accepts one key only'
+        raise top.error("client_keys", why, 'remove it, or write auth = "guard" under [gateway]')
+    return keys
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -156,14 +176,13 @@ def _redis(top: Table, secrets: Mapping[str, SecretSpec]) -> Redis | None:
 
 
 def _rotate(table: Table) -> RotateSettings:
-    text = table.optional_text("grace")
+    text, after = table.optional_text("grace"), table.texts("after")
     table.finish()
-    if text is None:
-        return RotateSettings()
-    seconds = parse_duration(text)
-    if seconds is None:
-        raise table.error("grace", "it is not a duration", 'write "10m", "90s", "8h" or "0"')
-    return RotateSettings(seconds)
+    grace = None if text is None else parse_grace(text)
+    if text is not None and grace is None:
+        why = "it is not a duration, and not until-unused"
+        raise table.error("grace", why, 'write "10m", "8h", "0" or "until-unused:24h"')
+    return RotateSettings(grace, after)
 
 
 def _switches(table: Table) -> Switches:

@@ -88,6 +88,9 @@ class Masker:
     def __init__(self, masks: Mapping[bytes, bytes]) -> None:
         self._masks = masks
         self._longest = max(map(len, masks), default=0)
+        self._by_first: dict[int, list[bytes]] = {}
+        for form in masks:
+            self._by_first.setdefault(form[0], []).append(form)
         self._held = b""
         self._covered = 0  # how many of the held bytes belong to a find that was printed already
 
@@ -136,7 +139,7 @@ class Masker:
     def _possible_start(self, data: bytes) -> int:
         """Return the length of the longest end of `data` that is a proper beginning of a form."""
         for length in range(min(self._longest - 1, len(data)), 0, -1):
-            tail = data[-length:]
-            if any(len(form) > length and form.startswith(tail) for form in self._masks):
-                return length
+            for form in self._by_first.get(data[-length], ()):
+                if len(form) > length and form.startswith(data[-length:]):
+                    return length
         return 0

@@ -19,7 +19,7 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
     if "claude" in served and lab.switches.claude_settings:
         steps.append(("Claude Code", "claude"))
     elif "claude" in served:
-        token = f'"$({keyturn} get {MASTER_KEY})"'
+        token = f'"$({keyturn} get {lab.key_name("claude")})"'
         alias = next(m.alias for m in lab.models if "claude" in m.clients)
         steps.append(
             (
@@ -29,7 +29,8 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
             )
         )
     if "openwebui" in served:
-        steps.append(("OpenWebUI", f"API base {url}/v1, key from: {keyturn} get {MASTER_KEY}"))
+        name = lab.key_name("openwebui")
+        steps.append(("OpenWebUI", f"API base {url}/v1, key from: {keyturn} get {name}"))
     if lab.switches.envrc:
         steps.append(("shell", f"cd {shlex.quote(str(lab.root))} && direnv allow"))
     steps.append(

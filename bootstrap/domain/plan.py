@@ -12,6 +12,7 @@ from typing import Any
 from bootstrap.domain.content import Content, FileState, Write
 from bootstrap.domain.droid import Merge, foreign_problems, merge_models, retire_legacy
 from bootstrap.domain.errors import ConflictError
+from bootstrap.domain.keyset_change import keys_that_change
 from bootstrap.domain.targets import Owner, Target, Touches
 
 # Turns the bytes found (or None) and the bytes wanted into lines that are safe to show.
@@ -61,6 +62,7 @@ class Plan:
         starts: Whether it is not running now.
         reload: Whether the service manager must re-read its files first.
         fresh: False where the inputs were seen to be unchanged and nothing was decrypted.
+        new_keys: Names of the secrets that are made and stored first.
     """
 
     changes: tuple[Change, ...] = ()
@@ -69,6 +71,7 @@ class Plan:
     starts: bool = False
     reload: bool = False
     fresh: bool = True
+    new_keys: tuple[str, ...] = ()
 
     @property
     def writes(self) -> tuple[Write, ...]:
@@ -168,16 +171,18 @@ def _whole(
 
 def _keyset(target: Target, wanted: Content, found: FileState | None) -> Decision:
     remember = {"path": str(target.path), "digest": wanted.digest}
+    details: tuple[str, ...] = ()
     if found is None:
         why, action = "missing", Action.CREATE
     elif found.content != wanted:
+        details = keys_that_change(found.content.data, wanted.data)
         why, action = "it does not accept the key in force, and only that", Action.UPDATE
     elif found.mode != target.mode:
         why, action = f"mode is {found.mode:04o}, should be {target.mode:04o}", Action.MODE
     else:
         return Decision(None, remember)
     write = Write(target.path, wanted, target.mode, found.content.digest if found else None)
-    return Decision(Change(target, action, why, (), write), remember)
+    return Decision(Change(target, action, why, details, write), remember)
 
 
 def _droid(

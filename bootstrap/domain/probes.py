@@ -18,6 +18,8 @@ class Answer:
         error_type: `error.type` of a JSON body in LiteLLM's form, else empty.
         model_ids: The ids of a model list, else empty.
         text: The assistant's text of a chat completion, else empty.
+        completed: Whether it is a chat completion, or the beginning of one; a model that thinks
+            first may have no text within few tokens.
         is_gateway: Whether the answer has the marks of LiteLLM (or a compatible stand-in).
         problem: The kind of failure where nothing answered, for example `connection refused`.
     """
@@ -28,6 +30,7 @@ class Answer:
     text: str = ""
     is_gateway: bool = True
     problem: str = ""
+    completed: bool = False
 
 
 class Verdict(Enum):

@@ -7,12 +7,18 @@
 A process that dies leaves the journal open. Then the store says which way to go: the key that it
 calls current is put in force everywhere, whichever of the two it is. It changes in one rename,
 between `switched` and `promoted`, so both ways are safe from every state.
+
+Several secrets can change in one rotation, see `Record.parts`. Where they live in several files,
+those are renamed one after the other; as long as one of them still calls its old value current,
+the way is back for all.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
+
+from bootstrap.domain.secret_spec import MASTER_KEY
 
 
 class Step(Enum):
@@ -35,18 +41,65 @@ _FINAL = frozenset({Step.CLOSED, Step.UNDONE})
 
 
 @dataclass(frozen=True)
+class Part:
+    """One secret of a rotation: fingerprints and places.
+
+    Attributes:
+        name: Which secret.
+        old: The fingerprint of the value that was in force.
+        new: The fingerprint of the value that takes over.
+        store: The reference of the source that holds it.
+        copies: References of further sources that hold a copy.
+    """
+
+    name: str
+    old: str
+    new: str
+    store: str
+    copies: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the part as JSON data."""
+        return {
+            "name": self.name,
+            "old": self.old,
+            "new": self.new,
+            "store": self.store,
+            "copies": list(self.copies),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Part":
+        """Return the part that JSON data describe.
+
+        Raises:
+            KeyError, TypeError: They describe none.
+        """
+        return cls(
+            str(data["name"]),
+            str(data["old"]),
+            str(data["new"]),
+            str(data["store"]),
+            tuple(str(copy) for copy in data["copies"]),
+        )
+
+
+@dataclass(frozen=True)
 class Record:
     """One line of the journal. Fingerprints, places and times only, never a value.
 
     Attributes:
         step: What has been done.
-        name: Which secret is rotated.
+        name: Which secret is rotated; of several the one that counts most.
         old: The fingerprint of the key that was in force.
         new: The fingerprint of the key that takes over.
         store: The reference of the source that holds the key.
         copies: References of further sources that hold a copy.
         at: Epoch seconds.
         retire_at: When the old key stops being accepted; None if that was not yet decided.
+        more: The further secrets that are rotated with it.
+        reencrypts: Whether LiteLLM encrypts its database anew meanwhile.
+        idle_s: The old key is retired earlier, once it was not used for so many seconds; else None.
     """
 
     step: Step
@@ -57,6 +110,30 @@ class Record:
     at: float
     copies: tuple[str, ...] = ()
     retire_at: float | None = None
+    more: tuple[Part, ...] = ()
+    reencrypts: bool = False
+    idle_s: float | None = None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Every secret that is rotated."""
+        return (Part(self.name, self.old, self.new, self.store, self.copies), *self.more)
+
+    @property
+    def old_words(self) -> str:
+        """What was in force, for people: a fingerprint, with names unless it is the master key."""
+        return self.words({part.name: part.old for part in self.parts})
+
+    @property
+    def new_words(self) -> str:
+        """What takes over, for people."""
+        return self.words({part.name: part.new for part in self.parts})
+
+    def words(self, prints: Mapping[str, str]) -> str:
+        """Return fingerprints by name for people; without the name for the master key alone."""
+        if tuple(prints) == (MASTER_KEY,):
+            return prints[MASTER_KEY]
+        return ", ".join(f"{name} {mark}" for name, mark in prints.items())
 
     def then(self, step: Step, at: float) -> "Record":
         """Return the record of a later step of the same rotation."""
@@ -64,16 +141,13 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON data."""
-        return {
-            "step": self.step.value,
-            "name": self.name,
-            "old": self.old,
-            "new": self.new,
-            "store": self.store,
-            "copies": list(self.copies),
-            "at": round(self.at, 3),
-            "retire_at": self.retire_at,
-        }
+        data = {"step": self.step.value, **self.parts[0].to_dict()}
+        data |= {"at": round(self.at, 3), "retire_at": self.retire_at}
+        if self.more:
+            data["more"] = [part.to_dict() for part in self.more]
+        if self.idle_s is not None:
+            data["idle_s"] = self.idle_s
+        return data | ({"reencrypts": True} if self.reencrypts else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Record":
@@ -82,17 +156,26 @@ class Record:
         Raises:
             KeyError, TypeError, ValueError: They describe none.
         """
-        retire_at = data["retire_at"]
+        retire_at, idle_s = data["retire_at"], data.get("idle_s")
+        part = Part.from_dict(data)
         return cls(
             Step(data["step"]),
-            str(data["name"]),
-            str(data["old"]),
-            str(data["new"]),
-            str(data["store"]),
+            part.name,
+            part.old,
+            part.new,
+            part.store,
             float(data["at"]),
-            tuple(str(copy) for copy in data["copies"]),
+            part.copies,
             None if retire_at is None else float(retire_at),
+            tuple(Part.from_dict(row) for row in data.get("more", ())),
+            data.get("reencrypts") is True,
+            None if idle_s is None else float(idle_s),
         )
+
+
+def verb(prints: str) -> str:
+    """Return the verb that goes with `Record.old_words`."""
+    return "are" if "," in prints else "is"
 
 
 def is_open(records: Sequence[Record]) -> bool:

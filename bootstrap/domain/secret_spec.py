@@ -22,6 +22,9 @@ INTERNAL_KEY = "KEYTURN_INTERNAL_KEY"
 # Where LiteLLM has a database, it looks for it here.
 DATABASE_URL = "DATABASE_URL"
 GENERATED = (MASTER_KEY, SALT_KEY, INTERNAL_KEY)
+# With `client_keys = true` each client has a key of its own, kept under such a name.
+CLIENT_KEY_PREFIX = "KEYTURN_CLIENT_KEY_"
+_CLIENTS = ("claude", "droid", "openai", "openwebui")
 
 
 class SecretSpec:
@@ -67,7 +70,48 @@ def parse_secret_specs(document: "Mapping[str, Any]", file: str) -> "dict[str, S
     specs = {name: SecretSpec(name, default_sources(name)) for name in GENERATED}
     for name, table in given.items():
         specs[name] = _spec(name, table, file)
+    for name in client_key_names(document, file).values():
+        sources = specs[name].sources if name in specs else _beside(specs[MASTER_KEY], name)
+        specs[name] = SecretSpec(name, sources, optional=True)
     return specs
+
+
+def client_key_names(document: "Mapping[str, Any]", file: str) -> "dict[str, str]":
+    """Return under which name the key of each client is kept that has one of its own.
+
+    `client_keys = true` at the top of the file gives every client one, under [clients.NAME] that
+    client.
+
+    Raises:
+        ConfigError: Two clients would share a name.
+    """
+    usual, tables = document.get("client_keys", False), document.get("clients", {})
+    given = tables if isinstance(tables, dict) else {}
+    names: dict[str, str] = {}
+    for client in dict.fromkeys((*_CLIENTS, *given)):
+        table = given.get(client)
+        wanted = table.get("client_keys", usual) if isinstance(table, dict) else usual
+        if wanted is not True:
+            continue
+        name = CLIENT_KEY_PREFIX + "".join(c if c.isalnum() else "_" for c in client).upper()
+        if name in names.values():
+            raise ConfigError(
+                f"{file}: clients.{client}",
+                why=f"its key and that of another client would both be kept as {name}",
+                fix="rename one of them, or write client_keys = false in it",
+            )
+        names[client] = name
+    return names
+
+
+def _beside(master: SecretSpec, name: str) -> "tuple[SecretRef, ...]":
+    """Return the places of a client's key: where the master key is, under another name."""
+    refs = [
+        SecretRef("env", name) if ref.scheme == "env" else SecretRef(ref.scheme, ref.place, name)
+        for ref in master.sources
+        if ref.scheme == "env" or ref.name
+    ]
+    return tuple(refs) or default_sources(name)
 
 
 def exec_names(document: "Mapping[str, Any]", file: str) -> "tuple[str, ...]":

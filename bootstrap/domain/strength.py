@@ -50,6 +50,21 @@ def weakness(text: str) -> str | None:
     return None
 
 
+def misfit(text: str) -> str | None:
+    """Return why `text` cannot be a secret that somebody else made (one clause), or None.
+
+    Never quotes it. Its length is not ours to judge, but what a header or an env file would change
+    is a slip of a copy.
+    """
+    if any(c.isspace() for c in text):
+        return "it holds white space or a line break"
+    if not text.isascii() or not text.isprintable():
+        return "it holds a character outside printable ASCII"
+    if any(word in text.lower() for word in ("your-", "your_", "changeme", "placeholder")):
+        return "it is a placeholder from a sample"
+    return None
+
+
 def _is_monotonous(body: str) -> bool:
     """Tell whether `body` has few characters, few steps between them, or is one part repeated.
 

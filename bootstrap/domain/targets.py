@@ -12,6 +12,7 @@ CAPS = "litellm-caps"
 HOOK = "litellm-hook"
 GUARD = "litellm-guard"
 GUARD_RULES = "litellm-guard-rules"
+GUARD_USES = "litellm-guard-uses"
 KEYSET = "litellm-keyset"
 ENV_FILE = "env-file"
 GATEWAY_ENV = "gateway-env"
@@ -149,6 +150,7 @@ def _keys(lab: Lab, places: Places) -> list[Target]:
         return [shells]
     return [
         _module(GUARD_RULES, folder, "keyturn_guard_rules.py"),
+        _module(GUARD_USES, folder, "keyturn_guard_uses.py"),
         _module(GUARD, folder, "keyturn_guard.py"),
         Target(KEYSET, folder / "keyturn-keyset.json", None, "none", Owner.KEYSET),
         Target(

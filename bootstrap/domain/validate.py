@@ -1,6 +1,7 @@
 """Would its reader take this file? Asked of every rendered file before any is written."""
 
 import ast
+import functools
 import json
 from collections.abc import Callable, Mapping
 
@@ -46,6 +47,7 @@ def _json(data: bytes) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=16)  # of each rendering of a rotation; there is no secret in them
 def _python(data: bytes) -> str | None:
     try:
         ast.parse(data)

@@ -6,50 +6,37 @@ rename, and a change is in force at the next request, without a restart. Which k
 in `keyturn-uses.json` beside that. Neither holds a key.
 
 401 says that the key is not accepted, 403 that it is, but not for this request. It never answers
-500: whatever goes wrong in here is a 401. It needs LiteLLM, the standard library and
-`keyturn_guard_rules.py`, which LiteLLM's loader cannot find by itself.
+500: whatever goes wrong in here is a 401. It needs LiteLLM, the standard library,
+`keyturn_guard_rules.py` and `keyturn_guard_uses.py`, which LiteLLM's loader cannot find by itself.
 """
 
-import asyncio
 import atexit
-import contextlib
-import fcntl
 import importlib.util
 import json
 import logging
 import os
-import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bootstrap.gateway import keyturn_guard_rules as rules
+    from bootstrap.gateway import keyturn_guard_uses as uses
 else:
-    _spec = importlib.util.spec_from_file_location(
-        "keyturn_guard_rules", Path(__file__).with_name("keyturn_guard_rules.py")
-    )
-    rules = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(rules)
 
-__all__ = ["Guard", "KeysetFile", "Uses", "read_trusted", "rules", "user_api_key_auth"]
+    def _beside(name: str) -> Any:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    rules, uses = _beside("keyturn_guard_rules"), _beside("keyturn_guard_uses")
+
+__all__ = ["Guard", "KeysetFile", "rules", "user_api_key_auth", "uses"]
 
 KEYSET_FILE = "keyturn-keyset.json"
 USES_FILE = "keyturn-uses.json"
-MAX_BYTES = 256 * 1024
-FLUSH_S = 2.0
-_SETTLED_NS = 50_000_000  # more than one tick of the clock that stamps files
 _MAX_KEY = 4096
-_UNSOUND = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-)
 _log = logging.getLogger("keyturn.guard")
 
 
@@ -69,11 +56,11 @@ class KeysetFile:
     def read(self) -> tuple[rules.Key, ...]:
         """Return the entries, after one look at the file; it is read only where it changed."""
         try:
-            seen = _signature(os.lstat(self._path))
+            seen = uses.signature(os.lstat(self._path))
             if seen == self._seen:
                 return self._keys
             self._seen = seen
-            data, self._seen = read_trusted(self._path)
+            data, self._seen = uses.read_trusted(self._path)
             self._keys = rules.parse_keyset(data)
             self._say("")
         except (OSError, ValueError, RecursionError) as failure:
@@ -90,97 +77,6 @@ class KeysetFile:
             _log.warning("keyturn: %s %s", self._path, state)
 
 
-def read_trusted(path: Path) -> tuple[bytes, tuple[int, ...] | None]:
-    """Return what a file holds, and its signature; None where a change could not be seen from it.
-
-    Raises:
-        OSError: It cannot be read, or is a symlink.
-        ValueError: It is no regular file, not ours, writable by others, or too long.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise ValueError("it is no regular file of the user that LiteLLM runs as")
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise ValueError("others may write it")
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ValueError("it is too long")
-    recent = 0 <= time.time_ns() - found.st_ctime_ns < _SETTLED_NS
-    return data, None if recent else _signature(found)
-
-
-def _signature(found: os.stat_result) -> tuple[int, ...]:
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-class Uses:
-    """How often and when each known key was used, by the first 8 digits of its digest.
-
-    Written at most every FLUSH_S seconds and at exit, by adding to what the file holds, so that
-    several workers share it. A process that a signal ends at once (uvicorn's way) can lose the
-    counts of its last FLUSH_S seconds. Nothing in here raises.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._counts: rules.Counts = {}
-        self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def note(self, digest: str, now: float, *, accepted: bool) -> None:
-        """Count one request with a known key; one that is past its time counts as refused."""
-        fields = ("count", "last_seen") if accepted else ("refused", "last_refused")
-        rules.add_use(self._counts, digest[:8], dict(zip(fields, (1, int(now)), strict=True)))
-        self._arm()
-
-    def flush(self) -> None:
-        """Write what was counted since the last time; keep it where that fails."""
-        self._timer, self._due = None, time.monotonic() + FLUSH_S
-        counts, self._counts = self._counts, {}
-        if not counts:
-            return
-        try:
-            with _locked(self._path.parent):
-                self._write(counts)
-        except (OSError, ValueError):
-            self._counts = rules.latest(counts)
-            self._arm()
-
-    def _arm(self) -> None:
-        if self._timer is None:
-            with contextlib.suppress(RuntimeError):  # no event loop: the exit writes it
-                wait = max(0.0, self._due - time.monotonic())
-                self._timer = asyncio.get_running_loop().call_later(wait, self.flush)
-
-    def _write(self, counts: rules.Counts) -> None:
-        total: rules.Counts = {}
-        with contextlib.suppress(*_UNSOUND):
-            for fingerprint, use in json.loads(read_trusted(self._path)[0])["keys"].items():
-                rules.add_use(total, fingerprint, use)
-        for fingerprint, use in counts.items():
-            rules.add_use(total, fingerprint, use)
-        text = json.dumps({"version": 1, "keys": rules.latest(total)}, indent=1)
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="ascii") as file:
-            file.write(text)
-        temporary.replace(self._path)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other workers; never waits, since all requests would wait too."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 class Guard:
     """Decides about one request after the other.
 
@@ -193,7 +89,7 @@ class Guard:
         self._file = KeysetFile(keyset)
         self._clock = clock
         self._refused: frozenset[str] | None = None
-        self.uses = Uses(keyset.with_name(USES_FILE))
+        self.uses = uses.Uses(keyset.with_name(USES_FILE))
         self._file.read()  # says at the start what is wrong with it
 
     async def decide(self, request: Any, presented: object) -> tuple[rules.Key, rules.Route] | None:
@@ -210,20 +106,21 @@ class Guard:
         method, path = str(request.scope["method"]), rules.route_path(request.scope)
         if method == "GET" and path in rules.PUBLIC:
             return None
-        key = self._accepted(presented)
+        key = self._accepted(request, presented)
         master = key.kind == "master"
         route = rules.route_of(method, path, master=master, scoped=key.models is not None)
         if not master:
             await self._check_client(request, key, route)
         return key, route
 
-    def _accepted(self, presented: object) -> rules.Key:
+    def _accepted(self, request: Any, presented: object) -> rules.Key:
         if not isinstance(presented, str) or not 0 < len(presented) <= _MAX_KEY:
             raise rules.Refusal(401, "Authentication Error, no key given.")
         now = self._clock.now()
         key, digest = rules.find(self._file.read(), presented, now)
         if digest:
-            self.uses.note(digest, now, accepted=key is not None)
+            program = uses.program_of(request.headers.getlist("user-agent"))
+            self.uses.note(digest, now, program, accepted=key is not None)
         if key is None:
             raise rules.Refusal(401, "Authentication Error, this key is not accepted.")
         return key

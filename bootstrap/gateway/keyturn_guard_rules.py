@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-MAX_USES = 256
 # Open to read without a key.
 PUBLIC = frozenset({"/health/liveliness", "/health/liveness", "/health/readiness"})
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -158,26 +157,6 @@ class TrustedClock:
         self._latest = max(self._wall(), self._latest + at - self._at)
         self._at = at
         return self._latest
-
-
-Counts = dict[str, dict[str, int]]
-_USE_FIELDS = ("count", "last_seen", "refused", "last_refused")
-
-
-def add_use(counts: Counts, fingerprint: str, use: Mapping[str, int]) -> None:
-    """Add the counts of `use` to those of a fingerprint, and keep the later times."""
-    mine = counts.setdefault(fingerprint, dict.fromkeys(_USE_FIELDS, 0))
-    for field in _USE_FIELDS:
-        value = int(use.get(field, 0))
-        mine[field] = max(mine[field], value) if "last" in field else mine[field] + value
-
-
-def latest(counts: Counts) -> Counts:
-    """Return the MAX_USES entries that were seen last."""
-    oldest_first = sorted(
-        counts, key=lambda f: max(counts[f]["last_seen"], counts[f]["last_refused"])
-    )
-    return {fingerprint: counts[fingerprint] for fingerprint in oldest_first[-MAX_USES:]}
 
 
 def route_path(scope: Mapping[str, Any]) -> str:

@@ -133,11 +133,25 @@ def prepare(client: str, root: str | None, options: ClientOptions) -> Prepared:
     desk = _own_key_desk(preset, lab, gateway, options)
     # What the agent is not given it shall not find, such as what direnv exported.
     hidden = (MASTER_KEY, *(lab.secrets if lab else ())) if preset.agent else ()
-    names = {} if desk else dict.fromkeys(preset.key, MASTER_KEY)
+    names = {} if desk else dict.fromkeys(preset.key, _key_name(preset, lab, gateway, options))
     run = None
     if desk is not None or preset.settings is not None:
         run = Supervision(preset, gateway, models, model, desk)
-    return Prepared(environment, tuple(dict.fromkeys((*preset.remove, *hidden))), names, run)
+    notes: tuple[str, ...] = ()
+    if desk is None and preset.agent and options.key != "master":
+        notes = (
+            f"warning: {preset.name} can print {MASTER_KEY}, which it is given, since no key for "
+            "this run alone can be issued here; --master if that is meant",
+        )
+    removed = tuple(dict.fromkeys((*preset.remove, *hidden)))
+    return Prepared(environment, removed, names, run, notes)
+
+
+def _key_name(preset: Preset, lab: Lab | None, gateway: str, options: ClientOptions) -> str:
+    """Return which secret of the lab a program is given that gets no key for this run alone."""
+    if lab is None or options.key == "master" or not same_gateway(gateway, lab.gateway.url):
+        return MASTER_KEY
+    return lab.key_name(preset.name)
 
 
 def _gateway(lab: Lab | None, options: ClientOptions) -> str:

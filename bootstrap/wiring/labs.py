@@ -2,14 +2,15 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
+from bootstrap.adapters.audit import FileAudit
 from bootstrap.adapters.dotenv import secret_in
-from bootstrap.adapters.entropy import new_key, weakness_of
+from bootstrap.adapters.entropy import misfit_of, new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.find_lab import find_lab, read_lab
 from bootstrap.adapters.gateway import HttpGateway
@@ -19,16 +20,18 @@ from bootstrap.adapters.litellm_install import LitellmInstaller
 from bootstrap.adapters.lock import lab_lock
 from bootstrap.adapters.machine import JsonState, SystemClock, TemplateFolder
 from bootstrap.adapters.redact import KnownSecrets
+from bootstrap.adapters.redis_door import PasswordDoor
 from bootstrap.adapters.redis_ping import ping
 from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.supervisor import SupervisorService
 from bootstrap.adapters.systemd import SystemdService
-from bootstrap.adapters.vault import SlotVault
+from bootstrap.adapters.vault import LabVault
 from bootstrap.domain.content import Content, Write
 from bootstrap.domain.errors import ConfigError, ServiceError, UsageError
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.places import Places
+from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.ports import Progress, Service
@@ -134,10 +137,21 @@ def _with_socket_settled(lab: Lab, installer: LitellmInstaller) -> Lab:
 
 
 def rotation(tools: Tools) -> RotationTools:
-    """Return what a rotation of the master key needs beside `tools`."""
-    folder = tools.places.lab_state(tools.lab.root)
-    vault = SlotVault(tools.lab.secrets[MASTER_KEY].sources, tools.provider)
-    return RotationTools(FileJournal(folder), vault, weakness_of)
+    """Return what a rotation needs beside `tools`."""
+    lab, redis = tools.lab, tools.lab.redis
+    folder = tools.places.lab_state(lab.root)
+
+    def sources(name: str) -> Sequence[SecretRef]:
+        return lab.secrets[name].sources if name in lab.secrets else ()
+
+    return RotationTools(
+        FileJournal(folder),
+        LabVault(sources, tools.provider),
+        weakness_of,
+        misfit_of,
+        PasswordDoor(redis.host, redis.port) if redis and redis.password else None,
+        FileAudit(folder),
+    )
 
 
 def read_secret_from_stdin() -> Secret:

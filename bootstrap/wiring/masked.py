@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from bootstrap.adapters.mask import maskable, masks, run_masked
 from bootstrap.adapters.supervised import end_like, supervise
+from bootstrap.adapters.variables import variables
 from bootstrap.adapters.vault import SLOT_SUFFIX
 from bootstrap.domain.errors import ProviderUnavailableError, SecretNotFoundError
 from bootstrap.domain.ref import SecretRef
@@ -17,13 +18,13 @@ Run = Callable[[Sequence[str], Mapping[str, str], tuple[Secret, ...]], int]
 
 
 def masked_run(found: Mapping[str, Resolved], provider: Callable[[str], Provider]) -> Run | None:
-    """Return how to run a program masked; None where all its output goes to a terminal.
+    """Return how to run a program masked; None where a person's terminal gets all its output.
 
     Args:
         found: What the program gets, by variable.
         provider: The provider of a scheme, for the other key of a rotation in flight.
     """
-    streams = maskable()
+    streams = maskable(variables())
     if not streams:
         return None
     gc.enable()  # this process will live for as long as the program

@@ -18,6 +18,7 @@ from bootstrap.workflows.gateway_up import (
     wait_until_ready,
 )
 from bootstrap.workflows.memory import doubt_gateway, intend, remember
+from bootstrap.workflows.own_keys import make_missing, prove_own_keys
 from bootstrap.workflows.pickup import pick_up, replaced_key
 from bootstrap.workflows.planning import gateway_digest, make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.tools import Tools
@@ -60,6 +61,10 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     with tools.progress.step("compare"):
         plan = make_plan(tools, force=force, running=start)
     _refuse_conflicts(plan)
+    if plan.new_keys:
+        made = plan.new_keys
+        make_missing(tools, made)
+        plan = replace(make_plan(tools, force=force, running=start), new_keys=made)
     if plan.gateway:
         require_port_free(tools)  # before anything is written
     installed = start and tools.installer.installed() is None
@@ -90,6 +95,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         wait_until_ready(tools, secrets)
     with tools.progress.step("prove: no key refused, wrong key refused, right key accepted"):
         models = prove(tools, secrets[MASTER_KEY])
+        prove_own_keys(tools, secrets)
         status = tools.service.status()
         if status.pid is not None:
             require_own_listener(tools, status.pid)

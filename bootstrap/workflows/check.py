@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from bootstrap.domain.duration import show_ago, show_duration
 from bootstrap.domain.errors import (
     ExitCode,
     LabError,
@@ -16,9 +17,11 @@ from bootstrap.domain.plan import Action
 from bootstrap.domain.probes import Verdict, describe, verdict
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.uses import USES_FILE
 from bootstrap.workflows.gateway_up import open_gateway, require_own_listener
 from bootstrap.workflows.planning import make_plan, needed_secrets
 from bootstrap.workflows.tools import Tools
+from bootstrap.workflows.uses import OldKey, counters, old_keys
 
 _APPLY = "keyturn plan, then keyturn apply"
 _FIXES = {
@@ -64,12 +67,13 @@ def exit_code(readings: list[Reading]) -> int:
     return ExitCode.DRIFT if any(r.health is Health.DRIFT for r in readings) else ExitCode.DONE
 
 
-def check(tools: Tools, *, deep: bool = False) -> list[Reading]:
+def check(tools: Tools, *, deep: bool = False, rotated_at: float = 0.0) -> list[Reading]:
     """Ask everything, however much of it fails.
 
     Args:
         tools: The lab and everything around it.
         deep: Also ask for one chat completion, of `lab-echo` where the lab has it.
+        rotated_at: When the master key was replaced last, in seconds since 1970.
     """
     readings: list[Reading] = []
     with tools.progress.step("check the files"):
@@ -78,6 +82,7 @@ def check(tools: Tools, *, deep: bool = False) -> list[Reading]:
     with tools.progress.step("check the gateway"):
         readings += _guarded("service", lambda: _service(tools))
         readings += _guarded("gateway", lambda: _gateway(tools, deep=deep))
+        readings += _guarded("old keys", lambda: _old_keys(tools, rotated_at))
     with tools.progress.step("check what it depends on"):
         readings += _guarded("redis", lambda: _redis(tools))
         readings += _guarded("backends", lambda: _backends(tools))
@@ -190,6 +195,37 @@ def _completion(tools: Tools, key: Secret) -> Reading:
         return Reading(f"completion from {alias}", Health.WELL, "answered")
     fix = "see the log of the service"
     return Reading(f"completion from {alias}", Health.UNWELL, describe(answer), fix)
+
+
+def _old_keys(tools: Tools, rotated_at: float) -> Iterator[Reading]:
+    """Say who still uses a key that was replaced."""
+    if not tools.lab.guarded:
+        return
+    found, now = counters(tools.files, tools.places.litellm), tools.clock.now()
+    if found.problem:
+        where = tools.places.litellm / USES_FILE
+        fix = f"move it away, the guard begins a new one: mv {where} {where}.old"
+        yield Reading(f"uses {where}", Health.NOTE, f"not counted: {found.problem}", fix)
+    for old in old_keys(tools, found, rotated_at):
+        topic = f"old key of {old.entry.name} ({old.entry.fingerprint})"
+        yield _old_key(topic, old, now, known=not found.problem)
+
+
+def _old_key(topic: str, old: OldKey, now: float, *, known: bool) -> Reading:
+    end = old.entry.not_after
+    if end is None:
+        left = "accepted without an end"
+    else:
+        left = f"accepted for {show_duration(end - now)}" if now < end else "refused"
+    who = ", ".join(
+        f"{user.program} (last {show_ago(now - user.last_seen)}, {user.requests} in all)"
+        for user in old.users
+    )
+    if not who:
+        nobody = "nobody has used it since it was replaced" if known else "who uses it is not known"
+        return Reading(topic, Health.WELL if known else Health.NOTE, f"{left}; {nobody}")
+    fix = "start that again, or give it the new key; see: keyturn rotate --status, keyturn key list"
+    return Reading(topic, Health.NOTE, f"{left}; still used by {who}", fix)
 
 
 def _redis(tools: Tools) -> Iterator[Reading]:

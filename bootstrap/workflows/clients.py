@@ -11,6 +11,7 @@ from bootstrap.domain.errors import UsageError
 from bootstrap.domain.lab import ECHO_ALIAS, ECHO_ANSWER, Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.sighting import Sighting
 from bootstrap.domain.targets import targets
 
@@ -34,11 +35,11 @@ class ClientDesk:
         places: This machine's homes.
         service_kind: Which service manager the lab has here.
         presets: Every client by name.
-        key: The master key as the store has it.
+        key: Client -> the key that it is to send, as the store has it.
         installed: Program -> its path, or None.
         held: (client, file) -> the keys that stand in the file for the gateway; None for no file.
-        run: Runs a program with variables added; the variable that carries the key, if any, gets
-            the key. Returns its status and output, or why it could not be run.
+        run: Runs a program with variables added, and with the key in one, if that is how it gets
+            it. Returns its status and output, or why it could not be run.
         now: Epoch seconds.
         memory: What earlier probes saw.
     """
@@ -47,10 +48,12 @@ class ClientDesk:
     places: Places
     service_kind: str
     presets: Mapping[str, Preset]
-    key: Secret
+    key: Callable[[str], Secret]
     installed: Callable[[str], PurePath | None]
     held: Callable[[str, PurePath], tuple[Secret, ...] | None]
-    run: Callable[[tuple[str, ...], Mapping[str, str], str | None], tuple[int, str] | str]
+    run: Callable[
+        [tuple[str, ...], Mapping[str, str], tuple[str, Secret] | None], tuple[int, str] | str
+    ]
     now: Callable[[], float]
     memory: Memory
 
@@ -122,7 +125,7 @@ def _row(desk: ClientDesk, name: str, setup: Setup, seen: Sighting | None) -> Cl
     held = () if file is None else desk.held(name, file)
     keys = held or ()
     if way is not None and way.name == HELPER and held is not None and not keys:
-        keys = (desk.key,)  # the command asks keyturn
+        keys = (desk.key(name),)  # the command asks keyturn
     return ClientRow(
         name,
         setup,
@@ -131,7 +134,7 @@ def _row(desk: ClientDesk, name: str, setup: Setup, seen: Sighting | None) -> Cl
         file,
         held is not None,
         tuple(dict.fromkeys(key.fingerprint() for key in keys)),
-        all(key == desk.key for key in keys) and held is not None,
+        all(key == desk.key(name) for key in keys) and held is not None,
         None if setup.program is None else desk.installed(setup.program),
         seen,
     )
@@ -146,8 +149,11 @@ def _ask(desk: ClientDesk, row: ClientRow, way: Way) -> Sighting:
     harmless = environment_of(desk.presets[row.name], gateway, None)
     fixed = {name: value for name, value in harmless.items() if "URL" not in name}
     words = (word.replace("{model}", ECHO_ALIAS) for word in row.setup.probe)
-    answer = desk.run((str(row.program), *words), {**fixed, **own}, way.key)
-    mark = desk.key.fingerprint()
+    key = desk.key(row.name)
+    variable = desk.lab.key_name(row.name) if way.key == MASTER_KEY else way.key
+    carried = None if variable is None else (variable, key)
+    answer = desk.run((str(row.program), *words), {**fixed, **own}, carried)
+    mark = key.fingerprint()
     if isinstance(answer, str):
         return Sighting(desk.now(), False, mark, answer)
     status, output = answer

@@ -40,9 +40,9 @@ def admit(
         not_after: When that ends, epoch seconds; None for no end.
     """
     if other is None:
-        _write_keyset(tools, lambda keys: keys.with_current(current))
+        change_keyset(tools, lambda keys: keys.with_current(current))
     else:
-        _write_keyset(tools, lambda keys: keys.with_overlap(other, current, not_after))
+        change_keyset(tools, lambda keys: keys.with_overlap(other, current, not_after))
 
 
 def accept_both(
@@ -143,13 +143,14 @@ def refuse_old(tools: Tools, current: Secret, old: Secret | None) -> None:
     Without the guard the gateway's own restart has done it already, and this only proves it.
     """
     if tools.lab.guarded:
-        _write_keyset(tools, lambda keys: keys.with_current(current))
+        change_keyset(tools, lambda keys: keys.with_current(current))
     expect(tools, current, Verdict.ACCEPTED)
     if old is not None:
         expect(tools, old, Verdict.REFUSED)
 
 
-def _write_keyset(tools: Tools, change: Callable[[Keyset], Keyset]) -> None:
+def change_keyset(tools: Tools, change: Callable[[Keyset], Keyset]) -> None:
+    """Change which keys the guard accepts, in force at the next request."""
     wanted = targets(tools.lab, tools.places, tools.service.kind)
     target = next(t for t in wanted if t.name == target_names.KEYSET)
     found = tools.files.observe(target.path)

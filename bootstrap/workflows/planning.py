@@ -14,8 +14,6 @@ from bootstrap import __version__
 from bootstrap.domain import targets as target_names
 from bootstrap.domain.client_ways import template_context
 from bootstrap.domain.content import Content, FileState, digest_of
-from bootstrap.domain.errors import StoreDamagedError
-from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.litellm_config import (
     fallbacks,
@@ -32,6 +30,7 @@ from bootstrap.domain.service_env import DRAIN_HELD_S, DRAIN_S, service_environm
 from bootstrap.domain.targets import Target, Touches, targets
 from bootstrap.domain.template import render
 from bootstrap.domain.validate import validate
+from bootstrap.workflows.own_keys import keyset_for, missing
 from bootstrap.workflows.resolve import Resolved
 from bootstrap.workflows.tools import NamedSecrets, Tools
 
@@ -65,33 +64,20 @@ def make_plan(
     if secrets is None:
         secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
     tools = replace(tools, lab=tools.lab.with_secrets(secrets))
+    absent = missing(tools.lab, secrets)
+    secrets = {**secrets, **{name: tools.new_key() for name in absent}}
     contents = render_targets(tools, wanted, secrets)
     if tools.lab.guarded:
         contents[target_names.KEYSET] = keyset_for(tools, found, secrets)
     plan = _compare(tools, wanted, contents, found, state.get("targets", {}), secrets, force)
-    return _with_gateway(tools, plan, state, running)
+    return _with_gateway(tools, replace(plan, new_keys=absent), state, running)
 
 
 def needed_secrets(tools: Tools) -> tuple[str, ...]:
     """Return the names of the secrets that the lab's targets need."""
     generated = GENERATED if tools.lab.guarded else (MASTER_KEY, SALT_KEY)
-    return tuple(dict.fromkeys((*generated, *tools.lab.provider_keys())))
-
-
-def keyset_for(
-    tools: Tools, found: Mapping[str, FileState | None], secrets: NamedSecrets
-) -> Content:
-    """Return the keyset that accepts the master key of `secrets`, and the client keys as they are.
-
-    A key that a rotation replaced stays until its grace time is over. A keyset that is damaged is
-    made anew: its client keys are then gone, and refused.
-    """
-    file = found.get(target_names.KEYSET)
-    try:
-        before = Keyset.parse(file.content.data) if file else Keyset()
-    except StoreDamagedError:
-        before = Keyset()
-    return Content(before.settled(secrets[MASTER_KEY], tools.clock.now()).to_bytes())
+    own = (key.secret for key in tools.lab.client_keys)
+    return tuple(dict.fromkeys((*generated, *own, *tools.lab.provider_keys())))
 
 
 def render_targets(
@@ -125,7 +111,8 @@ def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
         "env_secrets": _shell_secrets(tools, secrets),
         "gateway_secrets": _gateway_secrets(tools, secrets),
         "literal": secrets if lab.gateway.literal_keys else None,
-        "droid_key": secrets.get(MASTER_KEY),
+        "droid_key": secrets.get(lab.key_name("droid")),
+        "droid_key_name": lab.key_name("droid"),
         **template_context(lab, secrets),
         "model_list": model_list(lab),
         "fallbacks": fallbacks(lab),
@@ -138,7 +125,8 @@ def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
         "environment": service_environment(),
         "unset": unset_for(tuple(_gateway_secrets(tools, secrets))),
         "keyturn": tools.keyturn,
-        "key_helper": _key_helper(tools),
+        "key_helper": _key_helper(tools, "droid"),
+        "claude_helper": _key_helper(tools, "claude"),
         "names": lab.exec_names,
         "watch": watched(lab),
     }
@@ -161,8 +149,9 @@ def _argv(tools: Tools) -> tuple[str, ...]:
 
 def _gateway_secrets(tools: Tools, secrets: NamedSecrets) -> NamedSecrets:
     """Return what the gateway's process needs."""
-    left_out = MASTER_KEY if tools.lab.guarded else INTERNAL_KEY
-    return {name: secret for name, secret in secrets.items() if name != left_out}
+    left_out = {MASTER_KEY if tools.lab.guarded else INTERNAL_KEY}
+    left_out |= {key.secret for key in tools.lab.client_keys}
+    return {name: secret for name, secret in secrets.items() if name not in left_out}
 
 
 def _shell_secrets(tools: Tools, secrets: NamedSecrets) -> NamedSecrets:
@@ -172,11 +161,11 @@ def _shell_secrets(tools: Tools, secrets: NamedSecrets) -> NamedSecrets:
     return {name: secrets[name] for name in (MASTER_KEY, SALT_KEY) if name in secrets}
 
 
-def _key_helper(tools: Tools) -> str:
+def _key_helper(tools: Tools, client: str) -> str:
     import shlex
 
     lab = str(tools.lab.root)
-    return shlex.join([tools.keyturn, "get", MASTER_KEY, "--lab", lab])
+    return shlex.join([tools.keyturn, "get", tools.lab.key_name(client), "--lab", lab])
 
 
 def watched(lab: Lab) -> list[str]:

@@ -1,12 +1,17 @@
-"""May the master key be rotated now? Asked before anything is changed."""
+"""May these secrets be rotated now? Asked before anything is changed."""
+
+from collections.abc import Mapping
 
 from bootstrap.domain import targets as target_names
-from bootstrap.domain.errors import ConfigError, ConflictError, GatewayError
+from bootstrap.domain.errors import ConfigError, ConflictError, GatewayError, ServiceError
 from bootstrap.domain.litellm_config import names_database
+from bootstrap.domain.plan import Action, Plan
 from bootstrap.domain.probes import Verdict, describe, verdict
+from bootstrap.domain.rotatable import Kind, kind_of, makes_itself, redis_password
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import DATABASE_URL, INTERNAL_KEY, MASTER_KEY, SALT_KEY
-from bootstrap.domain.targets import targets
+from bootstrap.domain.targets import Owner, targets
+from bootstrap.workflows.doors import prove_cache
 from bootstrap.workflows.planning import make_plan
 from bootstrap.workflows.tools import NamedSecrets, RotationTools, Tools
 
@@ -15,23 +20,35 @@ def preflight(
     tools: Tools,
     using: RotationTools,
     secrets: NamedSecrets,
-    new: Secret,
+    old: NamedSecrets,
+    new: NamedSecrets,
     grace_s: float,
-) -> tuple[str, ...]:
-    """Refuse while nothing has changed; return the names of the targets that will.
+) -> Plan:
+    """Refuse while nothing has changed; return what the targets and the gateway are in for.
+
+    What `refuse_encryption_key` asks is not asked here.
+
+    Args:
+        tools: The lab and everything around it.
+        using: Vaults, and the door of Redis.
+        secrets: What the targets are rendered with now.
+        old: The values in force of the secrets that are rotated.
+        new: The values that take over, by the same names.
+        grace_s: For how long the old ones are still accepted, in seconds.
 
     Raises:
-        LabError: The key must not be rotated, or cannot be now; says why.
+        LabError: They must not be rotated, or cannot be now; says why.
     """
-    _refuse_weak(using, secrets[MASTER_KEY], new)
-    _refuse_encryption_key(tools, secrets)
+    for name in new:
+        _refuse_unfit(tools, using, name, {**secrets, **old}, new[name])
     if grace_s > 0 and not tools.lab.guarded:
         raise ConfigError(
             "there can be no grace time",
             why='with auth = "master-key" LiteLLM accepts one key only',
             fix='rotate without --grace, or write auth = "guard" in lab.toml',
         )
-    using.vault.check_writable()
+    for name in new:
+        using.vaults.of(name).check_writable()
     _require_agreement(tools, secrets)
     answer = tools.gateway.models(secrets[MASTER_KEY])
     if verdict(answer, with_key=True) is not Verdict.ACCEPTED:
@@ -40,49 +57,103 @@ def preflight(
             why=describe(answer),
             fix="keyturn check",
         )
-    trial = make_plan(tools, secrets={**secrets, MASTER_KEY: new})
-    return tuple(change.target.name for change in trial.drift)
+    redis = redis_password(tools.lab)
+    if using.redis is not None and redis is not None and redis in new:
+        _require_changeable(redis, using.redis.hindrance(old[redis]))
+        prove_cache(tools, secrets[MASTER_KEY])
+    return make_plan(tools, secrets=replaced(secrets, new))
 
 
-def _refuse_weak(using: RotationTools, old: Secret, new: Secret) -> None:
-    weak = using.weakness(new)
-    if weak:
-        raise ConfigError("the new key is not good enough", why=weak, fix="let keyturn make one")
-    if new == old:
+def replaced(secrets: NamedSecrets, new: NamedSecrets) -> NamedSecrets:
+    """Return `secrets` with the new values of those that are among them.
+
+    What no target needs must not get in: everything here goes into the gateway's environment.
+    """
+    return {**secrets, **{name: value for name, value in new.items() if name in secrets}}
+
+
+def _refuse_unfit(
+    tools: Tools, using: RotationTools, name: str, known: NamedSecrets, new: Secret
+) -> None:
+    ours = makes_itself(kind_of(tools.lab, name))
+    problem = using.weakness(new) if ours else using.misfit(new)
+    word = "key" if name == MASTER_KEY else name
+    if problem:
+        fix = "let keyturn make one" if ours else "copy it again from where it was made"
+        raise ConfigError(f"the new {word} is not good enough", why=problem, fix=fix)
+    if new == known[name]:
         raise ConfigError(
-            "the new key is the old one", why="nothing would change", fix="make another"
+            f"the new {word} is the old one", why="nothing would change", fix="make another"
+        )
+    _refuse_anothers(name, known, new)
+
+
+def _refuse_anothers(name: str, known: Mapping[str, Secret], new: Secret) -> None:
+    """Refuse the value of another secret: a slip would send the master key to a provider."""
+    same = next((other for other, value in known.items() if other != name and value == new), None)
+    if same is not None:
+        raise ConfigError(
+            f"the new {name} is the value of {same}",
+            why="two doors would open to one key",
+            fix="give each its own",
         )
 
 
-def _refuse_encryption_key(tools: Tools, secrets: NamedSecrets) -> None:
+def refuse_encryption_key(tools: Tools, secrets: NamedSecrets, new: NamedSecrets) -> None:
     """Refuse where the key that LiteLLM's database is encrypted with could get lost.
 
     Seen with LiteLLM's encryption helper (1.106.2): without a salt key the master key encrypts
     what the database holds, and after a change of it nothing there can be read.
+
+    Raises:
+        ConfigError: It could.
     """
-    if SALT_KEY in secrets or not (DATABASE_URL in tools.lab.secrets or _has_database(tools)):
+    kinds = (Kind.MASTER, Kind.INTERNAL)
+    encrypting = [name for name in new if kind_of(tools.lab, name) in kinds]
+    if not encrypting or SALT_KEY in secrets or not has_database(tools):
         return
     encrypts = INTERNAL_KEY if tools.lab.guarded else MASTER_KEY
     raise ConfigError(
-        f"{MASTER_KEY} is not rotated: LiteLLM has a database and no {SALT_KEY}",
+        f"{encrypting[0]} is not rotated: LiteLLM has a database and no {SALT_KEY}",
         why=f"without a salt key LiteLLM encrypts the models and credentials in its database with "
         f"its master key ({encrypts}), and could never read them again",
         fix=f"back up the database, store the value of {encrypts} as {SALT_KEY}, run "
-        "keyturn apply, then rotate; the salt key then stays as it is for ever",
+        "keyturn apply, then rotate; the salt key then stays as it is for ever; or have LiteLLM "
+        "encrypt it anew: --re-encrypt",
     )
 
 
-def _has_database(tools: Tools) -> bool:
+def has_database(tools: Tools) -> bool:
+    """Tell whether the lab gives LiteLLM a database, by a secret or in its config.yaml."""
+    if DATABASE_URL in tools.lab.secrets:
+        return True
     wanted = targets(tools.lab, tools.places, tools.service.kind)
     config = next(target for target in wanted if target.name == target_names.CONFIG)
     found = tools.files.observe(config.path)
     return found is not None and names_database(found.content.data)
 
 
+def _require_changeable(name: str, problem: str | None) -> None:
+    if problem is not None:
+        raise ServiceError(
+            f"{name} cannot be changed in Redis", why=problem, fix="keyturn check says more"
+        )
+
+
 def _require_agreement(tools: Tools, secrets: NamedSecrets) -> None:
+    """Refuse where something is not as the lab says, for there would be no state to go back to.
+
+    Entries of ours that droid has put back in a file that it rewrites are none: what follows merges
+    them again, and nobody edited them.
+    """
     present = make_plan(tools, secrets=secrets)
-    if present:
-        why = ", ".join(f"{c.target.path}: {c.why}" for c in present.drift)
+    drift = [
+        c
+        for c in present.drift
+        if not (c.target.owner is Owner.DROID and c.action is Action.UPDATE)
+    ]
+    if drift or present.gateway:
+        why = ", ".join(f"{c.target.path}: {c.why}" for c in drift)
         raise ConflictError(
             "this machine does not agree with the lab",
             why=why or f"the gateway: {present.gateway}",

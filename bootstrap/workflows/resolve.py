@@ -75,7 +75,8 @@ class Resolver:
             StoreDamagedError: A source is not sound.
         """
         passed_over: list[tuple[SecretRef, str]] = []
-        fix = f"put it into the store (keyturn init makes the gateway's keys), or export {name}"
+        makers = "keyturn init makes the gateway's keys, keyturn apply the clients'"
+        fix = f"put it into the store ({makers}), or export {name}"
         usable = True
         for ref in self.sources(name):
             try:

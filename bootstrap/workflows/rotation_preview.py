@@ -1,12 +1,16 @@
 """What a rotation would do, without doing any of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from bootstrap.domain.rotatable import models_using
 from bootstrap.domain.rotation import Step
 from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.workflows.doors import overlaps
 from bootstrap.workflows.planning import make_plan, needed_secrets, only_secrets
+from bootstrap.workflows.preflight import refuse_encryption_key, replaced
+from bootstrap.workflows.reencrypt import require_reencryption
 from bootstrap.workflows.tools import RotationTools, Tools
 
 _WORDS: Mapping[Step, str] = {
@@ -21,6 +25,13 @@ _WORDS: Mapping[Step, str] = {
     Step.CLOSED: "the store forgets the old key",
 }
 
+# What is different where the master key is not among them.
+_OTHER_WORDS: Mapping[Step, str] = {
+    Step.OVERLAPPING: "Redis accepts both passwords, where it knows ACLs",
+    Step.PROVEN: "the gateway works with the new value, no drift",
+    Step.RETIRED: "the old value is refused, where keyturn decides that",
+}
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -32,6 +43,8 @@ class Preview:
         words: What each step means.
         targets: The files that would be rewritten.
         restarts: Whether the gateway would restart.
+        secrets: The fingerprint in force of every secret that would be rotated, by name.
+        models: The aliases that would be asked for a completion.
     """
 
     old: str
@@ -39,17 +52,36 @@ class Preview:
     words: Mapping[Step, str]
     targets: tuple[PurePath, ...]
     restarts: bool
+    secrets: Mapping[str, str]
+    models: tuple[str, ...]
 
 
-def preview(tools: Tools, using: RotationTools) -> Preview:
-    """Plan with a trial key, and throw it away.
+def preview(
+    tools: Tools,
+    using: RotationTools,
+    names: Sequence[str] = (MASTER_KEY,),
+    *,
+    re_encrypt: bool = False,
+) -> Preview:
+    """Plan with trial values, and throw them away.
 
     Raises:
-        LabError: The lab cannot be rendered, or its store not written.
+        LabError: The lab cannot be rendered, its store not written, or they must not be rotated.
     """
-    using.vault.check_writable()
+    for name in names:
+        using.vaults.of(name).check_writable()
     secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
-    plan = make_plan(tools, secrets={**secrets, MASTER_KEY: tools.new_key()})
-    steps = tuple(s for s in _WORDS if tools.lab.guarded or s is not Step.OVERLAPPING)
-    paths = tuple(change.target.path for change in plan.drift)
-    return Preview(secrets[MASTER_KEY].fingerprint(), steps, _WORDS, paths, bool(plan.gateway))
+    old = {name: tools.resolver.resolve(name).secret for name in names}
+    trial = {name: tools.new_key() for name in names}
+    (require_reencryption if re_encrypt else refuse_encryption_key)(tools, secrets, trial)
+    plan = make_plan(tools, secrets=replaced(secrets, trial))
+    both = overlaps(tools, using, names)
+    return Preview(
+        old[names[0]].fingerprint(),
+        tuple(step for step in _WORDS if both or step is not Step.OVERLAPPING),
+        _WORDS if MASTER_KEY in names else {**_WORDS, **_OTHER_WORDS},
+        tuple(change.target.path for change in plan.drift),
+        bool(plan.gateway),
+        {name: secret.fingerprint() for name, secret in old.items()},
+        tuple(model.alias for name in names for model in models_using(tools.lab, name)),
+    )

@@ -1,10 +1,11 @@
 """Everything from outside that the workflows use, in one value made by `bootstrap.wiring`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
 
+from bootstrap.domain.audit import Entry
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.rotation import Record
@@ -134,20 +135,81 @@ class Vault(Protocol):
         """Make the copies follow."""
 
 
+class Audit(Protocol):
+    """The record of what rotations came to."""
+
+    def add(self, entry: Entry) -> None:
+        """Add a line, unless the last one says the same; TargetError where it cannot be written."""
+
+
+class NoAudit:
+    """Keeps no record."""
+
+    def add(self, entry: Entry) -> None:
+        """Let it go."""
+
+
+class Vaults(Protocol):
+    """Where the secrets of a lab live."""
+
+    def of(self, name: str) -> Vault:
+        """Return the vault of one secret."""
+
+    def put(self, pairs: "Pairs") -> None:
+        """Store the current and the other value of each, as `Vault.put`.
+
+        Those that live in one encrypted file change in one rename.
+        """
+
+
+class RedisDoor(Protocol):
+    """The password of the lab's Redis, as it is in force there."""
+
+    def hindrance(self, current: Secret) -> str | None:
+        """Return why the password cannot be changed (one clause), or None where it can be tried."""
+
+    def open_both(self, current: Secret, other: Secret) -> None:
+        """Make `current` open it, and `other` too where this Redis knows two passwords.
+
+        Gets in with whichever of the two opens it now. Safe to repeat.
+
+        Raises:
+            ServiceError: It cannot be reached, or does not do it.
+        """
+
+    def close(self, current: Secret, other: Secret | None) -> None:
+        """Make `current` open it and `other` no more, and prove both. Safe to repeat.
+
+        Raises:
+            ServiceError: It cannot be reached, or does not do it.
+        """
+
+    def forgets(self, current: Secret) -> str:
+        """Return what to do so that its next start does not bring the old password back."""
+
+
 @dataclass(frozen=True)
 class RotationTools:
     """What a rotation needs beside `Tools`.
 
     Attributes:
         journal: Its write-ahead note.
-        vault: The secret and its slot.
-        weakness: Why a key is not good enough, or None.
+        vaults: The secrets and their slots.
+        weakness: Why a key that keyturn could have made is not good enough, or None.
+        misfit: Why a value that somebody else made cannot be right, or None.
+        redis: The lab's Redis where it has a password, or None.
+        audit: The record of what rotations came to.
     """
 
     journal: Journal
-    vault: Vault
+    vaults: Vaults
     weakness: Callable[[Secret], str | None]
+    misfit: Callable[[Secret], str | None]
+    redis: RedisDoor | None = None
+    audit: Audit = field(default_factory=NoAudit)
 
 
 NamedSecrets = Mapping[str, Secret]
+# Name -> the value that is, or is to be, in force, and the other one of a rotation.
+Pairs = Mapping[str, tuple[Secret, Secret | None]]
 Lines = Sequence[str]

@@ -42,7 +42,8 @@ stamp_is_good() { # KIND
   local stamp=$venv/.$1-is-set-up input made_for=
   [ -e "$stamp" ] && [ -x "$venv/bin/python" ] && [ -x "$venv/bin/keyturn" ] || return 1
   [ ! -e "$venv/.set-up-began" ] || return 1
-  for input in "$root/pyproject.toml" "$root/requirements/$1.txt" "$root/requirements/build.txt"; do
+  for input in "$root/pyproject.toml" "$root/requirements/$1.txt" "$root/requirements/build.txt" \
+    "$root/scripts/keyturn"; do
     [ "$stamp" -nt "$input" ] || return 1
   done
   read -r made_for <"$stamp" || true

@@ -77,8 +77,13 @@ def direnv(path: Path) -> Mapping[str, str]:
 
 
 def python_dotenv(path: Path, *, interpolate: bool) -> Mapping[str, str]:
-    values = dotenv_values(stream=io.StringIO(path.read_text()), interpolate=interpolate)
-    return {name: value or "" for name, value in values.items()}
+    lines = path.read_text().splitlines(keepends=True)
+    found: dict[str, str] = {}
+    for first in range(0, len(lines), 200):  # its time grows with the square of their number
+        text = io.StringIO("".join(lines[first : first + 200]))
+        values = dotenv_values(stream=text, interpolate=interpolate)
+        found |= {name: value or "" for name, value in values.items()}
+    return found
 
 
 READERS: dict[str, Reader] = {

@@ -167,6 +167,24 @@ def test_a_completion_is_short_and_does_not_stream(server: Server) -> None:
     assert "stream" not in json.loads(body)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_is_tried_by_its_own_backend(server: Server, stream: bool) -> None:
+    kind = "chat.completion.chunk" if stream else "chat.completion"
+    text = json.dumps({"object": kind, "choices": [{"message": {"content": None}}]})
+    body = f"data: {text}\n\ndata: [DONE]\n\n" if stream else text
+    answer = server.says(200, body.encode()).try_model(KEY, "small", stream=stream)
+    assert (answer.status, answer.completed, answer.text) == (200, True, "")
+    sent = json.loads(server.seen[0][3])
+    assert sent["disable_fallbacks"] is True
+    assert sent["cache"] == {"no-cache": True, "no-store": True}
+    assert sent.get("stream", False) is stream
+
+
+@pytest.mark.parametrize("body", [b'data: {"error": {"code": 401}}\n\n', b"data: ...", b"{}"])
+def test_an_error_in_a_stream_is_no_completion(server: Server, body: bytes) -> None:
+    assert not server.says(200, body).try_model(KEY, "small", stream=True).completed
+
+
 def test_without_a_key_none_is_sent(server: Server) -> None:
     server.says(200, {}).models(None)
     assert "Authorization" not in server.seen[0][2]

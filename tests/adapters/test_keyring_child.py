@@ -149,10 +149,13 @@ class TestProcess:
     ) -> None:
         trust(monkeypatch, Memory)
         monkeypatch.setattr(sys, "path", list(sys.path))
+        limits: list[float] = []  # the real one would end this process a minute later
+        monkeypatch.setattr(keyring_child, "end_after", limits.append)
         asked = request("probe", seconds=60, path=[str(tmp_path), *sys.path])
         monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(asked)))
         keyring_child.main()
         assert json.loads(capsys.readouterr().out) == {}
+        assert limits == [60]
         assert sys.path.count(str(tmp_path)) == 1
         assert sys.path[-1] == str(tmp_path)
 

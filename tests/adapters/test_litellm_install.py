@@ -311,6 +311,16 @@ def test_an_environment_made_by_hand_is_taken_as_it_is(machine: Machine) -> None
     assert not (machine.venv / STAMP).exists()
 
 
+def test_what_it_can_do_to_a_database_is_told_by_its_own_files(machine: Machine) -> None:
+    assert not machine.installer().can_reencrypt()
+    machine.made_by_hand(LITELLM_VERSION)
+    assert not machine.installer().can_reencrypt()
+    folder = machine.venv / "lib" / "python3.11" / "site-packages" / "litellm" / "proxy" / "db"
+    folder.mkdir(parents=True)
+    (folder / "master_key_migration.py").touch()
+    assert machine.installer().can_reencrypt()
+
+
 def test_an_environment_made_by_hand_with_another_version_is_not_changed(machine: Machine) -> None:
     machine.made_by_hand("1.80.0")
     machine.puts(LITELLM_VERSION)

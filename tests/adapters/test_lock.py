@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.adapters.lock import LOCK_FILE, lab_lock
+from bootstrap.adapters.lock import LOCK_FILE, is_held, lab_lock
 from bootstrap.domain.errors import ExitCode, LockedError, TargetError
 from support.sessions import TOOLS
 from support.waiting import until
@@ -128,3 +128,20 @@ def test_waiting_ends_at_its_limit(tmp_path: Path) -> None:
             pass
         holder.communicate()
     until(lambda: holder.returncode is not None)
+
+
+def test_who_holds_it_is_known_without_taking_it(tmp_path: Path) -> None:
+    assert not is_held(tmp_path)
+    with lab_lock(tmp_path):
+        assert is_held(tmp_path)
+    assert not is_held(tmp_path)
+    for left in ("", "no number keyturn", "999999999999999999999 keyturn", "-"):
+        (tmp_path / LOCK_FILE).write_text(left)
+        assert not is_held(tmp_path)
+
+
+def test_a_holder_that_was_killed_holds_nothing(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    (tmp_path / LOCK_FILE).write_text(f"{ended.stdout.strip()} keyturn rotate")
+    assert not is_held(tmp_path)

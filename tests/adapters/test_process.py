@@ -117,8 +117,9 @@ def test_an_interruption_kills_the_program_and_goes_on(
 
     def interrupt_when_it_runs() -> None:
         wait_for(note)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(main, signal.SIGUSR1)  # another thread's would not end its waiting
 
+    main = threading.get_ident()
     before = signal.signal(signal.SIGUSR1, interrupt)
     watcher = threading.Thread(target=interrupt_when_it_runs)
     watcher.start()

@@ -2,7 +2,6 @@
 
 import socket
 import struct
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,6 +11,7 @@ import pytest
 
 from bootstrap.adapters.redis_ping import ping
 from bootstrap.domain.secret import Secret
+from support.redis_server import start_redis, stop
 
 PASSWORD = "test pass \"word\" 'é' €"
 Answer = Callable[[bytes], int]
@@ -43,28 +43,6 @@ def canned() -> Iterator[Answer]:
         thread.join()
     for server in servers:
         server.close()
-
-
-def start_redis(folder: Path, port: int, more: str = "") -> "subprocess.Popen[bytes]":
-    """Start the real redis-server; its configuration, with the password, comes on stdin."""
-    server = subprocess.Popen(
-        ["redis-server", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder
-    )
-    assert server.stdin
-    assert server.stdout
-    server.stdin.write(f'bind 127.0.0.1\nport {port}\nsave ""\nappendonly no\n{more}\n'.encode())
-    server.stdin.close()
-    for line in server.stdout:
-        if b"Ready to accept connections" in line:
-            return server
-    raise AssertionError("redis-server did not start")
-
-
-def stop(server: "subprocess.Popen[bytes]") -> None:
-    server.terminate()
-    server.wait(10)
-    assert server.stdout
-    server.stdout.close()
 
 
 @pytest.fixture

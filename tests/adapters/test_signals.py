@@ -1,6 +1,5 @@
 """The first termination signal raises, later ones wait, and handlers are put back."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ def untouched() -> Iterator[None]:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_termination_signal_becomes_an_exception(number: signal.Signals) -> None:
     with pytest.raises(Interrupted) as caught, termination_raises():
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
     assert caught.value.signal_number == number
 
 
@@ -34,10 +33,10 @@ def test_undoing_runs_to_its_end_however_often_we_are_asked_to_stop() -> None:
 
     def work() -> None:
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         finally:
             for number in (*SIGNALS, *SIGNALS):
-                os.kill(os.getpid(), number)
+                signal.raise_signal(number)
                 undone.append(number)
 
     with pytest.raises(Interrupted) as caught, termination_raises():
@@ -49,10 +48,10 @@ def test_undoing_runs_to_its_end_however_often_we_are_asked_to_stop() -> None:
 def test_a_block_inside_another_does_not_raise_again() -> None:
     def work() -> None:
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         finally:
             with termination_raises():
-                os.kill(os.getpid(), signal.SIGTERM)
+                signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Interrupted) as caught, termination_raises():
         work()
@@ -78,7 +77,7 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with termination_raises():
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
 

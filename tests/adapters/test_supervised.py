@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from bootstrap.adapters.supervised import end_like, supervise, with_secrets
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.secret import Secret
+from support.exec_runs import is_gone
 from support.homes import REPOSITORY, environment
 from support.waiting import until
 
@@ -49,14 +51,6 @@ def shell(mark: Path, script: str, **options: Any) -> "subprocess.Popen[bytes]":
 def pid_in(mark: Path) -> int:
     until(mark.exists, "the program's start")
     return int(mark.read_text())
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return True
-    return state in "ZX"
 
 
 def state_of(pid: int) -> str:
@@ -161,7 +155,7 @@ def terminal(mark: Path) -> Iterator[tuple[int, int]]:
     """A supervised shell in the foreground of a new terminal: (our process id, the terminal)."""
     pid, master = pty.fork()
     if pid == 0:
-        script = f'echo $$ >"{mark}.n"; mv "{mark}.n" "{mark}"; trap "echo INT >>{mark}.int" INT;'
+        script = f'trap "echo INT >>{mark}.int" INT; echo $$ >"{mark}.n"; mv "{mark}.n" "{mark}";'
         script += f' while [ ! -e "{mark}.stop" ]; do sleep 0.05; done; exit 5'
         argv = [sys.executable, "-c", RUN, str(mark), "sh", "-c", script]
         os.execve(sys.executable, argv, environment(Path(os.environ["HOME"])))  # noqa: S606
@@ -238,3 +232,23 @@ def test_signals_and_handlers_are_as_before() -> None:
     supervise(["true"], dict(os.environ))
     after = signal.pthread_sigmask(signal.SIG_BLOCK, []), signal.getsignal(signal.SIGCHLD)
     assert after == before
+
+
+def test_a_thread_that_takes_the_message_of_its_end_keeps_nobody_waiting(
+    mark: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = signal.sigtimedwait
+
+    def wait_late(*given: Any) -> "signal.struct_siginfo | None":
+        until(lambda: state_of(pid_in(mark)) in "Z", "the program's end")
+        return wait(*given)
+
+    over = threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    monkeypatch.setattr(signal, "sigtimedwait", wait_late)
+    try:
+        assert supervise(["sh", "-c", f'echo "$$" >{mark}; exit 3'], dict(os.environ)) == 3
+    finally:
+        over.set()
+        other.join()

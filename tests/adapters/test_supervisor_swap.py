@@ -155,7 +155,7 @@ def test_a_restart_keeps_the_port_open(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("script", "ready_s", "why"),
-    [("echo the reason; exit 3", 20, "exit status 3"), ("sleep 60", 0.5, "killed by signal 9")],
+    [("echo the reason; exit 3", 20, "exit status 3"), ("sleep 60", 4, "killed by signal 9")],
 )
 def test_a_fresh_process_that_does_not_come_up_changes_nothing(
     place: Place, script: str, ready_s: float, why: str

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from bootstrap.adapters.sops import SopsProvider
-from bootstrap.adapters.vault import SECOND_SUFFIX, SLOT_SUFFIX, SlotVault
+from bootstrap.adapters.vault import SECOND_SUFFIX, SLOT_SUFFIX, LabVault, SlotVault
 from bootstrap.domain.errors import ProviderUnavailableError, StoreDamagedError
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
@@ -202,3 +202,24 @@ class TestRealSops:
         before = lab.store.read_bytes()
         vault.put(Secret(OLD), None)
         assert lab.store.read_bytes() == before
+
+
+class TestLab:
+    """Several secrets of one lab."""
+
+    def test_those_of_one_file_change_in_one_write(self, tmp_path: Path) -> None:
+        sources = Sources(tmp_path, sops=OLD)
+        other = SecretRef("sops", STORE, "OTHER")
+        ring = SecretRef("keyring", "keyturn", "THIRD")
+        sources.store.values[str(other)] = OLD
+        sources.ring.values[str(ring)] = OLD
+        refs = {MASTER_KEY: (SOPS,), "OTHER": (other,), "THIRD": (ring,)}
+        vaults = LabVault(lambda name: refs[name], sources.provider)
+        vaults.put({name: (Secret(NEW), Secret(OLD)) for name in refs})
+        assert len(sources.store.puts) == 1
+        for name in refs:
+            vault = vaults.of(name)
+            assert (vault.current(), vault.other()) == (Secret(NEW), Secret(OLD))
+        vaults.put({name: (Secret(NEW), None) for name in refs})
+        assert all(vaults.of(name).other() is None for name in refs)
+        assert len(sources.store.puts) == 2

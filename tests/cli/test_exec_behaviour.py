@@ -12,7 +12,7 @@ import pytest
 
 from bootstrap.adapters.process import scrubbed
 from support import homes, leaks
-from support.exec_runs import KEYTURN, Ran, environment, run_exec, start_exec
+from support.exec_runs import KEYTURN, Ran, environment, is_gone, run_exec, start_exec
 from support.sops_lab import REAL_SOPS, SopsLab, fake_sops, make_lab
 from support.waiting import until
 
@@ -90,6 +90,26 @@ def test_a_signal_for_us_reaches_the_program(lab: SopsLab, options: tuple[str, .
         process.send_signal(signal.SIGUSR1)
         assert process.stdout.read() == "caught\n"
     assert process.returncode == 9
+
+
+@pytest.mark.parametrize("options", [(), ("--mask",)])
+def test_a_signal_for_the_process_group_reaches_what_the_program_started(
+    lab: SopsLab, options: tuple[str, ...]
+) -> None:
+    process = subprocess.Popen(
+        [KEYTURN, "exec", *options, "--", "sh", "-c", "sleep 300 & echo $!; wait"],
+        cwd=lab.root,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdout is not None
+        grandchild = int(process.stdout.readline())
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.stdout.read() == ""
+    assert process.returncode == -signal.SIGTERM
+    until(lambda: is_gone(grandchild))
 
 
 @pytest.mark.parametrize("options", [(), ("--mask",)])
@@ -251,7 +271,7 @@ def test_a_signal_while_decrypting_ends_it_and_sops(
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (128 + number, "", "")
-    until(lambda: not Path(f"/proc/{note.read_text().strip()}").exists())
+    until(lambda: is_gone(int(note.read_text())))
 
 
 def test_nothing_of_us_stays_behind(lab: SopsLab) -> None:
@@ -303,12 +323,13 @@ def test_a_changed_lab_file_counts_at_once(lab: SopsLab) -> None:
     assert run(lab, "--", "sh", "-c", "printf %s $LITELLM_SALT_KEY").out == "salt"
 
 
+@pytest.mark.parametrize("options", [(), ("--mask",)])
 def test_the_key_is_nowhere_but_in_the_programs_environment(
-    lab: SopsLab, home: Path, tmp_path: Path
+    lab: SopsLab, home: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     make_remembered(lab)
     traced = leaks.watch_argv(
-        [KEYTURN, "exec", "--", "sh", "-c", f'test -n "${NAME}"'], cwd=lab.root
+        [KEYTURN, "exec", *options, "--", "sh", "-c", f'test -n "${NAME}"'], cwd=lab.root
     )
     assert traced.status == 0, traced.stderr
     assert traced.find(KEY) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.exec_runs import KEYTURN, environment, run_exec, start_exec
+from support.exec_runs import KEYTURN, environment, is_gone, run_exec, start_exec
 from support.sops_lab import SopsLab, make_lab
 from support.waiting import until
 
@@ -123,7 +123,7 @@ def test_killing_it_leaves_no_orphan(lab: SopsLab, tmp_path: Path) -> None:
     until(lambda: note.exists() and note.read_text().endswith("\n"))
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)  # returns when the filters have ended too
-    until(lambda: not Path(f"/proc/{note.read_text().strip()}").exists())
+    until(lambda: is_gone(int(note.read_text())))
 
 
 def test_a_terminated_program_is_waited_for(lab: SopsLab) -> None:

@@ -81,12 +81,12 @@ def test_a_masked_run_knows_both_keys_of_a_rotation(monkeypatch: pytest.MonkeyPa
         return run()
 
     monkeypatch.setattr(masked, "run_masked", run_masked)
-    monkeypatch.setattr(masked, "maskable", lambda: (1,))
+    monkeypatch.setattr(masked, "maskable", lambda environ: (1,))
     monkeypatch.setattr(masked, "supervise", lambda argv, environment, issued: 4)
     assert run_exec(["--mask", "sh"]) == 4
     assert {KEY.encode(), OTHER.encode()} <= set(seen["forms"])
     assert run_exec([f"--secret={NAME}=env:PATH", "--mask", "sh"]) == 4
-    monkeypatch.setattr(masked, "maskable", lambda: ())
+    monkeypatch.setattr(masked, "maskable", lambda environ: ())
     assert run_exec(["--mask", "sh"]) == 125  # it became the program
 
 

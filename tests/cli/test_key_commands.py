@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bootstrap.cli.app import run
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.uses import USES_FILE
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +129,42 @@ def test_a_terminal_gets_a_key_only_where_that_is_asked_for(
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
     assert (b"sk-" in text) is shown
     assert (keyset.read_bytes() != before) is shown
+
+
+def test_the_list_says_when_each_key_was_used_last_and_by_which_program(
+    capfd: pytest.CaptureFixture[str], keyset: Path
+) -> None:
+    run(["key", "issue", "laptop"])
+    mark = Secret(capfd.readouterr().out.strip()).fingerprint()
+    at = int(time.time()) - 200
+    programs = {"curl": [2, at], "keyturn": [5, at + 100]}
+    use = {"count": 7, "last_seen": at + 100, "refused": 0, "last_refused": 0}
+    uses = keyset.with_name(USES_FILE)
+    uses.write_text(json.dumps({"version": 1, "keys": {mark: {**use, "programs": programs}}}))
+    uses.chmod(0o600)
+    run(["key", "list"])
+    assert "used 3 min ago by curl  all models" in capfd.readouterr().out
+    run(["key", "list", "--json"])
+    (row,) = json.loads(capfd.readouterr().out)["keys"]
+    assert (row["of"], row["replaced"], row["used"]["count"]) == ("issued", False, 7)
+    uses.write_text("{")
+    assert run(["key", "list"]) == 0
+    out = capfd.readouterr().out
+    assert "use unknown" in out
+    assert "it is damaged" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["rotate"], "NAME or --all"),
+        (["rotate", "a", "--all"], "NAME or --all"),
+        (["rotate", "a", "--now", "--grace", "5m"], "--grace or --now"),
+        (["rotate", "--all"], "client_keys = true"),
+    ],
+)
+def test_words_of_rotate_that_do_not_go_together(
+    words: list[str], text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["key", *words]) == 2
+    assert text in capfd.readouterr().err

@@ -23,6 +23,7 @@ def rendered(name: str, models: tuple[Model, ...] = MODELS) -> bytes:
         "models": models,
         "gateway": Gateway(port=4321),
         "droid_key": Secret(KEY),
+        "droid_key_name": "LITELLM_MASTER_KEY",
         "key_helper": "'/opt/k t/keyturn' get K --lab '/my \"lab\"'",
     }
     source = (REPOSITORY / "templates" / "factory" / name).read_text()

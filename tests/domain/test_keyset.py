@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bootstrap.domain.errors import StoreDamagedError, UsageError
-from bootstrap.domain.keyset import Keyset, KeyUse, parse_uses
+from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.secret import Secret
 
 OLD = Secret("sk-test-old-0123456789abcdef")
@@ -189,16 +189,3 @@ def test_a_file_that_is_no_keyset_is_refused_without_quoting_it(data: bytes) -> 
     with pytest.raises(StoreDamagedError) as caught:
         Keyset.parse(data)
     assert "aaaa" not in str(caught.value)
-
-
-def test_uses_are_read_by_fingerprint() -> None:
-    data = {"version": 1, "keys": {"0badcafe": {"count": 3, "last_seen": 5}}}
-    assert parse_uses(json.dumps(data).encode()) == {"0badcafe": KeyUse(3, 5, 0, 0)}
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b"", b"[]", b"{}", b'{"keys": 5}', b'{"keys": {"a": 5}}', b'{"keys": {"a": {"count": "x"}}}'],
-)
-def test_uses_that_are_not_sound_are_none(data: bytes) -> None:
-    assert parse_uses(data) == {}

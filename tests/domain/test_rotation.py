@@ -1,8 +1,11 @@
 """The states of a rotation as data."""
 
+from dataclasses import replace
+
 import pytest
 
-from bootstrap.domain.rotation import Record, Step, is_open, reached
+from bootstrap.domain.rotation import Part, Record, Step, is_open, reached, verb
+from bootstrap.domain.secret_spec import MASTER_KEY
 
 BEGUN = Record(Step.BEGUN, "KEY", "11111111", "22222222", "sops:a.env#KEY", 1.5)
 
@@ -13,6 +16,20 @@ def test_a_record_survives_the_way_through_json() -> None:
     )
     assert Record.from_dict(record.to_dict()) == record
     assert Record.from_dict(BEGUN.to_dict()) == BEGUN
+
+
+def test_several_secrets_survive_it_too() -> None:
+    more = (Part("OTHER", "33333333", "44444444", "sops:b.env#OTHER", ("keyring:k#OTHER",)),)
+    record = replace(BEGUN, more=more, reencrypts=True)
+    assert Record.from_dict(record.to_dict()) == record
+    assert [part.name for part in record.parts] == ["KEY", "OTHER"]
+    assert record.old_words == "KEY 11111111, OTHER 33333333"
+    assert record.new_words == "KEY 22222222, OTHER 44444444"
+    assert (verb(record.old_words), verb(BEGUN.old_words)) == ("are", "is")
+
+
+def test_the_master_key_alone_needs_no_name() -> None:
+    assert replace(BEGUN, name=MASTER_KEY).new_words == "22222222"
 
 
 def test_times_are_kept_to_the_millisecond() -> None:

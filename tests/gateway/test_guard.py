@@ -227,7 +227,7 @@ def test_it_finds_its_parts_and_the_keyset_beside_itself_or_where_it_is_told(
 ) -> None:
     fake_litellm(monkeypatch)
     source = Path(keyturn_guard.__file__).parent
-    for name in ("keyturn_guard.py", "keyturn_guard_rules.py"):
+    for name in ("keyturn_guard.py", "keyturn_guard_rules.py", "keyturn_guard_uses.py"):
         shutil.copy(source / name, tmp_path)
     place = tmp_path / "other.json" if elsewhere else tmp_path / KEYSET_FILE
     put(place, Keyset().with_current(NEW))

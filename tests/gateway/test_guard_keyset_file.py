@@ -64,7 +64,7 @@ def test_a_settled_keyset_is_looked_at_once_per_request_and_not_read_again(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(file, Keyset().with_current(OLD))
-    monkeypatch.setattr(keyturn_guard, "_SETTLED_NS", 0)
+    monkeypatch.setattr(keyturn_guard.uses, "_SETTLED_NS", 0)
     reader = KeysetFile(file)
     reader.read()
     looks: list[Any] = []
@@ -75,7 +75,7 @@ def test_a_settled_keyset_is_looked_at_once_per_request_and_not_read_again(
         return look(path)
 
     monkeypatch.setattr(os, "lstat", noted)
-    monkeypatch.setattr(keyturn_guard, "read_trusted", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(keyturn_guard.uses, "read_trusted", lambda path: pytest.fail("read again"))
     assert ids(reader) == ["master"]
     assert looks == [file]
 

@@ -6,13 +6,15 @@ import json
 import os
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bootstrap.domain.keyset import KEYSET_FILE, USES_FILE, KeyUse, parse_uses
+from bootstrap.domain.keyset import KEYSET_FILE
+from bootstrap.domain.uses import USES_FILE, KeyUse, ProgramUse, read_counters
 from bootstrap.gateway import keyturn_guard
-from bootstrap.gateway.keyturn_guard import Uses
+from bootstrap.gateway.keyturn_guard_uses import MAX_BYTES, Uses, program_of
 from support.guard import (
     NEW,
     NOW,
@@ -42,8 +44,13 @@ def ask(file: Path, time: Time, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
 
 def uses(folder: Path) -> Mapping[str, KeyUse]:
+    """Return the counts, without the programs."""
+    return {key: replace(use, programs=()) for key, use in read(folder).items()}
+
+
+def read(folder: Path) -> Mapping[str, KeyUse]:
     file = folder / USES_FILE
-    return parse_uses(file.read_bytes()) if file.exists() else {}
+    return read_counters(file.read_bytes()).keys if file.exists() else {}
 
 
 def in_loop(work: Callable[[], object], done: Callable[[], object]) -> None:
@@ -183,3 +190,68 @@ def test_the_file_of_uses_says_its_version(tmp_path: Path) -> None:
     worker.note("a" * 64, NOW, accepted=True)
     worker.flush()
     assert json.loads((tmp_path / USES_FILE).read_bytes())["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("agents", "program"),
+    [
+        (["claude-cli/2.1.197 (external, cli)"], "claude-cli"),
+        (["factory-cli/0.215.0"], "factory-cli"),
+        (["OpenAI/Python 1.99", "second"], "OpenAI"),
+        (["python-httpx/0.27"], "python-httpx"),
+        (["curl"], "curl"),
+        ([], "unnamed"),
+        ([""], "unnamed"),
+        (["sk-test-new-0123456789abcdef"], "unnamed"),
+        (["sk-TestKeyWithoutAnyDigitButLong"], "unnamed"),
+        (["a\nb/1"], "unnamed"),
+        (["\x1b[31m/1"], "unnamed"),
+        (["x" * 100_000], "unnamed"),
+    ],
+)
+def test_a_program_is_known_by_a_short_name_that_can_be_no_key(
+    agents: list[str], program: str
+) -> None:
+    assert program_of(agents) == program
+
+
+def test_the_programs_that_sent_a_key_are_told_apart(ask: Ask, file: Path) -> None:
+    put(file, lab_keyset().with_overlap(OLD, NEW, NOW))
+    assert is_granted(ask(NEW, headers=[("user-agent", "claude-cli/2.1.197")]))
+    assert is_granted(ask(NEW, headers=[("user-agent", "claude-cli/2.1.198")]))
+    assert is_granted(ask(NEW, headers=[("user-agent", NEW.reveal())]))
+    assert ask(OLD, headers=[("user-agent", "curl/8.5")]) == 401
+    keyturn_guard._guard.uses.flush()
+    found = read(file.parent)
+    assert set(found[NEW.fingerprint()].programs) == {
+        ProgramUse("claude-cli", 2, int(NOW)),
+        ProgramUse("unnamed", 1, int(NOW)),
+    }
+    assert found[OLD.fingerprint()].programs == (ProgramUse("curl", 1, int(NOW)),)
+    assert NEW.reveal() not in (file.parent / USES_FILE).read_text()
+
+
+def test_the_largest_file_that_it_writes_is_one_that_it_reads(tmp_path: Path) -> None:
+    worker = Uses(tmp_path / USES_FILE)
+    for number in range(300):
+        for program in range(10):
+            name = chr(ord("a") + program) * 24
+            worker.note(f"{number:08d}", NOW + number * 10 + program, name, accepted=True)
+    worker.flush()
+    worker.note("f" * 8, NOW * 2, accepted=True)
+    worker.flush()
+    assert (tmp_path / USES_FILE).stat().st_size < MAX_BYTES
+    found = read(tmp_path)
+    assert len(found) == 256
+    assert [use.program[0] for use in found["00000299"].programs] == list("jihgfedc")
+
+
+def test_the_counts_of_a_guard_that_told_no_programs_apart_are_kept(tmp_path: Path) -> None:
+    old = {"count": 3, "last_seen": 5, "refused": 0, "last_refused": 0}
+    (tmp_path / USES_FILE).write_text(json.dumps({"version": 1, "keys": {"a" * 8: old}}))
+    worker = Uses(tmp_path / USES_FILE)
+    worker.note("a" * 64, NOW, "curl", accepted=True)
+    worker.flush()
+    assert read(tmp_path) == {
+        "a" * 8: KeyUse(4, int(NOW), programs=(ProgramUse("curl", 1, int(NOW)),))
+    }

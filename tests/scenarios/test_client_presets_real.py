@@ -5,6 +5,8 @@ theirs; and afterwards nothing of the run is left.
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from bootstrap.domain.secret import Secret
 from support import claude, droid
 from support.homes import REPOSITORY, is_foreign, machine_environment, pick_free_port
 from support.litellm import Upstream, real_litellm
+from support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -86,14 +89,18 @@ class Life:
         return listed
 
 
-def run_keyturn(home: Path, cwd: Path, *words: object) -> "subprocess.CompletedProcess[str]":
+def keyturn_environment(home: Path) -> dict[str, str]:
     clean = {n: v for n, v in machine_environment().items() if not is_foreign(n)}
     runtime = home.parent / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
+    own = {"HOME": str(home), "XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": str(REPOSITORY)}
+    return clean | own
+
+
+def run_keyturn(home: Path, cwd: Path, *words: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "bootstrap", *map(str, words)],
-        env=clean
-        | {"HOME": str(home), "XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": str(REPOSITORY)},
+        env=keyturn_environment(home),
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -202,6 +209,45 @@ def test_the_openai_sdk_needs_nothing_else(life: Life) -> None:
     words = ["exec", "--client", "openai", "--model", "qwen", "--ephemeral", "--", python]
     done = life.run(*words, "-c", script)
     assert (done.returncode, done.stdout) == (0, "pong from mock\n"), done.stderr
+    assert life.client_keys() == []
+
+
+def test_a_key_of_one_run_opens_its_model_alone_and_dies_with_a_kill(
+    life: Life, leaks: ModuleType
+) -> None:
+    note = life.home.parent / "key-of-run"
+    show = f"printenv OPENAI_API_KEY >{note}.new; mv {note}.new {note}; while :; do sleep 0.1; done"
+    options = ["--client", "openai", "--model", "qwen", "--ephemeral"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bootstrap", "exec", *options, "--", "sh", "-c", show],
+        env=keyturn_environment(life.home),
+        cwd=life.project,
+        start_new_session=True,
+    )
+    until(note.exists, "the program's start")
+    key = Secret(note.read_text().strip())
+    note.unlink()
+    assert life.gateway.complete(key, "qwen").status == 200
+    assert life.gateway.complete(key, "other").status == 403
+    assert life.gateway.complete(life.master, "other").status == 200
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+    until(lambda: life.client_keys() == [], "the key's end")
+    assert_gone(life, key, leaks)
+
+
+@pytest.mark.parametrize("options", [(), ("--master",)])
+def test_what_an_agent_prints_of_its_environment_is_masked(
+    life: Life, options: tuple[str, ...]
+) -> None:
+    show = 'env; printenv KEYTURN_CLIENT_KEY | base64; cat "$FACTORY_RUNTIME_SETTINGS_PATH"'
+    words = ["--mask", "--client", "droid", *options, "--", "sh", "-c", show]
+    done = life.run("exec", *words)
+    assert done.returncode == 0, done.stderr
+    assert "KEYTURN_CLIENT_KEY=<" in done.stdout
+    assert "sk-" not in done.stdout
+    assert "LITELLM_MASTER_KEY" not in done.stdout
+    assert "${KEYTURN_CLIENT_KEY}" in done.stdout
     assert life.client_keys() == []
 
 

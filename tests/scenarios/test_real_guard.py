@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from bootstrap.domain.keyset import KEYSET_FILE, USES_FILE, Keyset, parse_uses
+from bootstrap.domain.keyset import KEYSET_FILE, Keyset
+from bootstrap.domain.lab_keys import with_lab_keys, with_lab_overlap
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.uses import USES_FILE, read_counters
 from bootstrap.gateway import keyturn_guard
 from support.guard import put
 from support.homes import environment, pick_free_port
@@ -117,7 +119,7 @@ def lab_keyset() -> Keyset:
 def guarded(folder: Path, upstream: Upstream, *, prisma: bool) -> Iterator[Real]:
     """Run LiteLLM with the guard and whatever keyset `folder` has, until the block ends."""
     source = Path(keyturn_guard.__file__).parent
-    for name in ("keyturn_guard.py", "keyturn_guard_rules.py"):
+    for name in ("keyturn_guard.py", "keyturn_guard_rules.py", "keyturn_guard_uses.py"):
         (folder / name).write_bytes((source / name).read_bytes())
     url = f"http://127.0.0.1:{upstream.port}/v1"
     (folder / "config.yaml").write_text(
@@ -494,15 +496,40 @@ def test_a_new_keyset_counts_at_the_next_request_and_a_broken_one_changes_nothin
 
 def test_it_says_who_used_which_key_and_when(real: Real) -> None:
     file, start = real.folder / USES_FILE, int(time.time())
-    assert real.get(CLIENT) == 200
+    agent = {**bearer(CLIENT), "User-Agent": "claude-cli/2.1.197 (external, cli)"}
+    assert real.send("GET", "/v1/models", agent)[0] == 200
+    assert (
+        real.send("GET", "/v1/models", bearer(CLIENT) | {"User-Agent": CLIENT.reveal()})[0] == 200
+    )
     assert real.get(EXPIRED) == 401
     end = time.monotonic() + 30
     while True:
-        uses = parse_uses(file.read_bytes()) if file.exists() else {}
+        uses = read_counters(file.read_bytes()).keys if file.exists() else {}
         used, refused = uses.get(CLIENT.fingerprint()), uses.get(EXPIRED.fingerprint())
         if used and refused and used.last_seen >= start and refused.last_refused >= start:
             break
         assert time.monotonic() < end, uses
         time.sleep(0.1)
     assert (refused.count, refused.last_seen) == (0, 0)
+    assert {"claude-cli", "unnamed"} <= {use.program for use in used.users(start - 1)}
+    assert CLIENT.reveal() not in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_clients_own_key_overlaps_with_the_one_it_replaces_and_keeps_its_models(
+    real: Real,
+) -> None:
+    file = real.folder / KEYSET_FILE
+    before = Keyset.parse(file.read_bytes())
+    old, new = (Secret(f"sk-test-droid-{n}-0123456789abcdef0123456789") for n in ("old", "new"))
+    keys = with_lab_keys(before, {"droid": (old, ["lab-echo"])}, 0.0, time.time())
+    put(file, keys)
+    assert [real.get(key) for key in (old, new)] == [200, 401]
+    put(file, with_lab_overlap(keys, "droid", new, old))
+    for key in (old, new):
+        listed = json.loads(real.send("GET", "/v1/models", bearer(key))[1])["data"]
+        assert [model["id"] for model in listed] == ["lab-echo"]
+        assert real.post(key, model="small", messages=HI)[0] == 403
+    put(file, with_lab_overlap(keys, "droid", new, None))
+    assert [real.get(key) for key in (old, new, MASTER)] == [401, 200, 200]
+    put(file, before)

@@ -286,6 +286,22 @@ def test_the_same_question_is_answered_from_the_cache(
     assert asked.count("twice") == 1
 
 
+def test_a_model_is_tried_without_its_fallback_and_without_the_cache(
+    gateway: HttpGateway, upstream: Upstream
+) -> None:
+    assert gateway.complete(KEY, "broken").completed, "its fallback answers"
+    tried = gateway.try_model(KEY, "broken")
+    assert tried.status not in (None, 200)
+    assert not tried.completed
+    before = len(upstream.requests("up-small"))
+    for stream in (False, False, True, True):
+        answer = gateway.try_model(KEY, "small", stream=stream)
+        assert (answer.status, answer.completed) == (200, True)
+    sent = [record["body"] for record in upstream.requests("up-small")][before:]
+    assert [body.get("stream", False) for body in sent] == [False, False, True, True]
+    assert not any("disable_fallbacks" in body or "cache" in body for body in sent)
+
+
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
 def test_the_documentation_is_closed(gateway: HttpGateway, path: str) -> None:
     assert get(gateway, path) == 404

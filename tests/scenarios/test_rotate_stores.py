@@ -14,6 +14,7 @@ from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.domain.secret import Secret
 from support import homes, labs
 from support.sessions import SecretService, UserSystemd
+from support.sops_lab import REAL_SOPS
 from support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -108,8 +109,13 @@ class TestKeyring:
 
     def test_a_copy_in_the_keyring_follows_the_encrypted_file(self, lab: labs.CliLab) -> None:
         lab.write(more=f'[secrets.{MASTER}]\nsources = ["{SOPS}", "{KEYRING}"]\n')
+        subprocess.run(
+            [REAL_SOPS, "set", "--value-stdin", lab.store, f'["{MASTER}"]'],
+            input=json.dumps(self.first).encode(), env=lab.environment(), cwd=lab.root, check=True,
+        )  # fmt: skip
         lab.ok("apply")
         lab.ok("rotate")
+        assert lab.key != self.first
         assert lab.key == self.held()
         assert accepts(lab.port, lab.key)
 

@@ -38,6 +38,7 @@ FAILURES = {
     "openat": ("ENOSPC", "EACCES"),
     "fchmod": ("EIO",),
 }
+WORDS = ("rotate", "-q", "--value-stdin")
 _CALL = re.compile(r"^(\w+)\((.*)$")
 SETTINGS = """\
 // my settings: do not touch
@@ -111,10 +112,10 @@ def make(folder: Path, home: Path) -> labs.CliLab:
 class _Nursery:
     """The process that starts the rotations, see `support.crash_nursery`."""
 
-    def __init__(self, lab: labs.CliLab, stdin: Path, output: Path) -> None:
+    def __init__(self, lab: labs.CliLab, stdin: Path, output: Path, words: Sequence[str]) -> None:
         # -B: its own byte code files are none of the product's writes.
         self._process = subprocess.Popen(
-            [sys.executable, "-B", "-m", "support.crash_nursery", str(stdin), str(output)],
+            [sys.executable, "-B", "-m", "support.crash_nursery", str(stdin), str(output), *words],
             cwd=lab.root,
             env=_unmeasured(
                 lab.environment(PYTHONPATH=f"{homes.REPOSITORY}:{homes.REPOSITORY / 'tests'}")
@@ -144,18 +145,22 @@ class _Nursery:
 class Crash:
     """A lab in which rotations are disturbed again and again.
 
+    Args:
+        lab: The lab.
+        words: The command that rotates; gets the new key on standard input.
+
     Attributes:
         lab: The lab.
         key: The key in force, as the last verification found it.
     """
 
-    def __init__(self, lab: labs.CliLab) -> None:
+    def __init__(self, lab: labs.CliLab, words: Sequence[str] = WORDS) -> None:
         self.lab = lab
         self.key = lab.key
         self._gateway = HttpGateway(f"http://127.0.0.1:{lab.port}")
         work = lab.root.parent
         self._log, self._stdin, self._output = (work / f"crash-{n}" for n in ("trace", "in", "out"))
-        self._nursery = _Nursery(lab, self._stdin, self._output)
+        self._nursery = _Nursery(lab, self._stdin, self._output, words)
         self._foreign = self._foreign_bytes()
 
     def calls(self) -> list[Call]:

@@ -1,10 +1,11 @@
 """Runs `keyturn rotate` again and again without starting Python each time, for strace to attach.
 
-    python crash_nursery.py STDIN OUTPUT
+    python crash_nursery.py STDIN OUTPUT WORD...
 
 For each line read from standard input it forks a child, which stops itself before it does anything
-and then rotates, reading the file STDIN and writing to OUTPUT. Says `PID`, and when the child has
-ended `STATUS` (-N for signal N). The line is a JSON object with further environment variables.
+and then is `keyturn WORD...`, reading the file STDIN and writing to OUTPUT. Says `PID`, and when
+the child has ended `STATUS` (-N for signal N). The line is a JSON object with further environment
+variables.
 """
 
 import json
@@ -14,8 +15,6 @@ import sys
 from pathlib import Path
 
 from bootstrap.main import main
-
-OPTIONS = ["rotate", "-q", "--value-stdin"]
 
 
 def warm() -> None:
@@ -31,8 +30,8 @@ def warm() -> None:
     os.dup2(keep[1], 2)
 
 
-def child(stdin: str, output: str, environment: dict[str, str]) -> None:
-    """Stop, then be `keyturn rotate`."""
+def child(stdin: str, output: str, words: list[str], environment: dict[str, str]) -> None:
+    """Stop, then be keyturn."""
     os.setsid()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
@@ -41,7 +40,7 @@ def child(stdin: str, output: str, environment: dict[str, str]) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.argv = ["keyturn", *OPTIONS]
+    sys.argv = ["keyturn", *words]
     os.kill(os.getpid(), signal.SIGSTOP)
     code = 70
     try:
@@ -51,7 +50,7 @@ def child(stdin: str, output: str, environment: dict[str, str]) -> None:
         os._exit(code)
 
 
-def serve(stdin: str, output: str) -> None:
+def serve(stdin: str, output: str, words: list[str]) -> None:
     """Fork one child for each line."""
     warm()
     Path(output).touch()
@@ -60,7 +59,7 @@ def serve(stdin: str, output: str) -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            child(stdin, output, json.loads(line))
+            child(stdin, output, words, json.loads(line))
         os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
@@ -70,4 +69,4 @@ def serve(stdin: str, output: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2])
+    serve(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -62,3 +62,12 @@ def start_exec(
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended, whoever is to be told of that."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state in "ZX"

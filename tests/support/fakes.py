@@ -133,6 +133,10 @@ class FakeGateway:
         """Answer one completion."""
         return self._answer("complete", Answer(200, text="the gateway works"))
 
+    def try_model(self, key: Secret, model: str, *, stream: bool = False) -> Answer:
+        """Answer as the model's backend does."""
+        return self._answer(f"{model} streams" if stream else model, Answer(200, completed=True))
+
     def cache_ping(self, key: Secret) -> Answer:
         """Answer that the cache is reached."""
         return self._answer("cache", Answer(200))
@@ -331,12 +335,14 @@ class FakeInstaller:
         path: Where the program is or will be.
         present: Whether it is.
         failure: What `install` raises.
+        reencrypts: Whether it can encrypt its database with another key.
     """
 
     path: PurePath
     present: bool = True
     failure: LabError | None = None
     installs: int = 0
+    reencrypts: bool = True
 
     def installed(self) -> PurePath | None:
         """Return the program where it is there."""
@@ -345,6 +351,10 @@ class FakeInstaller:
     def interpreter(self) -> PurePath:
         """Return the Python beside it."""
         return self.path.with_name("python")
+
+    def can_reencrypt(self) -> bool:
+        """Tell it."""
+        return self.reencrypts
 
     def install(self, progress: Progress) -> PurePath:
         """Install it."""

@@ -279,6 +279,15 @@ def call(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> Ran:
         return Ran(code, out.read().decode(), err.read().decode())
 
 
+def feed(lab: CliLab, *words: str, stdin: str) -> Ran:
+    """Call keyturn inside this process with a text on its standard input."""
+    kept, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(stdin.encode()))
+    try:
+        return lab.call(*words)
+    finally:
+        sys.stdin = kept
+
+
 @contextlib.contextmanager
 def _redirected(file: Any, descriptor: int, name: str) -> Iterator[None]:
     kept, stream = os.dup(descriptor), getattr(sys, name)

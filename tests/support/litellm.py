@@ -146,15 +146,17 @@ class Upstream:
     Args:
         folder: Where it notes them.
         pace_s: How long it waits before each of the three pieces of a streamed answer.
+        keys: A file of the keys that open it, one a line, read at each request; None opens to all.
 
     Attributes:
         port: Where it listens, on the loopback address.
     """
 
-    def __init__(self, folder: Path, *, pace_s: float = 0.0) -> None:
+    def __init__(self, folder: Path, *, pace_s: float = 0.0, keys: Path | None = None) -> None:
         self._log = folder / "upstream.jsonl"
         program = [sys.executable, str(TOOLS / "mock_upstream.py"), "0", "--log", str(self._log)]
-        self._process = subprocess.Popen([*program, "--pace", str(pace_s)], stdout=subprocess.PIPE)
+        program += ["--pace", str(pace_s), *(["--key-file", str(keys)] if keys else [])]
+        self._process = subprocess.Popen(program, stdout=subprocess.PIPE)
         assert self._process.stdout
         self.port = int(self._process.stdout.readline().split()[1])
 

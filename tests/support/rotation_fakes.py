@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from bootstrap.adapters.dotenv import secret_in
-from bootstrap.adapters.entropy import weakness_of
+from bootstrap.adapters.entropy import misfit_of, weakness_of
 from bootstrap.adapters.journal import FileJournal
-from bootstrap.adapters.vault import SLOT_SUFFIX, SlotVault
+from bootstrap.adapters.vault import SLOT_SUFFIX, LabVault
 from bootstrap.domain import targets as names
-from bootstrap.domain.errors import TargetError
+from bootstrap.domain.errors import LabError, TargetError
 from bootstrap.domain.probes import Answer
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.rotation import Record, Step
@@ -123,6 +123,47 @@ class Environ:
         self.read = self._memory.read
 
 
+class FakeDoor:
+    """The password of a Redis.
+
+    Attributes:
+        accepted: The passwords that open it.
+        one: It knows one password only.
+        problem: Why it cannot be changed.
+        broken: What to raise instead of changing it.
+    """
+
+    def __init__(self, password: str) -> None:
+        self.accepted = {password}
+        self.one = False
+        self.problem: str | None = None
+        self.broken: LabError | None = None
+
+    def hindrance(self, current: Secret) -> str | None:
+        """Return it."""
+        return self.problem
+
+    def open_both(self, current: Secret, other: Secret) -> None:
+        """Accept both, or `current` alone."""
+        self._enter(current, other)
+        kept = set() if self.one else {*self.accepted, other.reveal()}
+        self.accepted = {*kept, current.reveal()}
+
+    def close(self, current: Secret, other: Secret | None) -> None:
+        """Accept `current` alone."""
+        self._enter(current, other)
+        self.accepted = {current.reveal()}
+
+    def forgets(self, current: Secret) -> str:
+        """Say what to type."""
+        return "type: redis-cli --askpass ACL SAVE"
+
+    def _enter(self, *passwords: Secret | None) -> None:
+        if self.broken is not None:
+            raise self.broken
+        assert self.accepted & {word.reveal() for word in passwords if word is not None}
+
+
 class GuardedGateway(FakeGateway):
     """Accepts what the keyset on disk says, as long as it runs; without one, its own key.
 
@@ -183,6 +224,7 @@ class World:
         journal: The journal of `using`.
         store: The encrypted file.
         keyring: The keyring.
+        redis: The password of the Redis, where the lab has one.
     """
 
     tools: FakeTools
@@ -191,6 +233,7 @@ class World:
     store: Store
     keyring: Keyring
     env: Environ = field(default_factory=Environ)
+    redis: FakeDoor = field(default_factory=lambda: FakeDoor(""))
 
     @property
     def clock(self) -> RotationClock:
@@ -239,12 +282,24 @@ def make_world(
     held: Mapping[str, str] = HELD,
     keyring: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
+    also: Mapping[str, str] | None = None,
     kind: str = "systemd",
 ) -> World:
-    """Return a lab in `tmp_path/lab`, applied and running."""
+    """Return a lab in `tmp_path/lab`, applied and running.
+
+    Args:
+        tmp_path: An empty folder.
+        lab_text: Its lab.toml.
+        held: What the encrypted file holds, by name.
+        keyring: What the keyring holds, by name.
+        environ: What the environment holds, by name.
+        also: What other encrypted files hold, by reference.
+        kind: Of its service.
+    """
     tools = make_tools(tmp_path, lab_text, kind=kind, secrets={})
     root, clock = tmp_path / "lab", RotationClock()
-    store = Store({f"sops:{STORE}#{name}": value for name, value in held.items()}, root / STORE)
+    stored = {f"sops:{STORE}#{name}": value for name, value in held.items()}
+    store = Store({**stored, **(also or {})}, root / STORE)
     ring = Keyring({f"keyring:keyturn#{name}": value for name, value in (keyring or {}).items()})
     env = Environ({f"env:{name}": value for name, value in (environ or {}).items()})
     providers = {"sops": store, "keyring": ring, "env": env}
@@ -266,18 +321,19 @@ def make_world(
     Path(folder).mkdir(parents=True, mode=0o700)
     journal = DisturbedJournal(folder)
     apply(tools)
-    world = World(tools, RotationTools(journal, _vault(tools), weakness_of), journal, store, ring)
+    using = RotationTools(journal, _vaults(tools), weakness_of, misfit_of)
+    world = World(tools, using, journal, store, ring)
     world.env = env
     return world
 
 
 def afresh(world: World) -> RotationTools:
     """Return what the next command works with: nothing is remembered but what is on disk."""
-    return replace(world.using, vault=_vault(world.tools))
+    return replace(world.using, vaults=_vaults(world.tools))
 
 
-def _vault(tools: FakeTools) -> SlotVault:
-    return SlotVault(tools.lab.secrets[MASTER_KEY].sources, tools.provider)
+def _vaults(tools: FakeTools) -> LabVault:
+    return LabVault(lambda name: tools.lab.secrets[name].sources, tools.provider)
 
 
 def raises(error: BaseException) -> Callable[[], None]:

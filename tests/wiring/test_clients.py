@@ -96,7 +96,7 @@ def test_droid_gets_a_private_file_and_a_key_of_its_own_and_both_are_gone_afterw
     lab: str, keyset: Path
 ) -> None:
     prepared = prepare("droid", lab, options(model="qwen"))
-    assert prepared.names == {}
+    assert (prepared.names, prepared.notes) == ({}, ())
     assert {"LITELLM_MASTER_KEY", "OPENAI_API_KEY"} <= set(prepared.remove)
     assert client_keys(keyset) == [], "something changed before the program runs"
     program = Program(keyset, status=7)
@@ -165,7 +165,12 @@ def test_without_the_guard_in_force_an_agent_is_not_given_the_master_key_by_itse
 def test_a_lab_without_the_guard_gives_its_key(lab: str) -> None:
     text = Path(lab, "lab.toml").read_text().replace("4123", '4123\nauth = "master-key"')
     Path(lab, "lab.toml").write_text(text)
-    assert prepare("claude", lab, options()).names == {"ANTHROPIC_AUTH_TOKEN": "LITELLM_MASTER_KEY"}
+    prepared = prepare("claude", lab, options())
+    assert prepared.names == {"ANTHROPIC_AUTH_TOKEN": "LITELLM_MASTER_KEY"}
+    (note,) = prepared.notes
+    assert "claude can print LITELLM_MASTER_KEY" in note
+    assert prepare("claude", lab, options(key="master")).notes == ()
+    assert prepare("openai", lab, options()).notes == ()
     with pytest.raises(UsageError) as caught:
         prepare("claude", lab, options(key="ephemeral"))
     assert 'auth = "guard"' in caught.value.fix

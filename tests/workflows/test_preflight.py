@@ -111,3 +111,19 @@ def test_no_salt_key_without_a_database_is_no_obstacle(tmp_path: Path) -> None:
     world = make_world(tmp_path, LAB + SALT_OPTIONAL, held=NO_SALT)
     rotate(world.tools, world.using, new=Secret(NEW))
     assert world.in_force(NEW, MASTER)
+
+
+def test_entries_that_droid_has_put_back_are_no_reason(tmp_path: Path) -> None:
+    """It rewrites its file from what it read before, also seconds after keyturn has looked."""
+    world = make_world(tmp_path)
+    settings = world.path(names.DROID_SETTINGS)
+    settings.write_text(settings.read_text().replace(MASTER, "sk-test-of-an-earlier-rotation"))
+    rotate(world.tools, world.using, new=Secret(NEW), grace_s=0.0)
+    assert NEW in settings.read_text()
+    assert world.in_force(NEW, MASTER)
+
+
+def test_settings_of_droid_that_are_gone(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.path(names.DROID_SETTINGS).unlink()
+    assert "settings.json: missing" in refused(world).why

@@ -1,7 +1,7 @@
 """`recover` brings whatever a crash left to one of two states, and then changes nothing more."""
 
-import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,14 +16,11 @@ from bootstrap.workflows.recover import Recovered, open_rotation, recover
 from bootstrap.workflows.rotate import rotate
 from support.fakes import LAB, MASTER
 from support.homes import snapshot
+from support.rotation_crash import Killed, kill
 from support.rotation_fakes import NEW, PLAIN, THIRD, World, afresh, make_world, raises
 
 OPEN_STEPS = tuple(step for step in Step if step not in (Step.CLOSED, Step.UNDONE))
 REF = f"sops:{STORE}#{MASTER_KEY}"
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that catches it may do anything about it."""
 
 
 @pytest.fixture
@@ -33,33 +30,8 @@ def world(tmp_path: Path) -> World:
 
 def killed(world: World, step: Step, *, before: bool = False, grace_s: float = 0.0) -> None:
     """Leave the world as a process does that is killed before or after it notes `step`."""
-    folders = (world.tools.places.home, world.tools.lab.root)
-    kept: dict[str, object] = {}
-
-    def save() -> None:
-        for folder in folders:
-            shutil.copytree(folder, f"{folder}.kept", symlinks=True)
-        kept.update(world.store.values)
-        raise Killed
-
-    (world.journal.before if before else world.journal.after)[step] = save
-    state = world.tools.state
-    frozen: list[dict[str, object]] = []
-    save_state = state.save
-
-    def remember(values: dict[str, object]) -> None:
-        if not kept:
-            save_state(values)
-            frozen[:] = [dict(values)]
-
-    state.save = remember  # type: ignore[assignment,method-assign]
-    with pytest.raises((Killed, RecoveryNeededError)):
-        rotate(world.tools, world.using, new=Secret(NEW), grace_s=grace_s)
-    state.save = save_state  # type: ignore[method-assign]
-    for folder in folders:  # what undoing did meanwhile is none of it
-        shutil.rmtree(folder)
-        shutil.move(f"{folder}.kept", folder)
-    world.store.values = {name: str(value) for name, value in kept.items()}
+    turn = partial(rotate, world.tools, world.using, new=Secret(NEW), grace_s=grace_s)
+    kill(world, step, turn, before=before)
 
 
 def again(world: World, **options: bool) -> Recovered:

@@ -1,0 +1,125 @@
+"""What `keyturn doctor` looks at, and with which adapters."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any
+
+from bootstrap.adapters import machine, process
+from bootstrap.adapters.doctor_claude import observe_claude
+from bootstrap.adapters.doctor_droid import observe_droid
+from bootstrap.adapters.doctor_gateway import observe_issued, observe_served
+from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.fix_log import FolderFixLog, written_out
+from bootstrap.adapters.gathering import Observer, Scene, gather, once
+from bootstrap.adapters.lock import lab_lock
+from bootstrap.domain.doctor.facts import Problem
+from bootstrap.domain.doctor.groups import GROUPS
+from bootstrap.domain.doctor.observations import Observations
+from bootstrap.domain.errors import LabError
+from bootstrap.domain.lab import Lab
+from bootstrap.domain.places import Places
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.wiring import labs
+from bootstrap.workflows.doctor import DoctorTools
+
+# Field of Observations -> what looks at it. Each runs in a thread of its own.
+OBSERVERS: Mapping[str, Observer] = {
+    "issued": observe_issued,
+    "served": observe_served,
+    "droid": observe_droid,
+    "claude": observe_claude,
+}
+_LIMIT_S = 4.5
+_DEEP_LIMIT_S = 60.0
+_COMMAND_S = 20.0
+
+
+def tools(given: str | None, *, deep: bool = False) -> DoctorTools:
+    """Return what doctor works with; a lab that is missing or broken does not stop it.
+
+    Args:
+        given: `--lab`, or None.
+        deep: Look at what takes more than a moment, too.
+
+    Raises:
+        ConfigError: There is no home.
+    """
+    places = machine.places()
+    root = _root(given)
+    state = places.state / "keyturn"
+    return DoctorTools(
+        groups=GROUPS,
+        observe=partial(_observe, given, places, deep),
+        files=LocalFiles(),
+        log=FolderFixLog(state / "doctor"),
+        fill=written_out,
+        known=labs.known,
+        run=_run,
+        lock=partial(_lock, places.lab_state(root) if root else state / "doctor-lock"),
+    )
+
+
+def _root(given: str | None) -> PurePath | None:
+    try:
+        return labs.locate(given)
+    except LabError:
+        return None
+
+
+def _lock(folder: PurePath) -> AbstractContextManager[None]:
+    return lab_lock(folder)
+
+
+def _run(argv: Sequence[str]) -> bool:
+    try:
+        return process.run(argv, timeout_s=_COMMAND_S).returncode == 0
+    except OSError:
+        return False
+
+
+def _observe(given: str | None, places: Places, deep: bool) -> Observations:
+    lab, problem = _lab(given)
+    environment = dict(os.environ)
+    key = once(partial(_key, lab))
+    scene = Scene(places, _cwd(), environment, lab, key, deep)
+    tasks: dict[str, Callable[[], object]] = {
+        name: partial(observer, scene) for name, observer in OBSERVERS.items()
+    }
+    seen, problems = gather({"key": key, **tasks}, _DEEP_LIMIT_S if deep else _LIMIT_S)
+    fields: dict[str, Any] = dict(seen)
+    return Observations(
+        places=places,
+        cwd=scene.cwd,
+        keyturn=labs.keyturn_program(),
+        environment=environment,
+        lab=lab,
+        problems={**({"lab": problem} if problem else {}), **problems},
+        **fields,
+    )
+
+
+def _lab(given: str | None) -> tuple[Lab | None, Problem | None]:
+    try:
+        return labs.load(labs.require(given)), None
+    except LabError as error:
+        return None, Problem(f"{error.what}: {error.why}", error.fix)
+
+
+def _key(lab: Lab | None) -> Secret | None:
+    """Return the key that the lab's sources hold; None where there is no lab.
+
+    Raises:
+        SecretError: No source holds it.
+    """
+    return None if lab is None else labs.resolver(lab.root).resolve(MASTER_KEY).secret
+
+
+def _cwd() -> PurePath:
+    try:
+        return PurePath(Path.cwd())
+    except FileNotFoundError:  # the folder is gone; nothing of a project can be read there
+        return PurePath("/")
