@@ -5,7 +5,7 @@
 
 import ipaddress
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from bootstrap.domain.grace import Grace
@@ -170,6 +170,8 @@ class Switches:
     droid_legacy: bool = True
     droid_key_helper: bool = False
     envrc: bool = True
+    claude_settings: bool = False
+    openwebui_env: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ class Lab:
         profile: The active profile's name, or None for all models.
         exec_names: Secrets that `keyturn exec` passes by default.
         rotate: How the key is rotated.
+        hand_over: By client, the way in which `[clients.NAME]` says it gets its key.
         client_keys: The clients that have keys of their own.
     """
 
@@ -229,6 +232,7 @@ class Lab:
     profile: str | None
     exec_names: tuple[str, ...]
     rotate: RotateSettings = RotateSettings()
+    hand_over: Mapping[str, str] = field(default_factory=dict)
     client_keys: tuple[ClientKey, ...] = ()
 
     @property

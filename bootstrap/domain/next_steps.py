@@ -14,9 +14,12 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
     served = {client for model in lab.models for client in model.clients}
     first = next((m.alias for m in lab.models if "droid" in m.clients), None)
     steps: list[tuple[str, str]] = []
-    if first is not None and lab.switches.droid_settings:
+    literal = lab.hand_over.get("droid", "literal") == "literal"
+    if first is not None and lab.switches.droid_settings and literal:
         steps.append(("droid", f'droid exec -m custom:{first} "hi"  (interactive: /model)'))
-    if "claude" in served:
+    if "claude" in served and lab.switches.claude_settings:
+        steps.append(("Claude Code", "claude"))
+    elif "claude" in served:
         token = f'"$({keyturn} get {lab.key_name("claude")})"'
         alias = next(m.alias for m in lab.models if "claude" in m.clients)
         steps.append(

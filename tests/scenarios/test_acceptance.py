@@ -25,6 +25,7 @@ from support.acceptance import (
     without_entry,
 )
 from support.droid import binary, run_droid
+from support.hand_made import KEY, HandMade
 from support.homes import pick_free_port, readable_by_others
 from support.litellm import Upstream
 from support.live_clients import InteractiveDroid, Looping
@@ -337,6 +338,29 @@ def test_settings_made_by_hand_are_adopted_and_keep_working(
     chosen = "custom:Qwen-3-Plus-(Local-LiteLLM)-0"
     done = run_droid(user.home, ["exec", "-m", chosen, "hi"])
     assert (done.returncode, done.stdout.strip()) == (0, "pong from mock")
+
+
+def test_a_lab_that_the_guides_make_is_adopted_and_droid_and_claude_code_work(
+    another: Callable[[], NewUser],
+) -> None:
+    user = another()
+    by_hand = HandMade(user.home, user.lab, user.port)
+    by_hand.write()
+    by_hand.nohup()
+    try:
+        user.run(user.program, "adopt", user.lab, "--port", user.port, "--yes")
+        assert user.key() == Secret(KEY)
+        for chosen in ("custom:canned", "custom:keyturn-lab-echo"):
+            done = run_droid(user.home, ["exec", "-m", chosen, "hi"])
+            assert (done.returncode, done.stdout.strip()) == (0, ECHO_SAYS)
+        step = '. "$HOME/.bashrc"; _claude_via_litellm canned -p hi'
+        env = path_with(user, claude())
+        assert user.run("bash", "-c", step, env=env).stdout.strip() == ECHO_SAYS
+        left = {name for name in by_hand.holders(KEY) if "/adopted/" not in name}
+        assert left == {".config/lab-secrets/litellm.env", ".factory/settings.json"}
+        assert not leaks.find(KEY, texts={str(n): said for n, said in enumerate(user.said)})
+    finally:
+        by_hand.stop_first()
 
 
 # One with comments after and between entries, CRLF and hooks; one on a single line; one where
