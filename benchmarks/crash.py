@@ -1,11 +1,14 @@
 """Kill, interrupt and starve a rotation at every one of its file-changing system calls.
 
-    python benchmarks/crash.py [--jobs 2] [--kinds kill,fail,term,int,sops]
+    python benchmarks/crash.py [--jobs 2] [--kinds kill,fail,onwards,term,int,sops,power,recover]
 
 A real lab: real sops and age, our supervisor, the guard's keyset, other people's content in the
 shared files; the gateway is the stand-in of the tests. After each point `keyturn recover` runs,
-and then exactly one key must be in force, everywhere; see tests/support/crash.py. Prints one line
-per kind, and every point that did not survive. Exits 1 if there is one. Needs strace.
+and then exactly one key must be in force, everywhere; see tests/support/crash.py. `power` takes
+away what was not fsynced after each call, of a rotation that goes well and of those in which an
+fsync or a rename fails, and `recover` of the recovery from a `kill -9` after each step; see
+tests/support/power.py. Prints one line per kind, and every point that did not survive. Exits 1 if
+there is one. Needs strace.
 """
 
 import argparse
@@ -23,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from support import crash, homes, labs
 
-KINDS = ("kill", "fail", "onwards", "term", "int", "sops")
+KINDS = ("kill", "fail", "onwards", "term", "int", "sops", "power", "recover")
 SOPS_CALLS = 8
 SOPS_MODES = ("before", "empty", "after")
 Survive = Callable[[crash.Crash], str]
@@ -40,7 +43,13 @@ def points(kind: str, lab: crash.Crash) -> Iterator[tuple[str, Survive]]:
                 lambda c, at=at, mode=mode, alone=alone: c.survive_sops(at, mode, alone=alone),
             )
         return
+    if kind == "power":
+        yield from power_failures(lab)
+        return
     calls = lab.calls()
+    if kind == "recover":
+        yield from recoveries(lab, calls)
+        return
     if kind == "fail":
         found = crash.failures(calls)
     elif kind == "onwards":
@@ -54,6 +63,24 @@ def points(kind: str, lab: crash.Crash) -> Iterator[tuple[str, Survive]]:
         found = crash.signals(calls, kind.upper())
     for point in found:
         yield str(point), lambda c, point=point: c.survive(point)
+
+
+def power_failures(lab: crash.Crash) -> Iterator[tuple[str, Survive]]:
+    """Yield the power failures of a good rotation, and those after each failure of others."""
+    syncs = [call for call in lab.calls() if call.name in ("fsync", "rename", "renameat2")]
+    for point in (None, *(crash.Point(call, "error=EIO") for call in syncs)):
+        failures = lab.power_failures(point)
+        for state in failures.states:
+            if point is None or state.failed:
+                yield f"{point}: {state.at}", lambda c, f=failures, s=state: f.survive(s)
+
+
+def recoveries(lab: crash.Crash, calls: list[crash.Call]) -> Iterator[tuple[str, Survive]]:
+    """Yield the power failures of every recovery of a rotation that was killed after a step."""
+    for call in crash.steps(calls):
+        failures = lab.power_failures_of_recovery(crash.Point(call, "signal=KILL"))
+        for state in failures.states:
+            yield f"{call}: {state.at}", lambda c, f=failures, s=state: f.survive(s)
 
 
 def run(job: tuple[str, int, int]) -> tuple[str, collections.Counter[str], list[str]]:
@@ -73,8 +100,11 @@ def run(job: tuple[str, int, int]) -> tuple[str, collections.Counter[str], list[
                 try:
                     statuses[survive(lab)] += 1
                 except AssertionError as failure:
-                    failures.append(f"{name}\n    {str(failure)[:2000]}")
+                    failures.append(f"{name}\n    {str(failure)[:600]}")
                     made.said.clear()
+                    if kind in ("power", "recover"):
+                        lab.start_over()
+                        continue
                     made.call("recover", "-q")
                     lab.key = made.key
             lab.close()

@@ -14,6 +14,7 @@ from bootstrap.domain.errors import LabError, TargetError
 
 _MARK = ".keyturn-"
 _MOST_BYTES = 64 * 1024 * 1024
+_UNITS = (".service", ".socket")
 _CHUNK_BYTES = 1024 * 1024
 
 
@@ -53,6 +54,8 @@ def read(path: PurePath, real: Path) -> tuple[bytes, int] | None:
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
+            if str(real) == os.devnull and path.suffix in _UNITS:
+                raise _masked(path)
             raise TargetError(
                 f"{path} is not a file",
                 why="a folder or a device stands there",
@@ -68,6 +71,14 @@ def read(path: PurePath, real: Path) -> tuple[bytes, int] | None:
         return b"".join(chunks), stat.S_IMODE(found.st_mode)
     finally:
         os.close(handle)
+
+
+def _masked(path: PurePath) -> TargetError:
+    return TargetError(
+        f"{path} cannot be used",
+        why=f"the unit {path.name} is masked, so systemd would refuse it",
+        fix=f"unmask it: systemctl --user unmask {path.name}",
+    )
 
 
 def beside(real: Path) -> Path:
@@ -92,13 +103,20 @@ def sweep(reals: Iterable[Path]) -> None:
                     remove(path)
 
 
-def make_folders(folder: Path) -> None:
-    """Make what is missing of `folder`, 0700 and on disk."""
+def make_folders(folder: Path) -> Iterator[Path]:
+    """Make what is missing of `folder`, 0700 and on disk; yield each right after it is made."""
     missing = [step for step in (folder, *folder.parents) if not step.exists()]
     for step in reversed(missing):
         with contextlib.suppress(FileExistsError):
             step.mkdir(mode=0o700)
+            yield step
         sync_folder(step.parent)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder of ours, if nothing is in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def sync_folder(folder: Path) -> None:
@@ -131,6 +149,7 @@ _FIXES: dict[str, Callable[[PurePath], str]] = {
     "ENOSPC": lambda path: f"make room: df -h {path.parent}",
     "EDQUOT": lambda path: f"make room: quota; df -h {path.parent}",
     "EACCES": lambda path: f"look at the folder: ls -ld {path.parent}",
+    "EPERM": lambda path: f"it may be immutable: lsattr {path}; sudo chattr -i {path}",
     "EROFS": lambda path: f"the file system is read-only: mount | grep {path.anchor}",
 }
 

@@ -18,6 +18,7 @@ from bootstrap.adapters.disk import (
     make_folders,
     read,
     remove,
+    remove_empty,
     stage,
     sweep,
     sync_folder,
@@ -122,7 +123,8 @@ class _Staged:
     def stage(self) -> None:
         """Write the new file beside its place, on disk."""
         with explained(self._write.path):
-            make_folders(self.real.parent)
+            for made in make_folders(self.real.parent):
+                self._tidy.callback(remove_empty, made)
             self._check_writable()
             if self._write.content is not None:
                 self._stage(self._write.content, self._write.mode)
@@ -167,6 +169,7 @@ class _Staged:
                 why=f"{words(error)}; it is complete, but new",
                 fix="mend that, then: keyturn apply",
             ) from None
+        self.sync()  # or a power failure could bring the new file back
 
     def _agreed(self, fix: str) -> tuple[bytes, int] | None:
         """Return what stands at the place, once that is what the new content was made for.

@@ -92,14 +92,36 @@ class HttpGateway:
         return _ask(self.url + path, key, self._timeout_s)
 
 
+def get_json(url: str, key: Secret | None, timeout_s: float = 5.0) -> tuple[Answer, Any]:
+    """Return the answer to GET `url`, and its body as JSON, or None where it is none."""
+    found = _exchange(url, key, timeout_s, None)
+    if isinstance(found, Answer):
+        return found, None
+    status, marked, body = found
+    try:
+        document: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    return _answer(status, marked, body), document
+
+
 def _ask(url: str, key: Secret | None, timeout_s: float, body: bytes | None = None) -> Answer:
     """Ask once; every failure to get an answer is an Answer with a `problem`."""
+    found = _exchange(url, key, timeout_s, body)
+    return found if isinstance(found, Answer) else _answer(*found)
+
+
+def _exchange(
+    url: str, key: Secret | None, timeout_s: float, body: bytes | None
+) -> tuple[int, bool, bytes] | Answer:
+    """Return status, LiteLLM's mark and body of an answer; an Answer where there is none."""
     headers = {"Accept": "application/json", "Connection": "close", "User-Agent": "keyturn"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key.reveal()}"
     if body is not None:
         headers["Content-Type"] = "application/json"
     overdue = threading.Event()
+    found: tuple[int, bool, bytes] | Answer
     try:
         target = urlsplit(url)
         connection = _connection(target.scheme, target.hostname or "", target.port, timeout_s)
@@ -108,12 +130,12 @@ def _ask(url: str, key: Secret | None, timeout_s: float, body: bytes | None = No
             connection.request("POST" if body is not None else "GET", path, body, headers)
             response = connection.getresponse()
             marked = any(name.lower().startswith("x-litellm-") for name in response.headers)
-            answer = _answer(response.status, marked, _read(response))
+            found = response.status, marked, _read(response)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        answer = Answer(None, is_gateway=False, problem=_problem(error))
+        found = Answer(None, is_gateway=False, problem=_problem(error))
     if overdue.is_set():  # what was read before the cut may look like a whole answer
         return Answer(None, is_gateway=False, problem="no answer in time")
-    return answer
+    return found
 
 
 def _connection(

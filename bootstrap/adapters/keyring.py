@@ -70,12 +70,16 @@ class KeyringProvider:
 
         Raises:
             ProviderUnavailableError: As `read`. After a timeout the value may have been stored.
-            SecretError: The keyring took the value, but returns something else.
+            SecretError: The keyring took the value, but returns something else; says whether what
+                was there before is back.
         """
-        if self._ask("write", ref, secret.reveal()).get("stored") is not True:
+        reply = self._ask("write", ref, secret.reveal())
+        if reply.get("stored") is not True:
+            back = "is back" if reply.get("put_back") is True else "could not be put back"
             raise SecretError(
                 f"{ref} was not stored",
-                why="the keyring took the new value but returns another one",
+                why="the keyring took the new value but returns another one; "
+                f"what was there before {back}",
                 fix="remove the entry in the desktop's password manager, then try again",
             )
 

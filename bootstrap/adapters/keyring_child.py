@@ -173,12 +173,34 @@ def _perform(backend: Any, request: dict[str, Any]) -> dict[str, Any]:
         case "read":
             return {"value": backend.get_password(service, name)}
         case "write":
-            _store(backend, service, name, request["text"])
-            return {"stored": backend.get_password(service, name) == request["text"]}
+            return _write(backend, service, name, request["text"])
         case "delete":
             return {"deleted": _delete(backend, service, name)}
         case _:
             return {}
+
+
+def _write(backend: Any, service: str, name: str, text: str) -> dict[str, Any]:
+    """Store `text` and read it back; where that fails, put back what was there."""
+    before = backend.get_password(service, name)
+    try:
+        _store(backend, service, name, text)
+        if backend.get_password(service, name) == text:
+            return {"stored": True}
+    except BaseException:
+        with contextlib.suppress(Exception):
+            _put_back(backend, service, name, before)
+        raise
+    return {"stored": False, "put_back": _put_back(backend, service, name, before)}
+
+
+def _put_back(backend: Any, service: str, name: str, before: str | None) -> bool:
+    """Make a read return `before` again; tell whether it does."""
+    if before is None:
+        _delete(backend, service, name)
+    else:
+        _store(backend, service, name, before)
+    return bool(backend.get_password(service, name) == before)
 
 
 def _store(backend: Any, service: str, name: str, text: str) -> None:

@@ -29,12 +29,14 @@ def places(environ: Mapping[str, str] = os.environ) -> Places:
         return PurePath(given if given.startswith("/") else f"{home}/{default}")
 
     factory = environ.get("FACTORY_HOME_OVERRIDE", "")
+    claude = environ.get("CLAUDE_CONFIG_DIR", "")
     return Places(
         home=PurePath(home),
         config=folder("XDG_CONFIG_HOME", ".config"),
         state=folder("XDG_STATE_HOME", ".local/state"),
         cache=folder("XDG_CACHE_HOME", ".cache"),
         factory=PurePath(factory if factory.startswith("/") else home) / ".factory",
+        claude_config=PurePath(claude) if claude.startswith("/") else None,
     )
 
 

@@ -36,10 +36,17 @@ def writing(path: str) -> "Iterator[tuple[Path, int]]":
         SecretError: The folder cannot be made or opened.
     """
     target = Path(path)
-    with _explained(f"cannot write in {target.parent}", target.parent):
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(target.parent) as folder:
-        yield target, folder
+    made = [step for step in (target.parent, *target.parent.parents) if not step.exists()]
+    try:
+        with _explained(f"cannot write in {target.parent}", target.parent):
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(target.parent) as folder:
+            yield target, folder
+    except BaseException:
+        with contextlib.suppress(OSError):  # somebody else's file is in it
+            for step in made:
+                step.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -239,7 +239,7 @@ class SupervisorService:
             os.close(log)
         # Where another command was faster, its supervisor is as good as ours.
         if code not in (0, ALREADY_SUPERVISED):
-            raise ServiceError("the supervisor does not start", why=why, fix=f"see {self._log}")
+            raise NotReadyError("the supervisor does not start", why=why, fix=f"see {self._log}")
 
     def _wait(
         self, done: Callable[[SupervisorState], bool], limit_s: float, verb: str
@@ -258,7 +258,7 @@ class SupervisorService:
             return bool(reached)
 
         if not _until(look, limit_s):
-            raise ServiceError(
+            raise NotReadyError(
                 f"{self.name} does not {verb}",
                 why=f"its supervisor gave no answer for {limit_s:g} s",
                 fix=f"see {self._log}; is it supervised from another container?",

@@ -152,6 +152,10 @@ class SystemdService:
             if self._is_active(unit):
                 self._change("stop", unit)
 
+    def disable(self) -> None:
+        """Keep it from starting at the next login; no effect on one that is not enabled."""
+        self._systemctl("disable", self.name)
+
     def reset(self) -> None:
         """Make systemd read its unit files again and forget past failures.
 

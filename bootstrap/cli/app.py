@@ -8,10 +8,13 @@ import typer
 
 from bootstrap import __version__
 from bootstrap.cli import (
+    adopt_command,
     ci_command,
+    clients_command,
     commands,
     doctor_commands,
     key_commands,
+    models_command,
     rotation_commands,
     service_commands,
     shell_init,
@@ -41,6 +44,9 @@ doctor_commands.register(app)
 rotation_commands.register(app)
 service_commands.register(app)
 key_commands.register(app)
+models_command.register(app)
+adopt_command.register(app)
+clients_command.register(app)
 ci_command.register(app)
 shell_init.register(app)
 

@@ -4,8 +4,10 @@ from pathlib import Path, PurePath
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from bootstrap.cli import show
+from bootstrap.cli.clients_command import ways
 from bootstrap.cli.rotation_commands import rotated_at, say_open, settle
 from bootstrap.cli.session import JsonOption, Session, command, session_globals
 from bootstrap.domain.errors import ExitCode
@@ -149,7 +151,11 @@ def plan(
     say_open(session, labs.rotation(tools))
     found = make_plan(tools, force=force)
     show.show_plan(session, tools, found, details=True)
-    session.document(show.plan_data(tools, found))
+    handed = ways(tools.lab)
+    for row in handed:
+        what = f"{row['way']}  ", (row["why"], "dim")
+        session.print(Text.assemble((f"{row['client']:9} ", "cyan"), *what))
+    session.document({**show.plan_data(tools, found), "clients": handed})
     return ExitCode.DRIFT if exit_code and found else ExitCode.DONE
 
 

@@ -6,14 +6,13 @@ not be there. `[clients.NAME]` in lab.toml makes further ones, or changes those 
     [clients.aider]
     like = "openai"                     # start from this one
     environment = { AIDER_MODEL = "openai/{model}" }
-
-The facts about droid (0.215.0) and Claude Code (2.1.197) were seen by running them.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from bootstrap.domain.client_ways import CLAUDE, DROID, OPENWEBUI, Setup, parse_hand_over
 from bootstrap.domain.duration import parse_duration
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.lab import ECHO_ALIAS, Model
@@ -46,6 +45,8 @@ class Preset:
         user_file: The user's own settings, where these win over the environment: the variable
             that moves their folder, the folder below HOME, the file in it. Else None.
         ttl_s: For how long a key of its own is accepted at most, in seconds.
+        setup: How the program is set up without `keyturn exec`, or None.
+        hand_over: The way in which the lab says that it gets its key, or None.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Preset:
     redirects: tuple[str, ...] = ()
     user_file: tuple[str, str, str] | None = None
     ttl_s: float = _TTL_S
+    setup: Setup | None = None
+    hand_over: str | None = None
 
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
@@ -82,6 +85,7 @@ PRESETS: Mapping[str, Preset] = {
             ".factory/config.json",
             ".factory/mcp.json",
         ),
+        setup=DROID,
     ),
     "claude": Preset(
         "claude",
@@ -113,6 +117,7 @@ PRESETS: Mapping[str, Preset] = {
             f"env.{name}" for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_UNIX_SOCKET", *_PROXIES)
         ),
         user_file=("CLAUDE_CONFIG_DIR", ".claude", "settings.json"),
+        setup=CLAUDE,
     ),
     "openai": Preset(
         "openai",
@@ -122,6 +127,13 @@ PRESETS: Mapping[str, Preset] = {
             "OPENAI_API_BASE": "{gateway}/v1",
             "OPENAI_MODEL": "{model}",
         },
+    ),
+    "openwebui": Preset(
+        "openwebui",
+        key=("OPENAI_API_KEY",),
+        environment={"OPENAI_API_BASE_URL": "{gateway}/v1"},
+        lists="openwebui",
+        setup=OPENWEBUI,
     ),
 }
 
@@ -148,7 +160,7 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
         raise table.error("key", "the client's name does not fit", fix)
     base = known.get(name) or _NOT_STARTED.get(name) or Preset(name)
     if table.optional_text("like") is not None:
-        base = replace(known[table.choice("like", known)], name=name)
+        base = replace(known[table.choice("like", known)], name=name, setup=None)
     values = table.table("environment")
     given = values.keys()
     environment = {variable: values.text(variable) for variable in given}
@@ -168,6 +180,7 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
     if not ttl:
         raise table.error("ttl", "it is not a duration above 0", 'write "8h" or "90m"')
     agent = table.flag("agent", base.agent)
+    hand_over = parse_hand_over(table, base.setup)
     table.flag("client_keys", False)  # what it says is for `domain.secret_spec`
     table.finish()
     return replace(
@@ -177,6 +190,7 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
         remove=tuple(dict.fromkeys((*base.remove, *remove))),
         agent=agent,
         ttl_s=ttl,
+        hand_over=hand_over,
     )
 
 

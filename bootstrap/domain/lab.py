@@ -5,7 +5,7 @@
 
 import ipaddress
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from bootstrap.domain.extra_files import ExtraFile
@@ -174,6 +174,8 @@ class Switches:
     droid_legacy: bool = True
     droid_key_helper: bool = False
     envrc: bool = True
+    claude_settings: bool = False
+    openwebui_env: bool = False
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,7 @@ class Lab:
         profile: The active profile's name, or None for all models.
         exec_names: Secrets that `keyturn exec` passes by default.
         rotate: How the key is rotated.
+        hand_over: By client, the way in which `[clients.NAME]` says it gets its key.
         client_keys: The clients that have keys of their own.
         files: Files of the user's own.
     """
@@ -236,6 +239,7 @@ class Lab:
     profile: str | None
     exec_names: tuple[str, ...]
     rotate: RotateSettings = RotateSettings()
+    hand_over: Mapping[str, str] = field(default_factory=dict)
     client_keys: tuple[ClientKey, ...] = ()
     files: tuple[ExtraFile, ...] = ()
 

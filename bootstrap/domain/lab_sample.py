@@ -1,8 +1,9 @@
 """The files that `keyturn init` writes for a new lab."""
 
 LAB = """\
-# The lab: one LiteLLM gateway, its models, its clients. keyturn reads this file and never writes
-# it again. After an edit: `keyturn plan` shows what would change, `keyturn apply` does it.
+# The lab: one LiteLLM gateway, its models, its clients. This file is yours: only `keyturn models
+# import` adds to its end. After an edit: `keyturn plan` shows what would change, `keyturn apply`
+# does it.
 version = 1
 
 [gateway]
@@ -64,8 +65,13 @@ port = {port}
 # path = "~/.config/tool/tool.env"
 # template = "tool.env.j2"      # TOOL_KEY={{ secrets.LITELLM_MASTER_KEY | dotenv }}
 
+# How a client gets the key: "helper", "variable" or "literal"; `keyturn clients` shows it.
+# [clients.droid]
+# hand_over = "helper"          # droid asks keyturn for the key: no key lies in its settings
+
 # [targets]
-# droid_key_helper = true       # droid asks keyturn for the key: no key lies in its settings
+# claude_settings = true        # Claude Code asks keyturn for the key
+# openwebui_env = true          # an env file for Open WebUI's unit or compose file
 # envrc = false
 """
 

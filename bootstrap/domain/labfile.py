@@ -15,6 +15,7 @@ from bootstrap.domain.catalogue import (
     subset,
 )
 from bootstrap.domain.client_presets import parse_presets
+from bootstrap.domain.client_ways import with_hand_over
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.extra_files import parse_files
 from bootstrap.domain.grace import parse_grace
@@ -80,6 +81,7 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         rotate=_rotate(top.table("rotate"), gateway),
         files=parse_files(top),
     )
+    lab = with_hand_over(lab, parse_presets(top))
     lab = replace(lab, client_keys=_client_keys(top, document, lab))
     chosen = parse_profile(top, catalogue, profile)
     top.finish()

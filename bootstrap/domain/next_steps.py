@@ -10,12 +10,16 @@ from bootstrap.domain.secret_spec import MASTER_KEY
 def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str], ...]:
     """Return (client, what to do) for each client that the lab serves."""
     url = lab.gateway.url
+    keyturn = shlex.quote(keyturn)
     served = {client for model in lab.models for client in model.clients}
     first = next((m.alias for m in lab.models if "droid" in m.clients), None)
     steps: list[tuple[str, str]] = []
-    if first is not None and lab.switches.droid_settings:
+    literal = lab.hand_over.get("droid", "literal") == "literal"
+    if first is not None and lab.switches.droid_settings and literal:
         steps.append(("droid", f'droid exec -m custom:{first} "hi"  (interactive: /model)'))
-    if "claude" in served:
+    if "claude" in served and lab.switches.claude_settings:
+        steps.append(("Claude Code", "claude"))
+    elif "claude" in served:
         token = f'"$({keyturn} get {lab.key_name("claude")})"'
         alias = next(m.alias for m in lab.models if "claude" in m.clients)
         steps.append(
@@ -41,7 +45,7 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
         steps.append(
             (
                 "droid without a key on disk",
-                f"export FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH={managed}",
+                f"export FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH={shlex.quote(str(managed))}",
             )
         )
     return tuple(steps)

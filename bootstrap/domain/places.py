@@ -14,6 +14,7 @@ class Places:
         state: `$XDG_STATE_HOME`, else `~/.local/state`.
         cache: `$XDG_CACHE_HOME`, else `~/.cache`.
         factory: droid's folder; moved by `FACTORY_HOME_OVERRIDE`.
+        claude_config: Where `CLAUDE_CONFIG_DIR` moves Claude Code's folder to, or None.
     """
 
     home: PurePath
@@ -21,6 +22,12 @@ class Places:
     state: PurePath
     cache: PurePath
     factory: PurePath
+    claude_config: PurePath | None = None
+
+    @property
+    def claude(self) -> PurePath:
+        """Claude Code's folder."""
+        return self.claude_config or self.home / ".claude"
 
     @property
     def litellm(self) -> PurePath:

@@ -125,6 +125,10 @@ def decide(
     """
     if target.owner is Owner.DROID and wanted is not None:
         return _droid(target, wanted, found, last, gateway_url, force)
+    if target.owner is Owner.CLAUDE and wanted is not None:
+        from bootstrap.domain.plan_claude import decide_claude  # which needs this module
+
+        return decide_claude(target, wanted, found, last, force)
     if target.owner is Owner.KEYSET and wanted is not None:
         return _keyset(target, wanted, found)
     if target.owner is Owner.LEGACY:

@@ -28,6 +28,8 @@ DROID_OVERLAY = "droid-overlay"
 DROID_LEGACY = "droid-legacy"
 DROID_KEY_HELPER = "droid-key-helper"
 ENVRC = "envrc"
+CLAUDE_SETTINGS = "claude-settings"
+OPENWEBUI_ENV = "openwebui-env"
 
 
 class Owner(Enum):
@@ -35,6 +37,7 @@ class Owner(Enum):
 
     KEYTURN = "keyturn"  # the whole file is ours
     DROID = "droid"  # only our entries are; every other byte is kept
+    CLAUDE = "claude"  # only our members are; every other byte is kept
     LEGACY = "droid-legacy"  # our entries leave it; removed with a backup when nothing is left
     KEYSET = "keyset"  # ours, but client keys in it are issued and revoked one by one
     GUEST = "guest"  # ours if we made it, else left alone
@@ -230,6 +233,27 @@ def _clients(lab: Lab, places: Places) -> list[Target]:
         (
             wanted.envrc,
             Target(ENVRC, lab.root / ".envrc", "direnv/envrc.j2", "shell", Owner.GUEST, mode=0o644),
+        ),
+        (
+            wanted.claude_settings,
+            Target(
+                CLAUDE_SETTINGS,
+                places.claude / "settings.json",
+                "claude/settings.json.j2",
+                "json",
+                Owner.CLAUDE,
+                secret=lab.hand_over.get("claude") == "literal",
+            ),
+        ),
+        (
+            wanted.openwebui_env,
+            Target(
+                OPENWEBUI_ENV,
+                places.env_file.with_name("openwebui.env"),
+                "openwebui/openwebui.env.j2",
+                "env",
+                secret=True,
+            ),
         ),
     )
     return [target for switch, target in rows if switch]

@@ -91,6 +91,12 @@ class Counters:
     keys: Mapping[str, KeyUse] = field(default_factory=dict)
     problem: str = ""
 
+    @property
+    def last_use(self) -> float:
+        """When the last use of any key was, in seconds since 1970; 0 where there was none."""
+        times = (time for use in self.keys.values() for time in (use.last_seen, use.last_refused))
+        return float(max(times, default=0))
+
     def of(self, fingerprint: str) -> KeyUse:
         """Return how the key was used; never, where nothing was counted."""
         return self.keys.get(fingerprint, KeyUse())

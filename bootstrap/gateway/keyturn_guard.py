@@ -182,8 +182,7 @@ async def user_api_key_auth(request: Any, api_key: Any) -> Any:
     ) from None
 
 
-_guard = Guard(
-    Path(os.environ.get("KEYTURN_KEYSET") or Path(__file__).absolute().with_name(KEYSET_FILE)),
-    rules.TrustedClock(time.time, time.monotonic),
-)
+_keyset = Path(os.environ.get("KEYTURN_KEYSET") or Path(__file__).absolute().with_name(KEYSET_FILE))
+_clock = rules.TrustedClock(time.time, time.monotonic, uses.last_use(_keyset.with_name(USES_FILE)))
+_guard = Guard(_keyset, _clock)
 atexit.register(_guard.uses.flush)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+Clock = Callable[[], float]
 # Open to read without a key.
 PUBLIC = frozenset({"/health/liveliness", "/health/liveness", "/health/readiness"})
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -140,22 +141,22 @@ def find(keys: Sequence[Key], presented: str, now: float) -> tuple[Key | None, s
 
 
 class TrustedClock:
-    """Wall time that never goes back while the process lives, so that no expired key revives.
+    """Wall time that never goes back, so that no expired key revives.
 
     Args:
         wall: Seconds since 1970, as the machine believes.
         monotonic: Seconds from an arbitrary start.
+        seen: A time that has been before.
     """
 
-    def __init__(self, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    def __init__(self, wall: Clock, monotonic: Clock, seen: float = 0.0) -> None:
         self._wall, self._monotonic = wall, monotonic
-        self._latest, self._at = wall(), monotonic()
+        self._latest, self._at = max(wall(), seen), monotonic()
 
     def now(self) -> float:
         """Return seconds since 1970; they pass as usual when the machine's clock jumps back."""
         at = self._monotonic()
-        self._latest = max(self._wall(), self._latest + at - self._at)
-        self._at = at
+        self._latest, self._at = max(self._wall(), self._latest + at - self._at), at
         return self._latest
 
 

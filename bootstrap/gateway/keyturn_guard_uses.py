@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import re
 import stat
@@ -39,6 +40,7 @@ _UNSOUND = (
     OverflowError,
     RecursionError,
 )
+_log = logging.getLogger("keyturn.guard")
 # Of one key: the fields of _FIELDS, and `programs`: name -> [count, last seen].
 Use = dict[str, Any]
 Counts = dict[str, Use]
@@ -98,6 +100,18 @@ def latest(counts: Counts) -> Counts:
         counts, key=lambda f: max(counts[f]["last_seen"], counts[f]["last_refused"])
     )
     return {fingerprint: counts[fingerprint] for fingerprint in oldest_first[-MAX_USES:]}
+
+
+def last_use(uses_file: Path) -> float:
+    """Return when the last noted use was, so that a clock set back since then is not believed."""
+    with contextlib.suppress(*_UNSOUND):
+        rows = json.loads(read_trusted(uses_file)[0])["keys"].values()
+        times = [int(row.get(name, 0)) for row in rows for name in ("last_seen", "last_refused")]
+        seen = 1.0 + max(at for at in times if at < 1e12)
+        if seen > time.time() + 60:
+            _log.warning("keyturn: the clock is behind %s, whose times count instead", uses_file)
+        return seen
+    return 0.0
 
 
 class Uses:

@@ -1,105 +1,269 @@
-"""Put a key in force that was changed in the store behind our back, as carefully as a rotation.
+"""Take over a gateway that somebody set up by hand: its key, its models, its clients.
 
-Somebody ran `sops set` by hand, as many guides say. The old key is then nowhere but in the
-targets: it stays accepted until the new one is proven, and comes back where that fails. There is
-no journal, since the store is not ours to change back here: after a crash both keys are accepted
-until `keyturn apply` is run again.
+The key in force stays: it moves into the store, and every copy that keyturn knows of becomes one
+that it renders, or a command that asks for it. Whatever is changed is copied first. The old
+gateway serves until everything is ready, and is started again where the new one does not come up.
 """
 
-from bootstrap.domain import targets as target_names
-from bootstrap.domain.errors import (
-    Interrupted,
-    LabError,
-    RecoveryNeededError,
-    RotationUndoneError,
-    cause_of,
-)
-from bootstrap.domain.plan import Action, Plan
-from bootstrap.domain.probes import Verdict, verdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from types import TracebackType
+from typing import Protocol
+
+from bootstrap.domain.content import Content, Write
+from bootstrap.domain.errors import LabError, cause_of
+from bootstrap.domain.found_models import Found
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.workflows.force import (
-    accept_both,
-    admit,
-    deploy,
-    prove_key,
-    prove_targets,
-    refuse_old,
-)
-from bootstrap.workflows.memory import remember_applied
-from bootstrap.workflows.tools import NamedSecrets, Tools
+from bootstrap.domain.targets import targets
+from bootstrap.ports import Files, Progress
+from bootstrap.workflows.apply import Applied, apply
+from bootstrap.workflows.import_models import Import, carry_out, plan_import
+from bootstrap.workflows.init import Desk, init
+from bootstrap.workflows.planning import make_plan
+from bootstrap.workflows.tools import Tools
 
 
-def replaced_key(tools: Tools, plan: Plan, new: Secret) -> Secret | None:
-    """Return the key that `plan` takes out of force, where both can be accepted for a while.
+class Old(Protocol):
+    """The gateway that runs now."""
 
-    None where the key does not change, where the gateway has to restart anyway, where a file is
-    replaced by force, and where the gateway does not accept what the targets hold.
+    label: str
+
+    def stop(self) -> None:
+        """End it, and wait until its port is free; ServiceError where it goes on."""
+
+    def start(self) -> None:
+        """Start it again as it was."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A file of somebody's in which a key stands.
+
+    Attributes:
+        path: Which.
+        what: What becomes of the key there, one clause.
+        make: The file without the key, from what it is.
     """
-    keyset = next((c for c in plan.changes if c.target.name == target_names.KEYSET), None)
-    if keyset is None or keyset.action is not Action.UPDATE or plan.gateway:
-        return None
-    old = tools.deployed_key()
-    if old is None or old == new or any(change.backup for change in plan.changes):
-        return None
-    accepted = verdict(tools.gateway.models(old), with_key=True) is Verdict.ACCEPTED
-    return old if accepted else None
+
+    path: PurePath
+    what: str
+    make: Callable[[bytes], bytes] = field(repr=False)
 
 
-def adopt(tools: Tools, secrets: NamedSecrets, old: Secret) -> None:
-    """Put the store's key in force: accept both, write the targets, prove, refuse the old one.
+@dataclass(frozen=True)
+class Adoptee:
+    """What was found.
 
-    Args:
-        tools: The lab and everything around it. The caller holds the lab's lock.
-        secrets: As the store has them.
-        old: The key in force until now.
+    Attributes:
+        root: The folder of the lab, there already or still to be.
+        port: The gateway's.
+        keys: Keys that are kept, by the secret's name; without a master key a fresh one is made.
+        key_from: Where the master key was found, for people.
+        accepted: Whether the gateway that runs accepts it; None where none runs.
+        weakness: Why it is not good enough for a key, or None.
+        config: The config that was read, or None.
+        found: Its catalogue, or None.
+        old: The gateway that runs and is not keyturn's, or None.
+        edits: Files from which the key goes.
+        targets: Files that keyturn will write, and that are there.
+        version: The LiteLLM that is installed in keyturn's place already, or None.
+        envrc: Whether the lab's folder has an .envrc that is not keyturn's, and stays.
+        claude: Whether Claude Code's own settings hold the key, so that keyturn writes them, too.
+    """
+
+    root: PurePath
+    port: int
+    keys: Mapping[str, Secret]
+    key_from: str
+    accepted: bool | None
+    weakness: str | None
+    config: PurePath | None
+    found: Found | None
+    old: Old | None
+    edits: tuple[Edit, ...]
+    targets: tuple[PurePath, ...]
+    version: str | None = None
+    envrc: bool = False
+    claude: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.config or self.old or self.edits or self.claude)
+
+    @property
+    def switches(self) -> str:
+        """What a lab.toml without [targets] gets for what is there already."""
+        rows = ["envrc = false  # there was one before"] if self.envrc else []
+        rows += ["claude_settings = true  # they held the key"] if self.claude else []
+        return "\n".join(["[targets]", *rows, ""]) if rows else ""
+
+
+@dataclass(frozen=True)
+class AdoptDesk:
+    """How `adopt` gets hold of the world.
+
+    Attributes:
+        files: The file system.
+        desk: What `init` needs.
+        tools: Makes the lab's tools, once it is there.
+        settle: Brings a rotation that a crash left open to its end.
+        lock: Holds the lab's lock.
+        register: Makes the lab the default one.
+        holders: Of all the usual places, the files in which one of the keys stands.
+        keep: The folder for copies of what is changed.
+    """
+
+    files: Files
+    desk: Desk
+    tools: Callable[[], Tools]
+    settle: Callable[[Tools], object]
+    lock: Callable[[], AbstractContextManager[object]]
+    register: Callable[[], bool]
+    holders: Callable[[], list[PurePath]]
+    keep: PurePath
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What `adopt` did.
+
+    Attributes:
+        tools: The lab's tools, for the summary.
+        applied: What `apply` did.
+        imported: What came into lab.toml, or None.
+        backups: (original, copy) for each file that was changed.
+        edited: Files that the key went from.
+        leftovers: Files that hold the key still, and are not keyturn's.
+    """
+
+    tools: Tools
+    applied: Applied
+    imported: Import | None
+    backups: tuple[tuple[PurePath, PurePath], ...]
+    edited: tuple[PurePath, ...]
+    leftovers: tuple[PurePath, ...]
+
+
+def adopt(adoptee: Adoptee, using: AdoptDesk, progress: Progress) -> Adopted:
+    """Take the gateway over.
 
     Raises:
-        RotationUndoneError: It could not be proven; the old key is, everywhere but in the store.
-        RecoveryNeededError: Not even that could be done.
-        Interrupted: A signal came; the old key is proven in force.
+        LabError: Something could not be done. Files are as before, and the old gateway runs; the
+            lab and its store stay, so that the next run goes on.
     """
-    new = secrets[MASTER_KEY]
-    try:
-        with tools.progress.step("overlap: the gateway accepts the store's new key, too"):
-            accept_both(tools, old, new)
-        with tools.progress.step("switch: every target"):
-            deploy(tools, secrets)
-        with tools.progress.step("prove: the new key accepted, an answer, no drift"):
-            prove_key(tools, new)
-            prove_targets(tools, secrets)
-        with tools.progress.step("retire: the old key is refused"):
-            refuse_old(tools, new, old)
-        remember_applied(tools, prove_targets(tools, secrets))
-    except BaseException as failure:
-        _undo(tools, {**secrets, MASTER_KEY: old}, new, failure)
-        raise
+    with using.lock():
+        with progress.step(f"lab {adoptee.root}"):
+            init(using.desk, port=adoptee.port, keys=adoptee.keys, version=adoptee.version)
+            imported = _import(adoptee, using)
+        tools = using.tools()
+        using.settle(tools)
+        if tools.installer.installed() is None:
+            tools.installer.install(progress)  # while the old gateway serves
+        plan = make_plan(tools, force=True)
+        paths = [c.target.path for c in plan.changes if c.write is not None]
+        backups = _keep(using, [*paths, *(edit.path for edit in adoptee.edits)])
+        with _Return(tools, paths, backups, adoptee.old):
+            if adoptee.old is not None:
+                with progress.step(f"stop the old gateway ({adoptee.old.label})"):
+                    adoptee.old.stop()
+            edited = _edit(using.files, adoptee.edits)
+            applied = apply(tools, force=True)
+        _drop(using.files, applied)
+        using.register()
+    declared = {t.path for t in targets(tools.lab, tools.places, tools.service.kind)}
+    left = [path for path in using.holders() if path not in declared]
+    return Adopted(tools, replace(applied, backups=()), imported, backups, edited, tuple(left))
 
 
-def _undo(tools: Tools, before: NamedSecrets, new: Secret, failure: BaseException) -> None:
-    """Go back to the old key; on return `failure` itself is what there is to raise."""
-    old = before[MASTER_KEY]
-    try:
-        with tools.progress.step("undo: the old key everywhere"):
+def _import(adoptee: Adoptee, using: AdoptDesk) -> Import | None:
+    """Add the models, and leave an .envrc alone that is somebody's."""
+    store, root = using.desk.store, adoptee.root
+    found = adoptee.found or Found("")
+    ready = plan_import(using.files, store, root, found, extra=adoptee.switches)
+    carry_out(using.files, store, ready)
+    return ready if adoptee.found is not None else None
+
+
+def _keep(using: AdoptDesk, paths: Collection[PurePath]) -> tuple[tuple[PurePath, PurePath], ...]:
+    """Copy each file that is there into the folder for copies, 0600."""
+    copies = []
+    for path in dict.fromkeys(paths):
+        found = using.files.observe(path)
+        if found is None:
+            continue
+        name = "%".join(path.parts[1:])
+        number, copy = 1, using.keep / name
+        while (there := using.files.observe(copy)) is not None and there.content != found.content:
+            number, copy = number + 1, using.keep / f"{name}.{number}"
+        if there is None:
+            using.files.replace_all([Write(copy, found.content, 0o600, None)])
+        copies.append((path, copy))
+    return tuple(copies)
+
+
+def _edit(files: Files, edits: Sequence[Edit]) -> tuple[PurePath, ...]:
+    """Take the key out of every file, all or none."""
+    writes = []
+    for edit in edits:
+        found = files.observe(edit.path)
+        if found is None:
+            continue
+        content = Content(edit.make(found.content.data))
+        if content != found.content:
+            writes.append(Write(edit.path, content, found.mode, found.content.digest))
+    files.replace_all(writes)
+    return tuple(write.path for write in writes)
+
+
+def _drop(files: Files, applied: Applied) -> None:
+    """Remove the copies that `apply` made beside the files: ours are in one place."""
+    for _, copy in applied.backups:
+        found = files.observe(copy)
+        if found is not None:
+            files.replace_all([Write(copy, None, 0o600, found.content.digest)])
+
+
+class _Return:
+    """Where the block fails: stops the new gateway, puts every file back, starts the old one."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        written: Collection[PurePath],
+        backups: Sequence[tuple[PurePath, PurePath]],
+        old: Old | None,
+    ) -> None:
+        self._tools = tools
+        paths = dict.fromkeys([*written, *(path for path, _ in backups)])
+        self._before = {path: tools.files.observe(path) for path in paths}
+        self._old = old
+
+    def __enter__(self) -> None:
+        """Nothing is to be done yet."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if failure is None:
+            return
+        progress = self._tools.progress
+        with progress.step("undo: every file and the old gateway as before"):
             try:
-                _put_back(tools, before, new)
-            except Interrupted:  # raised once: the second try runs to its end
-                _put_back(tools, before, new)
-    except Exception as second:  # noqa: BLE001 - whatever it is, it is half done
-        raise RecoveryNeededError(
-            f"the store's key {new.fingerprint()} is in force in part only",
-            why=f"{cause_of(failure)}; undoing it failed too: {cause_of(second)}",
-            fix="mend that, then: keyturn apply",
-        ) from failure
-    words = f"it was undone: {old.fingerprint()} is in force, proven; the store holds another key"
-    if isinstance(failure, Interrupted):
-        failure.outcome = words
-    elif isinstance(failure, Exception):
-        fix = failure.fix if isinstance(failure, LabError) else "keyturn apply"
-        raise RotationUndoneError(words, why=cause_of(failure), fix=fix) from failure
+                self._tools.service.stop()
+                self._tools.files.replace_all(list(self._writes()))
+            except LabError as second:
+                progress.note(f"Not everything is back: {cause_of(second)}. See the copies.")
+            if self._old is not None:
+                self._old.start()
 
-
-def _put_back(tools: Tools, before: NamedSecrets, new: Secret) -> None:
-    admit(tools, before[MASTER_KEY], new)
-    deploy(tools, before)
-    refuse_old(tools, before[MASTER_KEY], new)
+    def _writes(self) -> Iterator[Write]:
+        for path, before in self._before.items():
+            now = self._tools.files.observe(path)
+            if now == before:
+                continue
+            content, mode = (before.content, before.mode) if before else (None, 0o600)
+            yield Write(path, content, mode, now.content.digest if now else None)

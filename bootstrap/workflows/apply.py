@@ -10,7 +10,6 @@ from bootstrap.domain.errors import ConflictError, KeptError, TargetError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.targets import targets
-from bootstrap.workflows.adopt import adopt, replaced_key
 from bootstrap.workflows.gateway_up import (
     bring_up,
     prove,
@@ -20,6 +19,7 @@ from bootstrap.workflows.gateway_up import (
 )
 from bootstrap.workflows.memory import doubt_gateway, intend, remember
 from bootstrap.workflows.own_keys import make_missing, prove_own_keys
+from bootstrap.workflows.pickup import pick_up, replaced_key
 from bootstrap.workflows.planning import gateway_digest, make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.tools import Tools
 
@@ -74,7 +74,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
     secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools))) if start else {}
     old = replaced_key(tools, plan, secrets[MASTER_KEY]) if start and plan else None
     if old is not None:
-        adopt(tools, secrets, old)
+        pick_up(tools, secrets, old)
         return Applied(plan, proven=True, models=prove(tools, secrets[MASTER_KEY]))
     before = _snapshot(tools, plan)
     backups = tuple(

@@ -80,7 +80,7 @@ def bootstrap(
     Raises:
         LabError: Something could not be done; running it again goes on from there.
     """
-    root = _root(builder, folder)
+    root = folder or choose_root(builder.locate(), builder.here, builder.home)
     with builder.lock(root):
         with progress.step(f"lab {root}"):
             made = init(builder.desk(root), port=port)
@@ -95,19 +95,23 @@ def bootstrap(
     return Bootstrapped(tools, made, applied, tools.program, missing, registered)
 
 
-def _root(builder: Builder, folder: PurePath | None) -> PurePath:
-    if folder is not None:
-        return folder
-    found = builder.locate()
+def choose_root(
+    found: PurePath | None, here: PurePath, home: PurePath, command: str = "bootstrap"
+) -> PurePath:
+    """Return where the lab is, or is to be made: the one found, else the working directory.
+
+    Raises:
+        UsageError: That would be the home folder, or the root of the file system.
+    """
     if found is not None:
         return found
-    if builder.here in (builder.home, PurePath("/")):
+    if here in (home, PurePath("/")):
         raise UsageError(
-            f"no lab is made in {builder.here}",
+            f"no lab is made in {here}",
             why="it would spread over your home folder",
-            fix="name a folder of its own: keyturn bootstrap ~/lab",
+            fix=f"name a folder of its own: keyturn {command} ~/lab",
         )
-    return builder.here
+    return here
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Make a lab: lab file, age identity, encrypted store with fresh keys. Never overwrites."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
@@ -74,12 +74,20 @@ class Made:
     identity: PurePath | None = None
 
 
-def init(desk: Desk, *, port: int | None = None) -> Made:
+def init(
+    desk: Desk,
+    *,
+    port: int | None = None,
+    keys: Mapping[str, Secret] | None = None,
+    version: str | None = None,
+) -> Made:
     """Make what is missing of a lab at `desk.root`.
 
     Args:
         desk: The folder and what it takes.
         port: The gateway's port for a new lab file; default 4000.
+        keys: Values to store instead of fresh ones, by name.
+        version: The LiteLLM of a new lab file, where it is not the usual one.
 
     Raises:
         UsageError: `port` differs from that of a lab file which is there already.
@@ -92,13 +100,13 @@ def init(desk: Desk, *, port: int | None = None) -> Made:
     if there and names:
         # Before anything is written: a fresh identity would not open it either.
         desk.store.document(STORE)
-    _write_new(desk, made, FILE, LAB.format(port=port or 4000, version=LITELLM_VERSION), "the lab")
+    _write_new(desk, made, FILE, _lab_text(port, version), "the lab")
     if names:
         if there and desk.files.observe(desk.root / RULES) is not None:
             made.kept.append(desk.root / RULES)
         else:
             _readers(desk, made)
-        _store(desk, made, names)
+        _store(desk, made, names, keys or {})
     _add_lines(desk, made, ".gitignore", IGNORED, "keep plaintext out of git")
     _add_lines(desk, made, ".gitattributes", ATTRIBUTES, "keep git from changing line ends in it")
     if lab.switches.envrc:
@@ -106,11 +114,16 @@ def init(desk: Desk, *, port: int | None = None) -> Made:
     return made
 
 
+def _lab_text(port: int | None, version: str | None = None) -> str:
+    text = LAB.format(port=port or 4000, version=version or LITELLM_VERSION)
+    return text if version is None else text.replace("# litellm_version", "litellm_version")
+
+
 def _lab_in_force(desk: Desk, port: int | None) -> Lab:
     """Return the lab that is there, or the one that will be."""
     found = desk.files.observe(desk.root / FILE)
     if found is None:
-        return parse_lab(LAB.format(port=port or 4000, version=LITELLM_VERSION), desk.root)
+        return parse_lab(_lab_text(port), desk.root)
     try:
         lab = parse_lab(found.content.data.decode(), desk.root)
     except UnicodeDecodeError:
@@ -144,18 +157,26 @@ def _readers(desk: Desk, made: Made) -> None:
     _write_new(desk, made, RULES, rules, "who can decrypt")
 
 
-def _store(desk: Desk, made: Made, names: tuple[str, ...]) -> None:
+def _store(desk: Desk, made: Made, names: tuple[str, ...], given: Mapping[str, Secret]) -> None:
+    def values(wanted: Sequence[str]) -> dict[str, Secret]:
+        return {name: given.get(name) or desk.new_key() for name in wanted}
+
     path = desk.root / STORE
     if desk.files.observe(path) is None:
-        desk.store.create(STORE, {name: desk.new_key() for name in names})
-        made.created.append((path, f"encrypted store with a fresh {' and '.join(names)}"))
+        desk.store.create(STORE, values(names))
+        what = f"encrypted store with a fresh {_fresh(names, given)}"
+        made.created.append((path, what))
         return
     missing = [name for name in names if name not in desk.store.document(STORE)]
     if missing:
-        desk.store.write_many(STORE, {name: desk.new_key() for name in missing})
-        made.created.append((path, f"added a fresh {' and '.join(missing)}"))
+        desk.store.write_many(STORE, values(missing))
+        made.created.append((path, f"added a fresh {_fresh(missing, given)}"))
     else:
         made.kept.append(path)
+
+
+def _fresh(names: Sequence[str], given: Mapping[str, Secret]) -> str:
+    return " and ".join(f"{name}{' (yours)' if name in given else ''}" for name in names)
 
 
 def _envrc(desk: Desk, made: Made, lab: Lab) -> None:

@@ -16,12 +16,17 @@ from bootstrap.workflows.tools import NamedSecrets, Tools
 
 
 def intend(tools: Tools, plan: Plan) -> None:
-    """Remember what is about to be written, so that after a crash it is known to be ours."""
+    """Remember what is about to be written, so that after a crash it is known to be ours.
+
+    What a plan before this one wrote, and this one replaces, stays known until it is replaced.
+    """
     state: dict[str, Any] = dict(tools.state.load())
     rows: dict[str, Any] = {name: dict(row) for name, row in state.get("targets", {}).items()}
     for change in plan.changes:
         if change.write is not None and change.write.content is not None:
             row = rows.setdefault(change.target.name, {"path": str(change.target.path)})
+            if change.write.expected is not None and change.write.expected == row.get("next"):
+                row["digest"] = row["next"]
             row["next"] = change.write.content.digest
     state.update(targets=rows, inputs="")
     tools.state.save(state)

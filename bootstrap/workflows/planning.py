@@ -12,6 +12,7 @@ from typing import Any
 
 from bootstrap import __version__
 from bootstrap.domain import targets as target_names
+from bootstrap.domain.client_ways import template_context
 from bootstrap.domain.content import Content, FileState, digest_of
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.litellm_config import (
@@ -122,6 +123,7 @@ def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
         "literal": secrets if lab.gateway.literal_keys else None,
         "droid_key": secrets.get(lab.key_name("droid")),
         "droid_key_name": lab.key_name("droid"),
+        **template_context(lab, secrets),
         "model_list": model_list(lab),
         "fallbacks": fallbacks(lab),
         "litellm_settings": litellm_settings(lab),
@@ -133,7 +135,8 @@ def _context(tools: Tools, secrets: NamedSecrets) -> dict[str, object]:
         "environment": service_environment(),
         "unset": unset_for(tuple(_gateway_secrets(tools, secrets))),
         "keyturn": tools.keyturn,
-        "key_helper": _key_helper(tools),
+        "key_helper": _key_helper(tools, "droid"),
+        "claude_helper": _key_helper(tools, "claude"),
         "names": lab.exec_names,
         "watch": watched(lab),
     }
@@ -168,11 +171,11 @@ def _shell_secrets(tools: Tools, secrets: NamedSecrets) -> NamedSecrets:
     return {name: secrets[name] for name in (MASTER_KEY, SALT_KEY) if name in secrets}
 
 
-def _key_helper(tools: Tools) -> str:
+def _key_helper(tools: Tools, client: str) -> str:
     import shlex
 
     lab = str(tools.lab.root)
-    return shlex.join([tools.keyturn, "get", tools.lab.key_name("droid"), "--lab", lab])
+    return shlex.join([tools.keyturn, "get", tools.lab.key_name(client), "--lab", lab])
 
 
 def watched(lab: Lab) -> list[str]:

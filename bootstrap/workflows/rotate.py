@@ -22,7 +22,14 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.workflows.audit import audit
 from bootstrap.workflows.doors import leave_open, open_both, overlaps, prove_all
-from bootstrap.workflows.force import Staged, deploy, hand_over, prove_targets, staged
+from bootstrap.workflows.force import (
+    Staged,
+    deploy,
+    guard_time,
+    hand_over,
+    prove_targets,
+    staged,
+)
 from bootstrap.workflows.memory import doubt_gateway, remember_applied
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.preflight import (
@@ -206,7 +213,7 @@ class _Turn:
             finish(self.tools, self.using, self.after, self.forward, self.note)
             return
         if self.last.retire_at is None:
-            until = self.tools.clock.now() + grace_s
+            until = guard_time(self.tools) + grace_s
             self.last = replace(self.last, retire_at=until)
             self.note(Step.PROVEN)
         leave_open(self.tools, self.forward, self.last.retire_at)

@@ -59,7 +59,8 @@ def put_back(
             more.
         note: Writes the journal's next line.
     """
-    reopen(tools, using, pairs)
+    if reached(last, Step.OVERLAPPING):  # before that nothing has held the new values
+        reopen(tools, using, pairs)
     if was_begun(last):
         deploy(tools, migrating(tools, last, secrets, pairs))
         prove_reencrypted(tools, last)

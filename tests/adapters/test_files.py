@@ -347,6 +347,27 @@ class TestReplaceAll:
         assert folder.files() == BEFORE | {"kept": (OLD, 0o444)}
         assert folder.leftovers() == []
 
+    def test_a_failure_leaves_no_new_folder_behind(self, tmp_path: Path) -> None:
+        kept = write_of(tmp_path / "kept")
+        wrong = Write(tmp_path / "kept", Content(NEW), 0o600, "another")
+        for writes in (
+            [write_of(tmp_path / "a/b/c/file"), wrong],
+            [write_of(tmp_path / "a/b/file"), write_of(tmp_path / "a/file"), wrong],
+        ):
+            with pytest.raises(ConflictError):
+                LocalFiles().replace_all(writes)
+            assert list(tmp_path.iterdir()) == []
+        LocalFiles().replace_all([kept, write_of(tmp_path / "a/b/file")])
+        assert (tmp_path / "a/b/file").read_bytes() == NEW
+
+    def test_a_masked_unit_is_called_so(self, tmp_path: Path) -> None:
+        for name, word in (("litellm.service", "masked"), ("file", "device")):
+            (tmp_path / name).symlink_to("/dev/null")
+            with pytest.raises(TargetError) as caught:
+                LocalFiles().observe(tmp_path / name)
+            assert word in caught.value.why
+            assert ("systemctl --user unmask" in caught.value.fix) == (word == "masked")
+
     def test_a_file_where_a_folder_should_be_is_explained(self, tmp_path: Path) -> None:
         (tmp_path / "config").write_bytes(OLD)
         with pytest.raises(TargetError, match="config is not a folder"):

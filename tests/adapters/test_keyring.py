@@ -332,9 +332,14 @@ class TestTheChild:
     def test_a_value_that_is_not_read_back_is_not_called_stored(
         self, provider: KeyringProvider, child: Callable[[str], Path]
     ) -> None:
-        child("""cat > /dev/null; echo '{"stored": false}'""")
-        with pytest.raises(SecretError, match="was not stored"):
-            provider.write(REF, Secret("sk-test"))
+        for reply, words in (
+            ('{"stored": false}', "could not be put back"),
+            ('{"stored": false, "put_back": true}', "what was there before is back"),
+        ):
+            child(f"cat > /dev/null; echo '{reply}'")
+            with pytest.raises(SecretError, match="was not stored") as caught:
+                provider.write(REF, Secret("sk-test"))
+            assert words in caught.value.why
 
     def test_a_python_that_is_gone_is_a_typed_error(
         self, provider: KeyringProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -52,6 +52,32 @@ class LocksItself(Memory):
         raise KeyringLocked("Failed to unlock the collection!")
 
 
+class Forgets(Memory):
+    """One that keeps something else than it is given, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 1
+
+    def set_password(self, service: str, name: str, text: str) -> None:
+        self.left -= 1
+        super().set_password(service, name, text if self.left < 0 else text[:-1])
+
+
+class Loses(Memory):
+    """One that takes a value and then complains, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 1
+
+    def set_password(self, service: str, name: str, text: str) -> None:
+        super().set_password(service, name, text)
+        self.left -= 1
+        if self.left >= 0:
+            raise ValueError(f"cannot store {text}")
+
+
 class Absent(Memory):
     viable = False
 
@@ -126,6 +152,30 @@ class TestAnswer:
 
 
 class TestFailure:
+    @pytest.mark.parametrize("before", [None, "sk-test-before"])
+    def test_a_value_that_is_not_read_back_is_replaced_by_what_was_there(
+        self, monkeypatch: pytest.MonkeyPatch, before: str | None
+    ) -> None:
+        for store in (Forgets(), Loses()):
+            if before is not None:
+                store.entries["keyturn", "KEY"] = before
+            monkeypatch.setattr(keyring_child, "choose_backend", lambda store=store: store)
+            reply = answer(request("write", text="sk-test-new"))
+            if isinstance(store, Forgets):
+                assert reply == {"stored": False, "put_back": True}
+            else:
+                assert reply == {"problem": "failed", "detail": "ValueError"}
+            assert store.get_password("keyturn", "KEY") == before
+
+    def test_it_says_where_that_cannot_be_put_back_either(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = Forgets()
+        store.left, store.entries["keyturn", "KEY"] = 9, "sk-test-before"
+        monkeypatch.setattr(keyring_child, "choose_backend", lambda: store)
+        reply = answer(request("write", text="sk-test-new"))
+        assert reply == {"stored": False, "put_back": False}
+
     def test_a_backends_complaint_is_reported_by_its_type_only(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

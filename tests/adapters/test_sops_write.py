@@ -194,6 +194,14 @@ def test_a_store_that_we_could_not_read_back_is_not_made(lab: SopsLab, home: Pat
     assert homes.snapshot(lab.root) == before
 
 
+def test_a_store_that_is_not_made_leaves_no_folder_for_it(lab: SopsLab, home: Path) -> None:
+    before = homes.snapshot(lab.root)
+    homes.write_age_identity(home)
+    with pytest.raises(ProviderUnavailableError, match="recipient"):
+        SopsProvider(lab.root).create("more/secrets/new.enc.env", secrets(KEY=KEY))
+    assert homes.snapshot(lab.root) == before
+
+
 def test_a_folder_that_cannot_be_made_is_named(lab: SopsLab) -> None:
     with pytest.raises(SecretError) as caught:
         SopsProvider(lab.root).create(f"{PLACE}/inner/new.enc.env", secrets(KEY=KEY))

@@ -32,7 +32,7 @@ from bootstrap.adapters.supervisor_state import (
     read_state,
     write_state,
 )
-from bootstrap.domain.errors import ServiceError
+from bootstrap.domain.errors import NotReadyError, ServiceError
 from support.service_files import SPEC_TEMPLATE, service_text, write_env_file
 from support.sessions import TOOLS
 from support.waiting import until
@@ -248,6 +248,22 @@ def test_a_missing_program_fails_the_start_and_is_named(place: Place) -> None:
         place.service().start()
     assert "/nonexistent/litellm cannot be run" in caught.value.why
     assert KEY not in str(caught.value)
+
+
+def test_a_supervisor_that_does_not_start_says_why_in_its_log(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write_mini_gateway()
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho the reason >&2; exit 3\n")
+    broken.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(broken))
+        with pytest.raises(NotReadyError) as caught:
+            place.service().start()
+    assert str(caught.value).startswith("the supervisor does not start")
+    assert caught.value.why == "it ended with 3"
+    assert place.service().log_lines(5) == ["the reason"]
 
 
 def test_a_missing_env_file_fails_the_start_until_it_is_there(place: Place) -> None:

@@ -69,7 +69,16 @@ def test_json_is_one_document_and_nothing_else(lab: CliLab, words: tuple[str, ..
 
 def test_the_json_of_a_plan(lab: CliLab) -> None:
     document = lab.ok("plan", "--json").json
-    assert set(document) == {"lab", "changed", "decrypted", "new_keys", "changes", "service"}
+    assert set(document) == {
+        "lab",
+        "changed",
+        "decrypted",
+        "changes",
+        "new_keys",
+        "service",
+        "clients",
+    }
+    assert [row["way"] for row in document["clients"]] == ["literal", "variable"]
     assert document["lab"] == str(lab.root)
     assert (document["changed"], document["changes"]) == (False, [])
     assert document["service"] == {

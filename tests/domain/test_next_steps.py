@@ -1,5 +1,6 @@
 """What each client has to do next, in words that work when pasted."""
 
+import shlex
 from pathlib import PurePath
 
 from bootstrap.domain.labfile import parse_lab
@@ -34,6 +35,19 @@ def test_clients_that_no_model_is_for_and_targets_that_are_off_get_none() -> Non
     assert list(found) == ["OpenWebUI", "CI", "droid without a key on disk"]
     assert found["droid without a key on disk"].endswith(
         "/home/me/.config/keyturn/droid-managed.json"
+    )
+
+
+def test_paths_with_spaces_stay_one_word() -> None:
+    lab = parse_lab("[targets]\ndroid_key_helper = true\n", PurePath("/home/me/my lab"))
+    home = PurePath("/home/m e")
+    places = Places(home, home / ".config", home / "s", home / "c", home / "f")
+    found = dict(next_steps(lab, places, "/opt/my tools/keyturn"))
+    assert "$('/opt/my tools/keyturn' get LITELLM_MASTER_KEY)" in found["Claude Code"]
+    assert found["shell"] == "cd '/home/me/my lab' && direnv allow"
+    helper = found["droid without a key on disk"]
+    assert shlex.split(helper)[1] == (
+        "FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH=/home/m e/.config/keyturn/droid-managed.json"
     )
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from bootstrap.domain.keyset import KEYSET_FILE, Keyset
+from bootstrap.domain.uses import USES_FILE
 from bootstrap.gateway import keyturn_guard
+from bootstrap.gateway.keyturn_guard import Guard
 from support.guard import (
     CHAT,
     CLIENT,
@@ -76,6 +78,56 @@ def test_a_key_ends_in_time_though_the_clock_jumped_back(ask: Ask, file: Path, t
     assert is_granted(ask(OLD))
     time.monotonic += 1
     assert ask(OLD) == 401
+
+
+def restart(file: Path, time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard(file, time.trusted(file.with_name(USES_FILE)))
+    monkeypatch.setattr(keyturn_guard, "_guard", guard)
+
+
+def test_a_restart_beside_a_clock_that_was_set_back_revives_no_expired_key(
+    ask: Ask,
+    file: Path,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("time.time", lambda: time.wall)
+    put(file, lab_keyset().with_overlap(OLD, NEW, NOW + 60))
+    time.wall += 60.5
+    assert ask(OLD) == 401
+    keyturn_guard._guard.uses.flush()
+    for _ in range(3):
+        time.wall -= 3600
+        restart(file, time, monkeypatch)
+        assert ask(OLD) == 401
+        assert is_granted(ask(NEW))
+        keyturn_guard._guard.uses.flush()
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3
+    assert "the clock is behind" in said[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"keys": 5}',
+        '{"keys": {}}',
+        '{"keys": {"a": 5}}',
+        '{"keys": {"a": {"last_seen": ""}}}',
+        '{"keys": {"a": {"last_seen": 1e15}}}',
+    ],
+)
+def test_a_broken_file_of_uses_says_nothing_about_the_time(
+    ask: Ask, file: Path, time: Time, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    put(file, lab_keyset().with_overlap(OLD, NEW, NOW + 60))
+    file.with_name(USES_FILE).write_text(text)
+    restart(file, time, monkeypatch)
+    assert is_granted(ask(OLD))
 
 
 @pytest.mark.parametrize("key", [None, "", 5, b"x", "sk-test-wrong", "sk-\xe9\udcff", "x" * 5000])

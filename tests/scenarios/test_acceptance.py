@@ -25,8 +25,10 @@ from support.acceptance import (
     without_entry,
 )
 from support.droid import binary, run_droid
+from support.hand_made import KEY, HandMade
 from support.homes import pick_free_port, readable_by_others
 from support.litellm import Upstream
+from support.live_clients import InteractiveDroid, Looping
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -267,6 +269,37 @@ def test_an_applied_catalogue_is_well_and_stays_as_it_is(with_mock_model: NewUse
     assert user.gateway_pid() == pid
 
 
+def test_clients_that_are_at_work_carry_on_across_a_rotation(
+    newcomer: NewUser, tmp_path: Path
+) -> None:
+    user, old = newcomer, newcomer.key()
+    fixed = {
+        "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{user.port}",
+        "ANTHROPIC_AUTH_TOKEN": old.reveal(),
+        "ANTHROPIC_MODEL": "lab-echo",
+        "CLAUDE_CODE_MAX_RETRIES": "0",  # a failed turn shall be seen
+    }
+    droids = Looping(lambda: run_droid(user.home, ["exec", "-m", "custom:lab-echo", "hi"]))
+    claudes = Looping(lambda: user.run_any(claude(), "-p", "hi", env=fixed))
+    with InteractiveDroid(user.home, tmp_path) as person, droids, claudes:
+        assert person.ask("the first question") == ECHO_SAYS
+        droids.more(1)
+        claudes.more(1)
+        user.run(user.program, "rotate", "--grace", "10m")
+        assert person.ask("the second question") == ECHO_SAYS
+        droids.more(1)
+        claudes.more(1)
+        claudes.stop()  # its environment is fixed, so the grace time is all it has
+        user.run(user.program, "rotate", "--resume")
+        assert refuses(user.gateway, old)
+        assert person.ask("the third question") == ECHO_SAYS
+        droids.more(1)
+        assert "BYOK Error" not in person.screen
+    assert droids.failures(ECHO_SAYS) + claudes.failures(ECHO_SAYS) == []
+    user.run(user.program, "check")
+    assert leaks.find(old.reveal(), user.files()) == []
+
+
 BY_HAND = """\
 {
   "enabledPlugins": {
@@ -305,6 +338,29 @@ def test_settings_made_by_hand_are_adopted_and_keep_working(
     chosen = "custom:Qwen-3-Plus-(Local-LiteLLM)-0"
     done = run_droid(user.home, ["exec", "-m", chosen, "hi"])
     assert (done.returncode, done.stdout.strip()) == (0, "pong from mock")
+
+
+def test_a_lab_that_the_guides_make_is_adopted_and_droid_and_claude_code_work(
+    another: Callable[[], NewUser],
+) -> None:
+    user = another()
+    by_hand = HandMade(user.home, user.lab, user.port)
+    by_hand.write()
+    by_hand.nohup()
+    try:
+        user.run(user.program, "adopt", user.lab, "--port", user.port, "--yes")
+        assert user.key() == Secret(KEY)
+        for chosen in ("custom:canned", "custom:keyturn-lab-echo"):
+            done = run_droid(user.home, ["exec", "-m", chosen, "hi"])
+            assert (done.returncode, done.stdout.strip()) == (0, ECHO_SAYS)
+        step = '. "$HOME/.bashrc"; _claude_via_litellm canned -p hi'
+        env = path_with(user, claude())
+        assert user.run("bash", "-c", step, env=env).stdout.strip() == ECHO_SAYS
+        left = {name for name in by_hand.holders(KEY) if "/adopted/" not in name}
+        assert left == {".config/lab-secrets/litellm.env", ".factory/settings.json"}
+        assert not leaks.find(KEY, texts={str(n): said for n, said in enumerate(user.said)})
+    finally:
+        by_hand.stop_first()
 
 
 # One with comments after and between entries, CRLF and hooks; one on a single line; one where

@@ -383,6 +383,8 @@ def test_a_masked_unit_is_an_error_whose_fix_can_be_pasted(unit: UnitLab) -> Non
     assert ran.returncode == 1
     said = dict(line.split(":", 1) for line in ran.stderr.splitlines())
     assert str(path) in said["error"]
+    assert "masked" in said["cause"]
+    assert said["fix"].endswith(": systemctl --user unmask litellm.service")
     assert unit.lab.snapshot() == before
     unit.session.check("sh", "-c", said["fix"].partition(":")[2])  # what it says helps
     assert unit.run("bootstrap").returncode == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import crash, labs
+from support.power import State
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -85,3 +86,32 @@ def test_a_disk_that_fails_from_some_call_on_is_told_and_recovers_later(
     calls = [call for call in lab.calls() if call.name == name]
     middle = calls[len(calls) // 2]
     assert lab.survive(crash.Point(middle, f"error={error}", onwards=True)) in ("5", "6")
+
+
+@pytest.mark.parametrize("failing", ["", "/.factory>", "/rotation.journal>"])
+def test_a_power_failure_at_any_time_leaves_one_key_that_recovers(
+    lab: crash.Crash, failing: str
+) -> None:
+    syncs = [call for call in lab.calls() if call.name == "fsync"]
+    switching = next(n for n, call in enumerate(syncs) if "/.factory>" in call.text)
+    failure = next(call for call in syncs[switching:] if failing in call.text)
+    power = lab.power_failures(crash.Point(failure, "error=EIO") if failing else None)
+    assert power.code == (5 if failing else 0)
+    states = [state for state in power.states if state.failed or not failing]
+    assert len(states) > (30 if failing else 90)
+    survive_power(power, states, 6)
+
+
+def test_a_recovery_that_loses_its_power_is_finished_by_the_next(lab: crash.Crash) -> None:
+    switched = crash.steps(lab.calls())[4]
+    power = lab.power_failures_of_recovery(crash.Point(switched, "signal=KILL"))
+    survive_power(power, power.states, 6)
+
+
+def survive_power(power: crash.PowerFailures, states: Sequence[State], count: int) -> None:
+    """Survive about `count` of the states, the last one included; a failure names its state."""
+    for state in (*states[1 :: len(states) // (count - 1)], states[-1]):
+        try:
+            power.survive(state)
+        except AssertionError as lost:
+            raise AssertionError(f"{state.at}: {lost}") from lost

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
+SOMEBODY = 65534
 KEYSET = "keyturn-keyset.json"
 
 
@@ -50,6 +52,20 @@ def keyset(lab: labs.CliLab) -> Path:
 
 def journal(lab: labs.CliLab) -> Path:
     return lab.state / "rotation.journal"
+
+
+@contextmanager
+def immutable(file: Path) -> Iterator[None]:
+    """Let nobody replace a file in the block, root included: by a mount where chattr is refused."""
+    done = subprocess.run(["chattr", "+i", file], capture_output=True)
+    undo: list[str | Path] = ["chattr", "-i", file]
+    if done.returncode != 0:
+        subprocess.run(["mount", "--bind", file, file], check=True)
+        undo = ["umount", file]
+    try:
+        yield
+    finally:
+        subprocess.run(undo, check=True)
 
 
 def test_a_rotation_says_what_it_did_and_nothing_secret(lab: labs.CliLab) -> None:
@@ -182,6 +198,41 @@ class TestTheWorldChanges:
         lab.settings.chmod(0o600)
         assert lab.key == old
         assert lab.call("plan", "--exit-code").code == 0
+
+    def test_a_settings_file_that_becomes_immutable_is_told(self, lab: labs.CliLab) -> None:
+        old = lab.key
+        with paused(lab, CREATING) as running, immutable(lab.settings):
+            ran = running.finish()
+        assert ran.code == 5, ran.err
+        assert str(lab.settings) in ran.err
+        assert alone_in_force(lab, old, new_key().reveal())
+
+    @pytest.mark.parametrize("at", [CREATING, PROMOTING])
+    def test_a_settings_file_that_another_user_takes_is_not_written(
+        self, lab: labs.CliLab, at: int
+    ) -> None:
+        old = lab.key
+        with paused(lab, at) as running:
+            os.chown(lab.settings, SOMEBODY, -1)
+            ran = running.finish()
+        assert ran.code == 6, ran.err
+        assert f"belongs to another user (uid {SOMEBODY})" in ran.err
+        os.chown(lab.settings, os.geteuid(), -1)
+        lab.ok("recover", "-q")
+        assert (lab.key == old) == (at == CREATING)
+        assert alone_in_force(lab, lab.key, old if lab.key != old else new_key().reveal())
+
+    def test_a_disk_that_is_full_or_read_only_in_the_middle_recovers_later(
+        self, tmp_path: Path
+    ) -> None:
+        ended = subprocess.run(
+            ["unshare", "-m", sys.executable, "-m", "support.troubled_home", tmp_path / "small"],
+            env=homes.machine_environment()
+            | {"PYTHONPATH": f"{homes.REPOSITORY}:{homes.REPOSITORY / 'tests'}"},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.stdout == "survived\n", ended.stderr
 
     @pytest.mark.parametrize("at", [CREATING, PROMOTING])
     def test_a_folder_that_anybody_may_write_in_is_not_written_in(

@@ -135,7 +135,17 @@ class NewUser:
         note: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the lab's folder, or in `cwd`, which must end with `status`."""
-        done = subprocess.run(
+        done = self.run_any(*argv, cwd=cwd, env=env)
+        if note:
+            self.said += [done.stdout, done.stderr]
+        assert done.returncode == status, f"ended with {done.returncode}:\n{_both(done)}"
+        return done
+
+    def run_any(
+        self, *argv: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the lab's folder, or in `cwd`, whatever it ends with."""
+        return subprocess.run(
             [str(word) for word in argv],
             cwd=cwd or self.lab,
             env=self.environment() | dict(env or {}),
@@ -144,10 +154,6 @@ class NewUser:
             text=True,
             timeout=300,
         )
-        if note:
-            self.said += [done.stdout, done.stderr]
-        assert done.returncode == status, f"ended with {done.returncode}:\n{_both(done)}"
-        return done
 
     def bootstrap(self, *args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run the clone's bootstrap.sh, in the lab's folder unless `cwd` is given."""

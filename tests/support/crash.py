@@ -8,6 +8,7 @@ two points nothing is put back but what `keyturn recover` puts back.
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from bootstrap.adapters.entropy import new_key
 from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.domain.secret import Secret
 from support import homes, labs, leaks
+from support.power import Disk, Roots, State
 from support.sops_lab import REAL_SOPS
 from support.waiting import until
 
@@ -39,6 +41,9 @@ FAILURES = {
     "fchmod": ("EIO",),
 }
 WORDS = ("rotate", "-q", "--value-stdin")
+# What the gateway and its supervisor write.
+VOLATILE = ("lock", "gateway.log", "supervisor.json", "supervisor.lock")
+Words = Sequence[str]
 _CALL = re.compile(r"^(\w+)\((.*)$")
 SETTINGS = """\
 // my settings: do not touch
@@ -95,9 +100,16 @@ class Point:
         return f"{self.what} at {self.call.name} {self.call.number}{more}: {self.call.text[:120]}"
 
 
-def make(folder: Path, home: Path) -> labs.CliLab:
-    """Return a bootstrapped lab with other people's content in the files that it shares."""
+def make(folder: Path, home: Path, program: Path | None = None) -> labs.CliLab:
+    """Return a bootstrapped lab with other people's content in the files that it shares.
+
+    Args:
+        folder: For the lab.
+        home: Its user's.
+        program: The gateway's; the stand-in unless given.
+    """
     lab = labs.make(folder, home, write=False)
+    lab.wrapper = program or lab.wrapper
     lab.write(more=SOURCES)
     factory = Path(lab.places.factory)
     factory.mkdir(mode=0o700)
@@ -160,6 +172,8 @@ class Crash:
         self._gateway = HttpGateway(f"http://127.0.0.1:{lab.port}")
         work = lab.root.parent
         self._log, self._stdin, self._output = (work / f"crash-{n}" for n in ("trace", "in", "out"))
+        self._detail = ["-s", "80"]
+        self._roots: Roots | None = None
         self._nursery = _Nursery(lab, self._stdin, self._output, words)
         self._foreign = self._foreign_bytes()
 
@@ -181,12 +195,18 @@ class Crash:
         return found
 
     def rotate(
-        self, point: Point | None = None, env: dict[str, str] | None = None
+        self, point: Point | None = None, env: dict[str, str] | None = None, words: Words = ()
     ) -> tuple[int, str]:
-        """Rotate, disturbed at `point`; return the exit status, -N for signal N, and the key."""
+        """Rotate, disturbed at `point`; return the exit status, -N for signal N, and the key.
+
+        Args:
+            point: Where, and how; undisturbed if None.
+            env: Further variables.
+            words: Another command of keyturn instead.
+        """
         new = new_key().reveal()
         self._stdin.write_text(new)
-        self._nursery.tell(json.dumps(env or {}))
+        self._nursery.tell(json.dumps([list(words), env or {}]))
         pid = int(self._nursery.hear())
         self._stdin.unlink()  # it is open there by now; the key must not be found here later
         strace = self._attach(pid, point)
@@ -197,7 +217,7 @@ class Crash:
         return code, new
 
     def _attach(self, pid: int, point: Point | None) -> "subprocess.Popen[bytes]":
-        argv = ["strace", "-y", "-s", "80", "-o", str(self._log), "-e", "signal=none"]
+        argv = ["strace", *self._detail, "-y", "-o", str(self._log), "-e", "signal=none"]
         argv += ["-e", f"trace={','.join(MUTATING)}", "-p", str(pid)]
         if point is not None:
             number = f"{point.call.number}{'+' if point.onwards else ''}"
@@ -209,6 +229,79 @@ class Crash:
     def close(self) -> None:
         """End what starts the rotations."""
         self._nursery.close()
+
+    def power_failures(self, point: Point | None = None) -> "PowerFailures":
+        """Rotate, and return what power failures in the middle of it would leave.
+
+        Args:
+            point: A failure to rotate with; undisturbed if None.
+        """
+        self._settle()
+        roots, disk = self._still()
+        code, new, states = self._recorded(disk, point)
+        told = {0: "new", 1: "old", 5: "old"}.get(code, "")
+        return PowerFailures(self, roots, states, new, code, told)
+
+    def power_failures_of_recovery(self, point: Point) -> "PowerFailures":
+        """Return what power failures in the middle of a recovery would leave.
+
+        Args:
+            point: What ends the rotation that is recovered.
+        """
+        self._settle()
+        _, new = self.rotate(point)
+        roots, disk = self._still()
+        code, _, states = self._recorded(disk, None, ("recover", "-q"))
+        assert code == 0
+        return PowerFailures(self, roots, states, new, code, "")
+
+    def _settle(self) -> None:
+        """Bring to its end what the last command may have left open."""
+        self.recover()
+        self.key = self.lab.key
+
+    def _still(self) -> tuple[Roots, Disk]:
+        """Return the folders and what is in them; kept for `start_over`."""
+        kept = self.lab.root.parent / "kept"
+        shutil.rmtree(kept, ignore_errors=True)
+        self.lab.service.stop()  # its own files stand still meanwhile
+        self._roots = roots = Roots(kept, self.lab.root, self.lab.home)
+        disk = Disk.of(self.lab.root, self.lab.home)
+        self._start()
+        return roots, disk
+
+    def _recorded(
+        self, disk: Disk, point: Point | None, words: Words = ()
+    ) -> tuple[int, str, list[State]]:
+        """Run a command; return its status, its key, and what power failures would leave."""
+        # With what sops writes, and every byte of it.
+        self._detail = ["-f", "-s", "1000000"]
+        code, new = self.rotate(point, words=words)
+        self._detail = ["-s", "80"]
+        states = list(disk.replay(self._log.read_text()))
+        self._log.unlink()
+        for path, file in disk.now.items():
+            if path.name not in VOLATILE:
+                assert (path, path.read_bytes()) == (path, file.data), "the trace lacks something"
+        return code, new, states
+
+    def restart_on(self, roots: Roots, state: State) -> None:
+        """Put the files into a state while the gateway is down."""
+        self.lab.service.stop()
+        roots.put(state)
+        self._start()
+
+    def start_over(self) -> None:
+        """Put everything back as it was before the last rotation with power failures."""
+        assert self._roots
+        self.lab.service.stop()
+        self._roots.put_back()
+        self._start()
+        self.key = self.lab.key
+
+    def _start(self) -> None:
+        self.lab.service.start()
+        until(lambda: self._gateway.alive().status == 200, "the gateway")
 
     def recover(self) -> None:
         """Recover, and prove that doing it again changes nothing."""
@@ -269,12 +362,11 @@ class Crash:
 
     def _stamps(self) -> dict[str, tuple[int, int, int]]:
         """Return inode and times of every file, but for the lock and what the gateway writes."""
-        own = ("lock", "gateway.log", "supervisor.json", "supervisor.lock")
         return {
             str(path): (found.st_ino, found.st_mtime_ns, found.st_size)
             for root in (self.lab.root, self.lab.home)
             for path in sorted(root.rglob("*"))
-            if path.is_file() and path.name not in own
+            if path.is_file() and path.name not in VOLATILE
             for found in [path.stat()]
         }
 
@@ -308,6 +400,40 @@ class Crash:
         return str(code)
 
 
+class PowerFailures:
+    """A rotation that loses its power again and again.
+
+    Args:
+        lab: The lab.
+        roots: Its folders as they were before the rotation.
+        states: What power failures leave of them, in order.
+        new: The key that the rotation was to put in force.
+        code: Its exit status, where the power stayed.
+        told: Which key it then said was in force, `old` or `new`; empty for neither.
+    """
+
+    def __init__(
+        self, lab: Crash, roots: Roots, states: Sequence[State], new: str, code: int, told: str
+    ) -> None:
+        self._lab = lab
+        self._roots = roots
+        self._old, self._new = lab.key, new
+        self.states = states
+        self.code = code
+        self._told = told
+
+    def survive(self, state: State) -> str:
+        """Start the gateway on what is left, recover, verify; return which key is in force."""
+        self._lab.key = self._old
+        self._lab.restart_on(self._roots, state)
+        self._lab.recover()
+        self._lab.verify(self._new)
+        found = "new" if self._lab.key == self._new else "old"
+        if state is self.states[-1]:
+            assert found == (self._told or found), f"it had ended with {self.code}"
+        return found
+
+
 def _changes_files(name: str, text: str) -> bool:
     """Tell whether a call changes the file system, going by strace's text of it."""
     if name == "openat":
@@ -315,6 +441,16 @@ def _changes_files(name: str, text: str) -> bool:
     if name in ("write", "pwrite64", "fsync", "ftruncate", "fchmod", "fchown"):
         return bool(re.match(r"\d+</(?!dev/|proc/)", text))
     return not re.search(r"= -1 E(NOENT|EXIST)", text)
+
+
+def steps(calls: Sequence[Call]) -> list[Call]:
+    """Return the first call after each line of the journal is on disk, the last line's included."""
+    found = []
+    for before, call, after in zip(calls, calls[1:], calls[2:], strict=False):
+        begun = before.name == "rename" and 'rotation.journal"' in before.text
+        if call.name == "fsync" and (begun or "rotation.journal>" in call.text):
+            found.append(after)
+    return found
 
 
 def signals(calls: Sequence[Call], name: str) -> Iterator[Point]:

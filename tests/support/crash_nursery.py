@@ -4,8 +4,8 @@
 
 For each line read from standard input it forks a child, which stops itself before it does anything
 and then is `keyturn WORD...`, reading the file STDIN and writing to OUTPUT. Says `PID`, and when
-the child has ended `STATUS` (-N for signal N). The line is a JSON object with further environment
-variables.
+the child has ended `STATUS` (-N for signal N). The line is JSON: other words than those, or none,
+and an object with further environment variables.
 """
 
 import json
@@ -59,7 +59,8 @@ def serve(stdin: str, output: str, words: list[str]) -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            child(stdin, output, words, json.loads(line))
+            other, environment = json.loads(line)
+            child(stdin, output, other or words, environment)
         os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()

@@ -11,7 +11,7 @@ from support.sessions import TOOLS
 
 _SCRIPT = TOOLS / "droid_exec.sh"
 # Without these it would ask for a login, update itself, or reach for the machine's keyring.
-_OFFLINE = {
+OFFLINE = {
     "FACTORY_AIRGAP_ENABLED": "true",
     "FACTORY_DROID_AUTO_UPDATE_ENABLED": "false",
     "FACTORY_DISABLE_KEYRING": "1",
@@ -80,7 +80,7 @@ def run_droid(
     """
     program = binary()
     machine = machine_environment()
-    base = {"PATH": machine["PATH"], "LANG": "C.UTF-8", "HOME": str(home), **_OFFLINE}
+    base = {"PATH": machine["PATH"], "LANG": "C.UTF-8", "HOME": str(home), **OFFLINE}
     with tempfile.TemporaryDirectory() as empty:
         return subprocess.run(
             [str(program), *map(str, args)],

@@ -31,9 +31,10 @@ class Time:
         self.wall = NOW
         self.monotonic = 50.0
 
-    def trusted(self) -> Any:
-        """Return the guard's clock that runs on them."""
-        return rules.TrustedClock(lambda: self.wall, lambda: self.monotonic)
+    def trusted(self, uses: Path | None = None) -> Any:
+        """Return the guard's clock that runs on them, started beside a file of uses."""
+        seen = keyturn_guard.uses.last_use(uses) if uses else 0.0
+        return rules.TrustedClock(lambda: self.wall, lambda: self.monotonic, seen)
 
 
 class Pairs:

@@ -235,7 +235,7 @@ def port_of_our_own() -> int:
 def make(folder: Path, home: Path, *, name: str = "lab", write: bool = True) -> CliLab:
     """Return a lab in `folder/name` for `home`, with its lab.toml and nothing else."""
     root = folder / name
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     lab = CliLab(root, home, port_of_our_own(), write_wrapper(folder / "bin" / "litellm"))
     if write:
         lab.write()

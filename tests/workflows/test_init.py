@@ -134,6 +134,17 @@ def test_a_port_is_written_into_a_new_lab_only(office: Office) -> None:
     assert snapshot(office.root) == before
 
 
+def test_keys_that_are_there_already_go_into_the_store_in_place_of_fresh_ones(
+    office: Office,
+) -> None:
+    key = Secret("sk-test-kept-0123456789abcdef0123456789")
+    made = init(office.desk(), keys={GENERATED[0]: key}, version="1.80.0")
+    assert office.store.values[GENERATED[0]] == key.reveal()
+    assert office.store.values[GENERATED[1]] != key.reveal()
+    assert any(f"{GENERATED[0]} (yours)" in what for _, what in made.created)
+    assert '\nlitellm_version = "1.80.0"' in office.text("lab.toml")
+
+
 def test_names_that_the_store_lacks_are_added_to_it(office: Office) -> None:
     office.init()
     master = office.store.values["LITELLM_MASTER_KEY"]

@@ -1,5 +1,6 @@
 """A rotation ends all new or all old, whatever fails and whenever it is interrupted."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bootstrap.domain.rotation import Step
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.template import render
+from bootstrap.domain.uses import USES_FILE
 from bootstrap.workflows import planning
 from bootstrap.workflows.recover import recover
 from bootstrap.workflows.rotate import Rotated, rotate
@@ -110,6 +112,33 @@ def test_an_interrupt_undoes_says_so_and_still_interrupts(world: World, step: St
     assert caught.value.signal_number == 15
     assert "undone" in caught.value.outcome
     assert world.in_force(MASTER, NEW)
+
+
+@pytest.mark.parametrize("step", TO_PROOF, ids=lambda step: step.value)
+def test_a_clock_that_jumps_back_an_hour_at_any_step_changes_nothing(
+    world: World, step: Step
+) -> None:
+    def jump() -> None:
+        world.clock.epoch -= 3600
+
+    world.journal.after = {step: jump}
+    turn(world)
+    assert world.in_force(NEW, MASTER)
+    assert world.steps[-1] == "closed"
+
+
+def test_a_grace_time_is_whole_though_the_clock_was_set_back(world: World) -> None:
+    ahead = int(world.clock.now()) + 3600
+    uses = {"version": 1, "keys": {"0a1b2c3d": {"last_seen": ahead}, "x": {"last_seen": 10**15}}}
+    (Path(world.tools.places.litellm) / USES_FILE).write_text(json.dumps(uses))
+    done = rotate(world.tools, world.using, new=Secret(NEW), grace_s=600)
+    assert done.retire_at == ahead + 600
+
+
+def test_a_file_of_uses_that_is_none_is_no_obstacle(world: World) -> None:
+    (Path(world.tools.places.litellm) / USES_FILE).mkdir()
+    done = rotate(world.tools, world.using, new=Secret(NEW), grace_s=600)
+    assert done.retire_at == world.clock.now() + 600
 
 
 def test_a_foreign_exception_is_undone_too_and_quoted_by_type_only(world: World) -> None:

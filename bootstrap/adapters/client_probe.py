@@ -1,0 +1,109 @@
+"""What stands in a client's files, what it answers, and what it answered last time."""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from bootstrap.adapters.dotenv import read_env_file
+from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.process import run
+from bootstrap.domain.content import Content, Write
+from bootstrap.domain.droid_keys import gateway_keys
+from bootstrap.domain.errors import TargetError
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.sighting import Sighting
+
+_LIMIT_S = 60.0
+# A variable that names another gateway or another key would make the probe prove nothing.
+_FOREIGN = ("ANTHROPIC_", "OPENAI_", "FACTORY_", "CLAUDE_CODE_")
+
+
+def keys_in(client: str, file: PurePath, gateway_url: str) -> tuple[Secret, ...] | None:
+    """Return the literal keys for the gateway in a client's file; None where there is no file.
+
+    Args:
+        client: `droid`, `claude` or any other, whose file is an env file.
+        file: The file that keyturn writes for it.
+        gateway_url: The gateway's base URL.
+    """
+    found = LocalFiles().observe(file)
+    if found is None:
+        return None
+    if client == "droid":
+        return gateway_keys(found.content.data, gateway_url)
+    if client == "claude":
+        return _claude_keys(found.content.data)
+    try:
+        value = read_env_file(file).get("OPENAI_API_KEY")
+    except TargetError:
+        return ()
+    return (value,) if isinstance(value, Secret) else ()
+
+
+def ask(
+    argv: tuple[str, ...], variables: Mapping[str, str], key: tuple[str, Secret] | None
+) -> tuple[int, str] | str:
+    """Run a client in an empty folder; return its status and output, or why it did not run.
+
+    Args:
+        argv: The program and its question.
+        variables: What it needs in its environment.
+        key: The variable that carries the key, and the key; None where a file has it.
+    """
+    environment = {n: v for n, v in os.environ.items() if not n.startswith(_FOREIGN)}
+    environment |= {**variables, "NO_PROXY": "127.0.0.1,localhost,::1"}
+    environment["CLAUDE_CODE_MAX_RETRIES"] = "0"
+    for name in ("CLAUDE_CONFIG_DIR", "FACTORY_HOME_OVERRIDE"):  # where its files are
+        environment |= {name: os.environ[name]} if name in os.environ else {}
+    if key is not None:
+        environment[key[0]] = key[1].reveal()
+    with tempfile.TemporaryDirectory() as empty:
+        try:
+            done = run(argv, env=environment, cwd=empty, timeout_s=_LIMIT_S)
+        except TimeoutError:
+            return f"no answer within {_LIMIT_S:.0f} s"
+        except OSError as error:
+            return f"it cannot be run ({type(error).__name__})"
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+class ProbeMemory:
+    """What probes saw, in `clients.json` of the lab's state folder.
+
+    Args:
+        folder: The lab's state folder.
+    """
+
+    def __init__(self, folder: PurePath) -> None:
+        self._path = folder / "clients.json"
+        self._files = LocalFiles()
+
+    def load(self) -> dict[str, Sighting]:
+        """Return it by client; empty where there is nothing, or it does not parse."""
+        found = self._files.observe(self._path)
+        try:
+            rows: dict[str, Any] = json.loads(found.content.data) if found else {}
+            return {name: Sighting(**row) for name, row in rows.items()}
+        except (ValueError, TypeError, AttributeError):
+            return {}
+
+    def save(self, seen: Mapping[str, Sighting]) -> None:
+        """Replace it, all or nothing."""
+        rows = {name: dataclasses.asdict(row) for name, row in seen.items()}
+        data = json.dumps(rows, indent=1, sort_keys=True).encode() + b"\n"
+        found = self._files.observe(self._path)
+        expected = found.content.digest if found else None
+        self._files.replace_all([Write(self._path, Content(data), 0o600, expected)])
+
+
+def _claude_keys(data: bytes) -> tuple[Secret, ...]:
+    try:
+        env = json.loads(data).get("env", {})
+        values = [env.get(name) for name in ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")]
+    except (ValueError, AttributeError):
+        return ()
+    return tuple(Secret(value) for value in values if isinstance(value, str) and value)

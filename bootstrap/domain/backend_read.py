@@ -1,0 +1,90 @@
+"""What a running backend says that it serves, in the words of lab.toml.
+
+Ollama answers GET /api/tags; llama.cpp, vLLM and everything that speaks OpenAI's protocol answer
+GET /v1/models. The first two can be told apart by `owned_by`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bootstrap.domain.droid_schema import printable
+from bootstrap.domain.found_models import Found, FoundKey, FoundModel
+
+_OWNERS = {"llamacpp": "llama.cpp", "vllm": "vllm"}
+_EMBEDDING = ("bert", "nomic-bert")
+_LONGEST = 60
+
+
+def read_tags(document: object, url: str, key: FoundKey | None) -> Found | None:
+    """Return Ollama's catalogue from its answer to /api/tags, or None where it is no such answer.
+
+    Args:
+        document: The answer.
+        url: The API base, without a path.
+        key: What opened it, or None.
+    """
+    rows = document.get("models") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        return None
+    models: list[FoundModel] = []
+    left_out: list[str] = []
+    for row in rows:
+        name = row.get("name") if isinstance(row, dict) else None
+        details = row.get("details") if isinstance(row, dict) else None
+        family = details.get("family") if isinstance(details, dict) else None
+        if not isinstance(name, str):
+            continue
+        problem = "it is an embedding model" if family in _EMBEDDING else _problem(name)
+        if problem:
+            left_out.append(f"{printable(name)[:_LONGEST]}: {problem}")
+        else:
+            kind = "ollama-cloud" if key is not None else "ollama"
+            models.append(FoundModel(name, kind, url, name, key))
+    return Found(url, tuple(models), None, tuple(left_out))
+
+
+def read_models(document: object, url: str, key: FoundKey | None) -> Found | None:
+    """Return a catalogue from an answer to /v1/models, or None where it is no such answer.
+
+    Args:
+        document: The answer.
+        url: The API base, with `/v1`.
+        key: What opened it, or None.
+    """
+    rows = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        return None
+    models: list[FoundModel] = []
+    left_out: list[str] = []
+    for row in (row for row in rows if isinstance(row, dict)):
+        name = row.get("id")
+        if not isinstance(name, str):
+            continue
+        alias = _alias(name)
+        problem = _problem(alias)
+        if problem:
+            left_out.append(f"{printable(name)[:_LONGEST]}: {problem}")
+            continue
+        kind = _OWNERS.get(str(row.get("owned_by")), "openai-compatible")
+        context = _context(row)
+        models.append(FoundModel(alias, kind, url, name, key, context_tokens=context))
+    return Found(url, tuple(models), None, tuple(left_out))
+
+
+def _alias(name: str) -> str:
+    """Return the name that clients get: llama.cpp calls a model by the path of its file."""
+    return name.rpartition("/")[2].removesuffix(".gguf") if name.endswith(".gguf") else name
+
+
+def _context(row: Mapping[str, Any]) -> int | None:
+    """Return the size of the context: vLLM's `max_model_len`, llama.cpp's `meta.n_ctx_train`."""
+    meta = row.get("meta")
+    found = row.get("max_model_len") or (meta.get("n_ctx_train") if isinstance(meta, dict) else 0)
+    whole = isinstance(found, int) and not isinstance(found, bool) and 0 < found <= 100_000_000
+    return found if whole else None
+
+
+def _problem(alias: str) -> str | None:
+    if alias and alias.isascii() and all(c.isalnum() or c in "._:/@+-" for c in alias):
+        return None
+    return "its name has characters that some client cannot send"

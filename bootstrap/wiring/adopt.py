@@ -1,0 +1,48 @@
+"""What adopting a gateway takes, and what it would bring into lab.toml."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.machine import places
+from bootstrap.domain.lab import LITELLM_VERSION
+from bootstrap.domain.lab_additions import additions
+from bootstrap.domain.lab_sample import LAB
+from bootstrap.ports import Progress
+from bootstrap.wiring import labs
+from bootstrap.wiring.adopt_survey import Survey
+from bootstrap.wiring.models import prepare
+from bootstrap.workflows.adopt import AdoptDesk, Adoptee
+from bootstrap.workflows.import_models import Import
+from bootstrap.workflows.tools import Tools
+
+
+def preview(adoptee: Adoptee) -> Import | None:
+    """Return what would come into lab.toml; changes nothing."""
+    if adoptee.found is None:
+        return None
+    if Path(adoptee.root, "lab.toml").exists():
+        return prepare(adoptee.root, adoptee.found)
+    text = LAB.format(port=adoptee.port, version=LITELLM_VERSION)
+    return Import(adoptee.root, additions(text, adoptee.root, adoptee.found, {}), None)
+
+
+def desk(survey: Survey, progress: Progress, settle: Callable[[Tools], object]) -> AdoptDesk:
+    """Return how adopting gets hold of the world.
+
+    Args:
+        survey: What was found.
+        progress: Where to say what is going on.
+        settle: Brings an open rotation to its end.
+    """
+    root = survey.root
+    return AdoptDesk(
+        files=LocalFiles(),
+        desk=labs.desk(root),
+        tools=lambda: labs.tools(root, progress),
+        settle=settle,
+        lock=lambda: labs.lock(root),
+        register=lambda: labs.register_default(root),
+        holders=survey.holders,
+        keep=places().lab_state(root) / "adopted",
+    )

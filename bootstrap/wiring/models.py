@@ -1,0 +1,95 @@
+"""Where `keyturn models import` gets a catalogue from, and where it puts it."""
+
+import os
+from pathlib import Path, PurePath
+
+from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.gateway import get_json
+from bootstrap.adapters.redact import KnownSecrets
+from bootstrap.adapters.sops import SopsProvider
+from bootstrap.domain.backend_read import read_models, read_tags
+from bootstrap.domain.errors import ConfigError, GatewayError, UsageError
+from bootstrap.domain.found_models import Found, FoundKey, same_url, url_problem
+from bootstrap.domain.litellm_read import read_catalogue, read_document
+from bootstrap.domain.redact import mask_unknown
+from bootstrap.wiring import labs
+from bootstrap.workflows.import_models import Import, carry_out, plan_import
+
+
+def from_file(path: Path) -> Found:
+    """Return the catalogue of a LiteLLM config.
+
+    Variables that it refers to are looked up in the environment.
+
+    Raises:
+        ConfigError: It cannot be read, or is no LiteLLM config.
+    """
+    found = LocalFiles().observe(PurePath(path.absolute()))
+    if found is None:
+        raise ConfigError(
+            f"there is no file {path}", why="nothing stands there", fix="name a LiteLLM config"
+        )
+    document = read_document(found.content.data, str(path))
+    return read_catalogue(document, path.name, os.environ.get)
+
+
+def from_backend(url: str, root: PurePath, key_name: str | None) -> Found:
+    """Return the catalogue of a running Ollama, llama.cpp, vLLM or OpenAI-compatible server.
+
+    Args:
+        url: Its address, with or without `/v1`.
+        root: The lab's folder.
+        key_name: The secret of the lab that opens it, or None.
+
+    Raises:
+        UsageError: It is no URL, or the lab's own gateway.
+        GatewayError: It does not answer, or not with a list of models.
+    """
+    problem = url_problem(url)
+    if problem:
+        why = f"{problem}, as in http://127.0.0.1:11434"
+        raise UsageError("bad --from", why=why, fix="keys are named by --key NAME")
+    base = url.rstrip("/").removesuffix("/v1").rstrip("/")
+    if same_url(base, labs.load(root).gateway.url):
+        raise UsageError(
+            f"{base} is this lab's own gateway",
+            why="its models are in lab.toml already",
+            fix="name the backend behind it, such as http://127.0.0.1:11434",
+        )
+    secret = None if key_name is None else labs.resolver(root).resolve(key_name).secret
+    key = None if key_name is None else FoundKey(key_name, secret)
+    _, document = get_json(f"{base}/api/tags", secret)
+    found = read_tags(document, base, key)
+    if found is not None:
+        return found
+    answer, document = get_json(f"{base}/v1/models", secret)
+    found = read_models(document, f"{base}/v1", key)
+    if found is not None and answer.status == 200:
+        return found
+    why = answer.problem or f"GET /v1/models gives {answer.status}, and /api/tags no list"
+    raise GatewayError(
+        f"{base} does not say which models it has",
+        why=why,
+        fix="start it, or name the secret that opens it: --key NAME",
+    )
+
+
+def prepare(root: PurePath, found: Found) -> Import:
+    """Return what importing `found` would add to the lab at `root`; changes nothing."""
+    return plan_import(LocalFiles(), SopsProvider(root), root, found)
+
+
+def write(root: PurePath, ready: Import) -> None:
+    """Carry an import out."""
+    carry_out(LocalFiles(), SopsProvider(root), ready)
+
+
+def shown(ready: Import) -> list[str]:
+    """Return the lines that come to lab.toml, without anything that is or looks like a key."""
+    mask = KnownSecrets(dict(ready.additions.store)).mask
+    return [_line(mask(line)) for line in ready.additions.text.splitlines()]
+
+
+def _line(line: str) -> str:
+    # The names of secrets, which mask_unknown would hide.
+    return line if line.startswith(("key = ", "password = ", "[secrets.")) else mask_unknown(line)
