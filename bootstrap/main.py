@@ -36,9 +36,15 @@ def _run(words: list[str]) -> int:
         from bootstrap.cli.exec_command import run_exec
 
         return run_exec(words[1:])
-    from bootstrap.cli.app import run
+    import gc
 
-    return run(words)
+    gc.disable()  # what a command leaves behind is less than what looking for it costs
+    try:
+        from bootstrap.cli.app import run
+
+        return run(words)
+    finally:
+        gc.enable()
 
 
 def _open_missing_descriptors() -> None:

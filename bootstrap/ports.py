@@ -3,7 +3,7 @@
 Adapters implement them, `bootstrap.wiring` picks which, tests give small doubles.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -151,12 +151,16 @@ class Service(Protocol):
     def swap_hindrance(self) -> str | None:
         """Return why `swap` cannot be used now (one clause), or None where it can."""
 
-    def swap(self) -> None:
+    def swap(self, taken_over: Callable[[], None] = lambda: None) -> None:
         """Put a fresh process in place of the running one, with the files as they are now.
 
         The old one stops accepting only when the new one answers, and finishes its answers: no
         request is refused, none waits, no stream breaks. Needs an address that the manager holds
         open, and memory for two.
+
+        Args:
+            taken_over: Called once, when the fresh one answers and the old one may still finish
+                its own. What it raises comes out of here, and then either may go on serving.
 
         Raises:
             KeptError: The fresh one does not come up; the old one goes on serving.

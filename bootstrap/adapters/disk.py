@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 
 from bootstrap.domain.errors import LabError, TargetError
@@ -90,16 +90,17 @@ def _prefix(real: Path) -> str:
     return f".{real.name[:200]}{_MARK}"
 
 
-def sweep(real: Path) -> None:
-    """Remove what a killed run left beside `real`; the lab's lock keeps the living out."""
-    for leftover in real.parent.glob(f"{_glob_safe(_prefix(real))}*.tmp"):
-        remove(leftover)
-
-
-def _glob_safe(text: str) -> str:
-    import glob
-
-    return glob.escape(text)
+def sweep(reals: Iterable[Path]) -> None:
+    """Remove what a killed run left beside `reals`; the lab's lock keeps the living out."""
+    prefixes: dict[Path, set[str]] = {}
+    for real in reals:
+        prefixes.setdefault(real.parent, set()).add(_prefix(real))
+    for folder, ours in prefixes.items():
+        with contextlib.suppress(OSError):
+            for path in folder.iterdir():
+                head, mark, _ = path.name.rpartition(_MARK)
+                if head + mark in ours and path.suffix == ".tmp":
+                    remove(path)
 
 
 def make_folders(folder: Path) -> Iterator[Path]:

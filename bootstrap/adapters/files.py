@@ -49,7 +49,11 @@ class LocalFiles:
     def staged(self, writes: Sequence[Write]) -> Iterator["_Unit"]:
         """Write every file beside its place; see `bootstrap.ports.Files`."""
         with contextlib.ExitStack() as tidy:
-            yield _Unit([_Staged(write, tidy) for write in writes])
+            items = [_Staged(write, tidy) for write in writes]
+            sweep(item.real for item in items)
+            for item in items:
+                item.stage()
+            yield _Unit(items)
 
     def replace_all(self, writes: Sequence[Write]) -> None:
         """Put every write in force as one unit; see `bootstrap.ports.Files`."""
@@ -58,9 +62,11 @@ class LocalFiles:
 
     def sweep(self, paths: Sequence[PurePath]) -> None:
         """Remove what a killed run left beside `paths`; see `bootstrap.ports.Files`."""
+        reals = []
         for path in paths:
             with contextlib.suppress(TargetError):
-                sweep(real_path(Path(path)))
+                reals.append(real_path(Path(path)))
+        sweep(reals)
 
     def back_up(self, path: PurePath) -> PurePath:
         """Copy the file to a 0600 sibling; see `bootstrap.ports.Files`."""
@@ -96,7 +102,7 @@ class _Unit:
             for item in self._items:
                 undo.callback(item.put_back)
                 item.switch()
-            for item in self._items:
+            for item in {item.real.parent: item for item in self._items}.values():
                 item.sync()
             undo.pop_all()
 
@@ -113,13 +119,15 @@ class _Staged:
         self._old: Path | None = None
         self._new: Path | None = None
         self._switched = False
-        with explained(write.path):
+
+    def stage(self) -> None:
+        """Write the new file beside its place, on disk."""
+        with explained(self._write.path):
             for made in make_folders(self.real.parent):
                 self._tidy.callback(remove_empty, made)
-            sweep(self.real)
             self._check_writable()
-            if write.content is not None:
-                self._stage(write.content, write.mode)
+            if self._write.content is not None:
+                self._stage(self._write.content, self._write.mode)
 
     def keep_old(self) -> None:
         """Link the file found to a second name, after checking that it is still that file."""

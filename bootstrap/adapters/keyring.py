@@ -10,7 +10,7 @@ Importing this is cheap, because `keyturn exec` waits for it.
 
 import sys
 
-from bootstrap.adapters.keyring_lookup import look_up
+from bootstrap.adapters.keyring_lookup import has_no_bus, look_up
 from bootstrap.domain.base_errors import (
     SecretError,
     SecretNotFoundError,
@@ -115,8 +115,10 @@ class KeyringProvider:
         Raises:
             ProviderUnavailableError: It reports a problem, or none of its replies arrives.
         """
-        from bootstrap.adapters.keyring_ask import HUNG, run_child, unusable
+        from bootstrap.adapters.keyring_ask import HUNG, NO_BUS, run_child, unusable
 
+        if has_no_bus():  # what the child would find out in ten times the time
+            raise unusable(ref, NO_BUS, "")
         request = {
             "operation": operation,
             "service": ref.place,

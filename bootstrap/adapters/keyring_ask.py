@@ -10,6 +10,7 @@ from bootstrap.domain.errors import ProviderUnavailableError
 from bootstrap.domain.ref import SecretRef
 
 HUNG = "hung"
+NO_BUS = child.NO_BUS
 _ELSEWHERE = "or keep the secret in sops: keyturn init"
 
 # problem -> (why, fix); `{detail}` is a backend's name or an exception's type.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _TRUSTED = "keyring.backends.SecretService.Keyring"
 _SECRET = b"\nsecret = "
 _CREATED = b"\ncreated = "
+_LEADING_TO_A_KEYRING = ("DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "PYTHON_KEYRING_BACKEND")
 
 
 def look_up(service: str, name: str, timeout_s: float) -> str | None:
@@ -47,6 +48,20 @@ def look_up(service: str, name: str, timeout_s: float) -> str | None:
     return _value(finished.stdout) if finished.returncode == 0 else None
 
 
+def has_no_bus() -> bool:
+    """Tell whether this session surely has no keyring, since nothing could lead to one.
+
+    Linux keyrings are asked over D-Bus. Without its address one is only found by starting it for
+    an X display, or where the user's settings name another kind of keyring.
+    """
+    environ = _with_bus(variables())
+    return (
+        sys.platform == "linux"
+        and not any(environ.get(name) for name in _LEADING_TO_A_KEYRING)
+        and not _has_settings(environ)
+    )
+
+
 def _value(shown: bytes) -> str | None:
     """Return the secret of the only entry that is shown, if it cannot be mistaken."""
     if shown.count(_SECRET) != 1 or shown.count(_CREATED) != 1:
@@ -67,8 +82,13 @@ def _is_secret_service(environ: "Mapping[str, str]") -> bool:
         return named == _TRUSTED
     if environ.get("KEYRING_PROPERTY_PREFERRED_COLLECTION"):
         return False
+    return not _has_settings(environ)
+
+
+def _has_settings(environ: "Mapping[str, str]") -> bool:
+    """Tell whether keyring's own configuration file is there."""
     config = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
-    return not _exists(f"{config}/python_keyring/keyringrc.cfg")
+    return _exists(f"{config}/python_keyring/keyringrc.cfg")
 
 
 def _program(environ: "Mapping[str, str]") -> str | None:

@@ -98,6 +98,8 @@ def _is_sound(values: Mapping[str, Any]) -> bool:
 class TemplateFolder:
     """Templates: the lab's own `templates/` first, then those that came with keyturn.
 
+    Each is read once, so that one command works with one text of it.
+
     Args:
         root: The lab's folder.
     """
@@ -110,6 +112,7 @@ class TemplateFolder:
         self._own = Path(root) / "templates"
         self._shipped = shipped
         self._code = package / "gateway"
+        self._texts: dict[str, str] = {}
 
     def text(self, name: str) -> str:
         """Return the template called `name`, for example `litellm/config.yaml.j2`.
@@ -117,6 +120,11 @@ class TemplateFolder:
         Raises:
             ConfigError: There is none, or it cannot be read.
         """
+        if name not in self._texts:
+            self._texts[name] = self._read(name)
+        return self._texts[name]
+
+    def _read(self, name: str) -> str:
         folders = [self._own, self._shipped]
         if name.endswith(".py"):
             folders.append(self._code.parent)

@@ -127,8 +127,11 @@ class SupervisorService:
         """Return why there can be no second process now, or None."""
         return memory.hindrance(memory.FOR_SECOND)
 
-    def swap(self) -> None:
+    def swap(self, taken_over: Callable[[], None] = lambda: None) -> None:
         """Let a fresh process take over the socket, and the running one finish its answers.
+
+        Args:
+            taken_over: Called within 0.1 s after the fresh one has begun to serve.
 
         Raises:
             KeptError: The fresh one does not come up; the old one goes on serving.
@@ -137,13 +140,21 @@ class SupervisorService:
         state = self._living()
         if state is None:
             self.start()
+            taken_over()
             return
+
+        def over(found: SupervisorState) -> bool:
+            return found.daemon != state.daemon or found.swaps_done > state.swaps_done
+
+        def serves(found: SupervisorState) -> bool:
+            return over(found) or found.child not in (None, state.child)
+
         state.daemon.send(signal.SIGUSR1)
-        found = self._wait(
-            lambda found: found.daemon != state.daemon or found.swaps_done > state.swaps_done,
-            self._limits.ready_s + self._limits.stop_s + self._limits.start_s,
-            "swap",
-        )
+        limit_s = self._limits.ready_s + self._limits.stop_s + self._limits.start_s
+        found = self._wait(serves, limit_s, "swap")
+        if not (over(found) and found.swap_failure):
+            taken_over()
+            found = self._wait(over, limit_s, "swap")
         if found.swap_failure:
             raise KeptError(
                 f"a fresh {self.name} does not start",

@@ -5,6 +5,7 @@ asked for properties instead, and these are put into our own words.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -110,8 +111,11 @@ class SystemdService:
         """Return why there can be no second instance now, or None."""
         return memory.hindrance(memory.FOR_SECOND)
 
-    def swap(self) -> None:
+    def swap(self, taken_over: Callable[[], None] = lambda: None) -> None:
         """Let the spare unit serve on the same socket while this one restarts.
+
+        Args:
+            taken_over: Called when the spare serves, before this one is told to end.
 
         Raises:
             KeptError: The spare does not come up; the old process goes on serving.
@@ -123,10 +127,11 @@ class SystemdService:
         self._end_spare()
         try:
             self._change("start", self._spare)
+            taken_over()
         except NotReadyError as error:
             self._systemctl("stop", self._spare)
             raise KeptError(error.what, why=error.why, fix=error.fix) from None
-        except BaseException:  # Ctrl-C: what served before still does
+        except BaseException:  # such as Ctrl-C: what served before still does
             self._systemctl("--no-block", "stop", self._spare)
             raise
         try:

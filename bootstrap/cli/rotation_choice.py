@@ -28,6 +28,7 @@ class Wish:
         generate: keyturn shall make a value although it does not know what it opens.
         i_know: Rotate the salt key nevertheless.
         re_encrypt: Have LiteLLM encrypt its database with the new key.
+        restart: Restart the gateway in any case.
     """
 
     name: str | None = None
@@ -36,6 +37,7 @@ class Wish:
     generate: bool = False
     i_know: bool = False
     re_encrypt: bool = False
+    restart: bool = False
 
     def names(self, lab: Lab, *, trial: bool = False) -> tuple[str, ...]:
         """Return the secrets to rotate.

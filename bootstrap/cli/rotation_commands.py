@@ -53,6 +53,7 @@ def register(app: typer.Typer) -> None:
             "keyturn rotate --dry-run",
             "keyturn rotate --grace 10m",
             "keyturn rotate --grace until-unused:8h",
+            "keyturn rotate --restart",
             "pass show openai/new | keyturn rotate OPENAI_API_KEY --value-stdin",
             "keyturn rotate REDIS_PASSWORD",
             "keyturn rotate --all",
@@ -71,6 +72,10 @@ def rotate(
     ] = False,
     grace: GraceOption = None,
     now: Annotated[bool, typer.Option("--now", help="No grace time: the key has leaked.")] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Restart the gateway too, refusing no connection."),
+    ] = False,
     value_stdin: Annotated[
         bool, typer.Option("--value-stdin", help="Take the new value from standard input.")
     ] = False,
@@ -104,14 +109,14 @@ def rotate(
     modes = {"--dry-run": dry_run, "--status": status, "--log": log, "--resume": resume}
     modes["--abort"] = abort
     _refuse_mixed(modes, {"--now": now, "--grace": bool(grace)})
-    wish = Wish(name, everything, value_stdin, generate, i_know, re_encrypt)
+    wish = Wish(name, everything, value_stdin, generate, i_know, re_encrypt, restart)
     root = session.root()
     tools = labs.tools(root, session.progress)
     using = labs.rotation(tools)
     if status:
-        found = rotation_status(tools, using, busy=rotations.is_busy(root))
-        show.show_status(session, found)
-        return found.exit_code
+        stands = rotation_status(tools, using, busy=rotations.is_busy(root))
+        show.show_status(session, stands)
+        return stands.exit_code
     if log:
         show.show_log(session, *rotations.audit(root).entries())
         return None
@@ -123,8 +128,8 @@ def rotate(
     names = wish.names(tools.lab, trial=dry_run)
     if dry_run:
         _, held_by = _grace(tools, grace, names, now=now)
-        found_steps = preview(tools, using, names, re_encrypt=re_encrypt)
-        show.show_preview(session, found_steps, held_by, wish.left_out(tools.lab))
+        found = preview(tools, using, names, re_encrypt=re_encrypt, restart=restart)
+        show.show_preview(session, found, held_by, wish.left_out(tools.lab))
         return None
     new = labs.read_secret_from_stdin() if value_stdin else None
     rotate_names(session, root, tools, names, grace, now=now, new=new, wish=wish)
@@ -166,6 +171,7 @@ def rotate_names(
             idle_s=wanted.idle_s,
             names=names,
             re_encrypt=wish.re_encrypt,
+            restart=wish.restart,
         )
     show.show_rotated(session, tools, done, held_by, wish.left_out(tools.lab))
     _run_after(session, tools, done)

@@ -19,6 +19,8 @@ from bootstrap.workflows.rotation_preview import Preview
 from bootstrap.workflows.rotation_status import Stands, Status
 from bootstrap.workflows.tools import Tools
 
+_MOST_NAMED = 12
+
 
 def when(epoch: float) -> str:
     """Return a time as the local clock shows it."""
@@ -163,9 +165,10 @@ def show_rotated(
         stored_only = kind_of(tools.lab, part.name) is Kind.OTHER
         proof = "stored" if stored_only else f"proven at {tools.gateway.url}"
         session.print(f"rotated  {name}{part.old} -> {part.new}, {proof}")
-    session.print(f"targets  {', '.join(done.files) or 'none'}")
+    named, more = ", ".join(done.files[:_MOST_NAMED]), len(done.files) - _MOST_NAMED
+    session.print(f"targets  {named or 'none'}{f' and {more} more' if more > 0 else ''}")
     if done.restarted:
-        session.print(f"gateway  {tools.service.name} was restarted to see it")
+        session.print(f"gateway  a fresh {tools.service.name} serves ({tools.service.kind})")
     _show_grace(session, done, held_by)
     width = max((len(effect.client) for effect in after), default=0)
     for number, effect in enumerate(after):
@@ -236,7 +239,7 @@ def show_preview(
     for path in found.targets:
         session.print(f"      {path}")
     if found.restarts:
-        session.print("  the gateway restarts to see it")
+        session.print("  the gateway restarts")
     if found.models:
         session.print(f"  proven by a completion of: {', '.join(found.models)}")
     for line in used_by(held_by):

@@ -89,5 +89,8 @@ def _master(lab: Lab, keyturn: str) -> Iterator[Effect]:
         yield Effect("OpenWebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {MASTER_KEY}")
     if lab.switches.envrc:
         yield Effect("shell, direnv", Effort.NOTHING, f"the next prompt in {lab.root} reloads")
+    if lab.files:
+        words = "one that reads its file again needs nothing"
+        yield Effect("[[files]]", Effort.RESTART, words)
     yield Effect("other shells", Effort.NEXT_LOGIN, "or load the env file again")
     yield Effect("CI", Effort.NEW_KEY, f"{MASTER_KEY} in the pipeline's secret store")

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
+from bootstrap.domain.extra_files import ExtraFile
 from bootstrap.domain.grace import Grace
 from bootstrap.domain.secret_spec import MASTER_KEY, SecretSpec
 
@@ -22,6 +23,9 @@ SERVICE_KINDS = ("auto", "systemd", "supervisor")
 # Who opens the gateway's port. `always`: the service manager, so that it stays open across
 # restarts; `never`: LiteLLM itself; `auto`: the manager wherever the program can take it over.
 SOCKET_KINDS = ("auto", "always", "never")
+# Whether a rotation restarts the gateway. `auto`: where it must, to see the new values; `never`:
+# a rotation that must is refused.
+RESTART_KINDS = ("auto", "always", "never")
 
 
 @dataclass(frozen=True)
@@ -182,10 +186,12 @@ class RotateSettings:
         grace: For how long the old key is still accepted; None lets keyturn decide by who still
             uses it.
         after: A program and its arguments, run after a rotation; empty for none.
+        restart: One of RESTART_KINDS.
     """
 
     grace: Grace | None = None
     after: tuple[str, ...] = ()
+    restart: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -220,6 +226,7 @@ class Lab:
         rotate: How the key is rotated.
         hand_over: By client, the way in which `[clients.NAME]` says it gets its key.
         client_keys: The clients that have keys of their own.
+        files: Files of the user's own.
     """
 
     root: PurePath
@@ -234,6 +241,7 @@ class Lab:
     rotate: RotateSettings = RotateSettings()
     hand_over: Mapping[str, str] = field(default_factory=dict)
     client_keys: tuple[ClientKey, ...] = ()
+    files: tuple[ExtraFile, ...] = ()
 
     @property
     def file(self) -> PurePath:

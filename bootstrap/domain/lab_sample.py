@@ -53,6 +53,7 @@ port = {port}
 
 # [rotate]
 # grace = "10m"                 # for how long a rotated-out key is still accepted
+# restart = "always"            # restart the gateway too, without refusing a connection
 
 # A program of yours for `keyturn exec --client aider`; droid, claude and openai are there already:
 # [clients.aider]
@@ -62,6 +63,11 @@ port = {port}
 # How a client gets the key: "helper", "variable" or "literal"; `keyturn clients` shows it.
 # [clients.droid]
 # hand_over = "helper"          # droid asks keyturn for the key: no key lies in its settings
+
+# A file of your own with a key in it, from LAB/templates/tool.env.j2; rotated with the others:
+# [[files]]
+# path = "~/.config/tool/tool.env"
+# template = "tool.env.j2"      # TOOL_KEY={{ secrets.LITELLM_MASTER_KEY | dotenv }}
 
 # [targets]
 # claude_settings = true        # Claude Code asks keyturn for the key

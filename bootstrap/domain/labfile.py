@@ -17,10 +17,12 @@ from bootstrap.domain.catalogue import (
 from bootstrap.domain.client_presets import parse_presets
 from bootstrap.domain.client_ways import with_hand_over
 from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.extra_files import parse_files
 from bootstrap.domain.grace import parse_grace
 from bootstrap.domain.lab import (
     AUTH_KINDS,
     LITELLM_VERSION,
+    RESTART_KINDS,
     SERVICE_KINDS,
     SOCKET_KINDS,
     ClientKey,
@@ -65,9 +67,10 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
     top.table("secrets")
     backends = parse_backends(top, secrets)
     catalogue = parse_models(top, backends)
+    gateway = _gateway(top.table("gateway"))
     lab = Lab(
         root=root,
-        gateway=_gateway(top.table("gateway")),
+        gateway=gateway,
         secrets=secrets,
         backends=backends,
         models=catalogue,
@@ -75,7 +78,8 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         switches=_switches(top.table("targets")),
         profile=profile,
         exec_names=default_names,
-        rotate=_rotate(top.table("rotate")),
+        rotate=_rotate(top.table("rotate"), gateway),
+        files=parse_files(top),
     )
     lab = with_hand_over(lab, parse_presets(top))
     lab = replace(lab, client_keys=_client_keys(top, document, lab))
@@ -175,14 +179,18 @@ def _redis(top: Table, secrets: Mapping[str, SecretSpec]) -> Redis | None:
     return redis
 
 
-def _rotate(table: Table) -> RotateSettings:
+def _rotate(table: Table, gateway: Gateway) -> RotateSettings:
     text, after = table.optional_text("grace"), table.texts("after")
+    restart = table.choice("restart", RESTART_KINDS, "auto")
     table.finish()
+    if restart == "never" and gateway.auth == "master-key":
+        why = 'with auth = "master-key" LiteLLM reads its key only when it starts'
+        raise table.error("restart", why, 'write restart = "auto", or auth = "guard"')
     grace = None if text is None else parse_grace(text)
     if text is not None and grace is None:
         why = "it is not a duration, and not until-unused"
         raise table.error("grace", why, 'write "10m", "8h", "0" or "until-unused:24h"')
-    return RotateSettings(grace, after)
+    return RotateSettings(grace, after, restart)
 
 
 def _switches(table: Table) -> Switches:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePath
 
+from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.extra_files import ExtraFile
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 
@@ -86,8 +88,17 @@ def targets(lab: Lab, places: Places, service_kind: str) -> tuple[Target, ...]:
         lab: The lab.
         places: This machine's homes.
         service_kind: `systemd` or `supervisor`, as chosen on this machine.
+
+    Raises:
+        ConfigError: A file of the user's own is one that the lab renders anyway.
     """
-    return (*_gateway(lab, places, service_kind), *_clients(lab, places))
+    found = (
+        *_gateway(lab, places, service_kind),
+        *_clients(lab, places),
+        *(_extra(file, places) for file in lab.files),
+    )
+    _refuse_same_place(found, lab)
+    return found
 
 
 def _gateway(lab: Lab, places: Places, service_kind: str) -> list[Target]:
@@ -163,6 +174,24 @@ def _keys(lab: Lab, places: Places) -> list[Target]:
         ),
         shells,
     ]
+
+
+def _refuse_same_place(found: tuple[Target, ...], lab: Lab) -> None:
+    if not lab.files:
+        return
+    seen: dict[PurePath, str] = {}
+    for target in found:
+        if target.path in seen:
+            raise ConfigError(
+                f"{target.path} is rendered twice",
+                why=f"as {seen[target.path]}, and under [[files]]",
+                fix=f"remove it from [[files]] in {lab.file}",
+            )
+        seen[target.path] = target.name
+
+
+def _extra(file: ExtraFile, places: Places) -> Target:
+    return Target(file.path, file.place(places.home), file.template, file.check, secret=True)
 
 
 def _clients(lab: Lab, places: Places) -> list[Target]:

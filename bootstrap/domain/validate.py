@@ -79,5 +79,6 @@ _CHECKS: Mapping[str, Callable[[bytes], str | None]] = {
     "unit": _having("[Service]", "ExecStart="),
     "socket": _having("[Socket]", "ListenStream="),
     "droid": validate_settings,
+    "text": lambda data: None,
     "shell": lambda data: None if data.endswith(b"\n") else "it does not end with a newline",
 }

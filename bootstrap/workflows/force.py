@@ -5,20 +5,27 @@ Each is safe to repeat, so that recovery can run any of them again.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from bootstrap.domain import targets as target_names
 from bootstrap.domain.content import Content, Write
-from bootstrap.domain.errors import ConflictError, GatewayError, StoreDamagedError, TargetError
+from bootstrap.domain.errors import (
+    ConflictError,
+    GatewayError,
+    KeptError,
+    StoreDamagedError,
+    TargetError,
+)
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.lab import ECHO_ALIAS
-from bootstrap.domain.plan import Plan
+from bootstrap.domain.plan import Change, Plan
 from bootstrap.domain.probes import Answer, Verdict, describe, verdict
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.targets import Owner, targets
+from bootstrap.domain.targets import Owner, Touches, targets
 from bootstrap.domain.uses import USES_FILE, read_counters
 from bootstrap.ports import Switch
 from bootstrap.workflows.gateway_up import bring_up, prove
-from bootstrap.workflows.memory import doubt_gateway, intend
+from bootstrap.workflows.memory import doubt_gateway, intend, trust_gateway
 from bootstrap.workflows.planning import make_plan
 from bootstrap.workflows.tools import NamedSecrets, Tools
 
@@ -68,20 +75,84 @@ def accept_both(
         expect(tools, key, Verdict.ACCEPTED)
 
 
+@dataclass(frozen=True)
+class Staged:
+    """Targets that stand beside their places, complete and on disk.
+
+    Attributes:
+        first: Under the guard, and where the gateway reads none of them, all; else those that it
+            reads when it starts.
+        rest: The others.
+        stale: Whether the gateway has to restart to see them.
+    """
+
+    first: Switch
+    rest: Switch
+    stale: bool
+
+
 @contextmanager
-def staged(tools: Tools, secrets: NamedSecrets) -> Iterator[Switch]:
+def staged(tools: Tools, secrets: NamedSecrets) -> Iterator[Staged]:
     """Stage every target that `secrets` change, but for which keys the guard accepts."""
     plan = make_plan(tools, secrets=secrets)
     intend(tools, plan)
-    with tools.files.staged(_writes(plan)) as unit:
-        yield unit
+
+    def comes_first(change: Change) -> bool:
+        at_once = tools.lab.guarded or not plan.gateway
+        return at_once or change.target.touches is not Touches.NOTHING
+
+    with (
+        tools.files.staged(_writes(plan, comes_first)) as first,
+        tools.files.staged(_writes(plan, lambda change: not comes_first(change))) as rest,
+    ):
+        yield Staged(first, rest, bool(plan.gateway))
 
 
-def deploy(tools: Tools, secrets: NamedSecrets) -> None:
+def hand_over(tools: Tools, before: NamedSecrets, after: NamedSecrets, unit: Staged) -> None:
+    """Switch where the gateway knows one key only: its files, the gateway itself, then the rest.
+
+    Until a fresh gateway serves, clients go on with the old key and the old gateway. Then their
+    files follow at once.
+
+    Args:
+        tools: The lab and everything around it.
+        before: With the old values.
+        after: With the new ones.
+        unit: What was staged.
+
+    Raises:
+        KeptError: A fresh gateway does not come up; the old one goes on, and has its files back.
+        LabError: Something else failed.
+    """
+
+    def follow() -> None:
+        # A target that its owner writes meanwhile is merged again by deploying it.
+        with suppress(ConflictError):
+            unit.rest.switch()
+
+    doubt_gateway(tools)
+    unit.first.switch()
+    starts = not tools.service.status().running
+    try:
+        bring_up(tools, after, starts=starts, reload=True, taken_over=follow)
+    except KeptError:
+        plan = make_plan(tools, secrets=before)
+        tools.files.replace_all(_writes(plan))
+        trust_gateway(tools, plan)
+        raise
+    trust_gateway(tools, make_plan(tools, secrets=after))
+
+
+def deploy(tools: Tools, secrets: NamedSecrets, *, restart: bool = False) -> None:
     """Make every target hold the key of `secrets`, and the gateway run with them.
 
     Which keys the guard accepts stays as it is. A file that its owner changes meanwhile is merged
     again.
+
+    Args:
+        tools: The lab and everything around it.
+        secrets: What to deploy.
+        restart: Restart the gateway also where it need not.
 
     Raises:
         ConflictError: A file was edited by hand, or is written faster than it can be merged.
@@ -90,7 +161,7 @@ def deploy(tools: Tools, secrets: NamedSecrets) -> None:
         plan = make_plan(tools, secrets=secrets)
         _refuse_conflicts(plan)
         intend(tools, plan)
-        if plan.gateway:
+        if plan.gateway or restart:
             doubt_gateway(tools)
         try:
             tools.files.replace_all(_writes(plan))
@@ -98,8 +169,14 @@ def deploy(tools: Tools, secrets: NamedSecrets) -> None:
         except ConflictError:
             if attempt == _TRIES - 1:
                 raise
-    if plan.gateway:
-        bring_up(tools, secrets, starts=plan.starts, reload=plan.reload)
+    if plan.gateway or restart:
+        try:
+            bring_up(tools, secrets, starts=plan.starts, reload=plan.reload or restart)
+        except KeptError:
+            if not plan.gateway:  # the one that goes on has read the very same files
+                trust_gateway(tools, plan)
+            raise
+        trust_gateway(tools, plan)
 
 
 def prove_targets(tools: Tools, secrets: NamedSecrets) -> Plan:
@@ -134,8 +211,13 @@ def _refuse_conflicts(plan: Plan) -> None:
         )
 
 
-def _writes(plan: Plan) -> list[Write]:
-    return [c.write for c in plan.changes if c.write and c.target.owner is not Owner.KEYSET]
+def _writes(plan: Plan, wanted: Callable[[Change], bool] = lambda _: True) -> list[Write]:
+    """Return what to write, but for which keys the guard accepts."""
+    return [
+        change.write
+        for change in plan.changes
+        if change.write and change.target.owner is not Owner.KEYSET and wanted(change)
+    ]
 
 
 def prove_key(tools: Tools, key: Secret) -> None:

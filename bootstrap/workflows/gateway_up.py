@@ -4,6 +4,7 @@ Nothing here takes an answer on the port for the gateway's own: the listener mus
 the service, and an open gateway is an error however healthy it looks.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from bootstrap.domain.errors import (
@@ -27,7 +28,14 @@ _MOST_PROCESSES = 3
 _LOG_LINES = 12
 
 
-def bring_up(tools: Tools, secrets: NamedSecrets, *, starts: bool, reload: bool) -> None:
+def bring_up(
+    tools: Tools,
+    secrets: NamedSecrets,
+    *,
+    starts: bool,
+    reload: bool,
+    taken_over: Callable[[], None] = lambda: None,
+) -> None:
     """Start or restart the gateway, and wait until it answers.
 
     Where its service manager holds its port open, a restart refuses no connection and breaks no
@@ -38,6 +46,7 @@ def bring_up(tools: Tools, secrets: NamedSecrets, *, starts: bool, reload: bool)
         secrets: The lab's secrets, to keep them out of log lines.
         starts: Whether it does not run yet.
         reload: Whether the service manager must re-read its files first.
+        taken_over: Called once, when the fresh gateway serves.
 
     Raises:
         KeptError: It does not come up with the files as they are; the one before goes on serving.
@@ -54,17 +63,20 @@ def bring_up(tools: Tools, secrets: NamedSecrets, *, starts: bool, reload: bool)
         service.stop()
     if reload:
         service.reset()
+    called = False
     try:
         if starts or moves:
             with _step(tools, "start"):
                 service.start()
         else:
-            _restart(tools)
+            called = _restart(tools, taken_over)
     except NotReadyError as error:
         fresh = isinstance(error, KeptError)
         fix = _with_log(tools, secrets, error.fix, fresh=fresh)
         raise type(error)(error.what, why=error.why, fix=fix) from None
     wait_until_ready(tools, secrets)
+    if not called:
+        taken_over()
 
 
 def wait_until_ready(tools: Tools, secrets: NamedSecrets) -> None:
@@ -73,8 +85,11 @@ def wait_until_ready(tools: Tools, secrets: NamedSecrets) -> None:
         _wait(tools, secrets)
 
 
-def _restart(tools: Tools) -> None:
-    """Swap it where that can be done; else restart it, and say what that costs."""
+def _restart(tools: Tools, taken_over: Callable[[], None]) -> bool:
+    """Swap it where that can be done; else restart it, and say what that costs.
+
+    Returns whether `taken_over` was called, which a swap does in its middle.
+    """
     service = tools.service
     why_not = service.swap_hindrance() if tools.lab.gateway.held else None
     if tools.lab.gateway.held is None:
@@ -86,7 +101,9 @@ def _restart(tools: Tools) -> None:
             service.restart()
     else:
         with _step(tools, "restart", "a second one serves meanwhile"):
-            service.swap()
+            service.swap(taken_over)
+        return True
+    return False
 
 
 def _step(tools: Tools, verb: str, meanwhile: str = "") -> AbstractContextManager[None]:

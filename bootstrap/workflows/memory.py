@@ -43,6 +43,13 @@ def doubt_gateway(tools: Tools) -> None:
         tools.state.save(state)
 
 
+def trust_gateway(tools: Tools, plan: Plan) -> None:
+    """Remember that the running gateway has read the files that `plan` found or wrote."""
+    state = dict(tools.state.load())
+    state["gateway"] = gateway_digest(tools, plan.remember)
+    tools.state.save(state)
+
+
 def recognise(tools: Tools, secrets: NamedSecrets) -> None:
     """Where the state was lost, remember files that are as `secrets` render them as ours.
 

@@ -22,14 +22,14 @@ from bootstrap.domain.litellm_config import (
     model_list,
     output_caps,
 )
-from bootstrap.domain.plan import Change, Plan, decide, gateway_reason
-from bootstrap.domain.redact import safe_diff
+from bootstrap.domain.plan import Plan, gateway_reason
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import GENERATED, INTERNAL_KEY, MASTER_KEY, SALT_KEY
 from bootstrap.domain.service_env import DRAIN_HELD_S, DRAIN_S, service_environment, unset_for
 from bootstrap.domain.targets import Target, Touches, targets
 from bootstrap.domain.template import render
 from bootstrap.domain.validate import validate
+from bootstrap.workflows.compare import compare, differ, no_diff
 from bootstrap.workflows.own_keys import keyset_for, missing
 from bootstrap.workflows.resolve import Resolved
 from bootstrap.workflows.tools import NamedSecrets, Tools
@@ -56,8 +56,8 @@ def make_plan(
     state = tools.state.load()
     wanted = targets(tools.lab, tools.places, tools.service.kind)
     found = {target.name: tools.files.observe(target.path) for target in wanted}
-    inputs = inputs_digest(tools, wanted)
-    if not force and secrets is None and _unchanged(state, inputs, found):
+    for_show = secrets is None
+    if not force and for_show and _unchanged(state, inputs_digest(tools, wanted), found):
         return _with_gateway(
             tools, Plan(remember=state.get("targets", {}), fresh=False), state, running
         )
@@ -69,7 +69,9 @@ def make_plan(
     contents = render_targets(tools, wanted, secrets)
     if tools.lab.guarded:
         contents[target_names.KEYSET] = keyset_for(tools, found, secrets)
-    plan = _compare(tools, wanted, contents, found, state.get("targets", {}), secrets, force)
+    last = state.get("targets", {})
+    diff = differ(tools, secrets) if for_show else no_diff
+    plan = compare(tools, wanted, contents, found, last, force, diff)
     return _with_gateway(tools, replace(plan, new_keys=absent), state, running)
 
 
@@ -90,14 +92,22 @@ def render_targets(
     """
     context = _context(tools, secrets)
     contents = {}
+    env_names = frozenset(_gateway_secrets(tools, secrets))
+    copied = tools.rendered.of("copied as they are")
+    made = tools.rendered.of((tools.lab, context["argv"], secrets))
     for target in wanted:
         if target.template is None:
             continue
         text = tools.templates.text(target.template)
-        context["spare"] = target.name == target_names.UNIT_SPARE
-        raw = Content(text.encode()) if target.raw else render(text, context, name=target.template)
-        validate(target, raw.data, tools.lab, frozenset(_gateway_secrets(tools, secrets)))
-        contents[target.name] = raw
+        known = copied if target.raw else made
+        source, content = known.get(target.name, (None, None))
+        if content is None or source != (target, text):
+            context["spare"] = target.name == target_names.UNIT_SPARE
+            raw = Content(text.encode()) if target.raw else None
+            content = raw or render(text, context, name=target.template)
+            validate(target, content.data, tools.lab, env_names)
+            known[target.name] = (target, text), content
+        contents[target.name] = content
     return contents
 
 
@@ -221,39 +231,6 @@ def seen(found: Mapping[str, FileState | None]) -> dict[str, str | None]:
         name: None if file is None else f"{file.content.digest} {file.mode:04o}"
         for name, file in found.items()
     }
-
-
-def _compare(
-    tools: Tools,
-    wanted: tuple[Target, ...],
-    contents: Mapping[str, Content],
-    found: Mapping[str, FileState | None],
-    last: Mapping[str, Mapping[str, Any]],
-    secrets: NamedSecrets,
-    force: bool,
-) -> Plan:
-    mask = tools.known(secrets).mask
-    changes: list[Change] = []
-    remember: dict[str, Mapping[str, Any]] = {}
-    for target in wanted:
-        env_file = target.name == target_names.ENV_FILE
-        decision = decide(
-            target,
-            contents.get(target.name),
-            found[target.name],
-            last.get(target.name, {}),
-            gateway_url=tools.lab.gateway.url,
-            aliases=[model.alias for model in tools.lab.models],
-            force=force,
-            diff=lambda old, new, env=env_file: list(  # type: ignore[misc]
-                safe_diff(old, new, known=mask, env_file=env)
-            ),
-        )
-        if decision.change is not None:
-            changes.append(decision.change)
-        if decision.remember:
-            remember[target.name] = decision.remember
-    return Plan(tuple(changes), remember)
 
 
 def _with_gateway(tools: Tools, plan: Plan, state: Mapping[str, Any], running: bool) -> Plan:

@@ -49,7 +49,7 @@ def preflight(
         )
     for name in new:
         using.vaults.of(name).check_writable()
-    _require_agreement(tools, secrets)
+    _require_agreement(tools)
     answer = tools.gateway.models(secrets[MASTER_KEY])
     if verdict(answer, with_key=True) is not Verdict.ACCEPTED:
         raise GatewayError(
@@ -62,6 +62,27 @@ def preflight(
         _require_changeable(redis, using.redis.hindrance(old[redis]))
         prove_cache(tools, secrets[MASTER_KEY])
     return make_plan(tools, secrets=replaced(secrets, new))
+
+
+def will_restart(tools: Tools, plan: Plan, *, asked: bool) -> bool:
+    """Tell whether a rotation restarts the gateway: as asked, as the lab says, or as it must.
+
+    Args:
+        tools: The lab and everything around it.
+        plan: What the new values change.
+        asked: Restart it in any case.
+
+    Raises:
+        ConfigError: It would have to, and the lab says `never`.
+    """
+    wanted = tools.lab.rotate.restart
+    if plan.gateway and not asked and wanted == "never":
+        raise ConfigError(
+            "the gateway would have to restart",
+            why=f'{plan.gateway}, and [rotate] says restart = "never"',
+            fix='allow it once: --restart; or write restart = "auto"',
+        )
+    return asked or bool(plan.gateway) or wanted == "always"
 
 
 def replaced(secrets: NamedSecrets, new: NamedSecrets) -> NamedSecrets:
@@ -140,13 +161,13 @@ def _require_changeable(name: str, problem: str | None) -> None:
         )
 
 
-def _require_agreement(tools: Tools, secrets: NamedSecrets) -> None:
+def _require_agreement(tools: Tools) -> None:
     """Refuse where something is not as the lab says, for there would be no state to go back to.
 
     Entries of ours that droid has put back in a file that it rewrites are none: what follows merges
     them again, and nobody edited them.
     """
-    present = make_plan(tools, secrets=secrets)
+    present = make_plan(tools)
     drift = [
         c
         for c in present.drift

@@ -22,10 +22,22 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.workflows.audit import audit
 from bootstrap.workflows.doors import leave_open, open_both, overlaps, prove_all
-from bootstrap.workflows.force import deploy, guard_time, prove_targets, staged
+from bootstrap.workflows.force import (
+    Staged,
+    deploy,
+    guard_time,
+    hand_over,
+    prove_targets,
+    staged,
+)
 from bootstrap.workflows.memory import doubt_gateway, remember_applied
 from bootstrap.workflows.planning import needed_secrets, only_secrets
-from bootstrap.workflows.preflight import preflight, refuse_encryption_key, replaced
+from bootstrap.workflows.preflight import (
+    preflight,
+    refuse_encryption_key,
+    replaced,
+    will_restart,
+)
 from bootstrap.workflows.reencrypt import migrating, prove_reencrypted, require_reencryption
 from bootstrap.workflows.rotation_ends import finish, put_back, spread
 from bootstrap.workflows.tools import NamedSecrets, Pairs, RotationTools, Tools
@@ -42,7 +54,7 @@ class Rotated:
         idle_s: It ends earlier once nobody has used it for so many seconds; None for not.
         files: The targets that were rewritten, by name.
         parts: The same for every secret that was rotated.
-        restarted: Whether the gateway was.
+        restarted: Whether a fresh gateway serves now.
         to_do: What keyturn cannot do, for people.
     """
 
@@ -65,6 +77,7 @@ def rotate(
     idle_s: float | None = None,
     names: Sequence[str] = (MASTER_KEY,),
     re_encrypt: bool = False,
+    restart: bool = False,
 ) -> Rotated:
     """Put new values in force everywhere, prove them, and retire the old ones.
 
@@ -77,6 +90,7 @@ def rotate(
         idle_s: See `bootstrap.domain.grace.Grace`.
         names: The secrets to rotate together.
         re_encrypt: Have LiteLLM encrypt its database with the new key.
+        restart: Restart the gateway also where it need not to see the new values.
 
     Raises:
         RotationUndoneError: Something failed; the old values are proven in force again.
@@ -91,9 +105,10 @@ def rotate(
         made = {name: new or tools.new_key() for name in names}
         (require_reencryption if re_encrypt else refuse_encryption_key)(tools, secrets, made)
         plan = preflight(tools, using, secrets, old, made, grace_s)
+        restarts = will_restart(tools, plan, asked=restart)
     turn = _Turn(tools, using, secrets, old, made)
     turn.last = replace(turn.last, reencrypts=re_encrypt, idle_s=idle_s)
-    turn.restarts = bool(plan.gateway)
+    turn.restarts = restarts
     try:
         turn.put_in_force()
     except BaseException as failure:
@@ -127,7 +142,7 @@ class _Turn:
 
     Attributes:
         last: What the journal says, or would say if nothing is written yet.
-        restarts: Whether the gateway has to restart to see the new values.
+        restarts: Whether the gateway is restarted.
     """
 
     def __init__(
@@ -167,12 +182,11 @@ class _Turn:
                 with self.tools.progress.step("overlap: both are accepted, old and new"):
                     open_both(self.tools, self.using, self.forward)
                     self.note(Step.OVERLAPPING)
-            if self.restarts:
-                doubt_gateway(self.tools)
-            # A target that its owner writes meanwhile is merged again by deploying it.
-            with self.tools.progress.step("switch: every target"), suppress(ConflictError):
-                unit.switch()
-        deploy(self.tools, after)
+            if self.restarts and not self.tools.lab.guarded:
+                hand_over(self.tools, self.before, after, unit)
+            else:
+                self.switch(unit)
+        deploy(self.tools, after, restart=self.restarts and self.tools.lab.guarded)
         prove_reencrypted(self.tools, self.last)
         self.note(Step.SWITCHED)
         with self.tools.progress.step("promote: the new key is the store's current one"):
@@ -182,6 +196,14 @@ class _Turn:
         with self.tools.progress.step("prove: new key accepted, an answer, no drift"):
             prove_all(self.tools, self.using, after, self.forward)
             self.note(Step.PROVEN)
+
+    def switch(self, unit: Staged) -> None:
+        """Put every target in force at once."""
+        if unit.stale:
+            doubt_gateway(self.tools)
+        # A target that its owner writes meanwhile is merged again by deploying it.
+        with self.tools.progress.step("switch: every target"), suppress(ConflictError):
+            unit.first.switch()
 
     def retire(self, grace_s: float) -> None:
         """End the old values, now or when their grace time is over. Safe to repeat."""

@@ -22,6 +22,7 @@ from bootstrap.ports import (
     Service,
     State,
 )
+from bootstrap.workflows.rendered import Rendered
 from bootstrap.workflows.resolve import Resolver
 
 
@@ -53,6 +54,7 @@ class Tools:
         known: Makes a mask for some secrets.
         ping_redis: (host, port, password) -> None if well, else what is wrong.
         deployed_key: Returns the key that the env file for shells holds, or None.
+        rendered: What was rendered before.
     """
 
     lab: Lab
@@ -73,6 +75,7 @@ class Tools:
     known: Callable[[Mapping[str, Secret]], KnownMask]
     ping_redis: Callable[[str, int, Secret | None], str | None]
     deployed_key: Callable[[], Secret | None] = lambda: None
+    rendered: Rendered = field(default_factory=Rendered)
 
     @property
     def program(self) -> PurePath:

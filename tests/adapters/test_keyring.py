@@ -290,6 +290,7 @@ class TestTheChild:
             )
             script.chmod(0o700)
             monkeypatch.setattr(sys, "executable", str(script))
+            monkeypatch.setenv("DISPLAY", ":77")  # else nothing could lead to a keyring
             return tmp_path
 
         return stand_in
@@ -344,6 +345,7 @@ class TestTheChild:
         self, provider: KeyringProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+        monkeypatch.setenv("DISPLAY", ":77")
         assert "FileNotFoundError" in (provider.unavailable(REF) or "")
 
     def test_keyring_is_never_imported_here(self, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Reading the keyring by `secret-tool`, only where its answer is beyond doubt."""
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -8,7 +9,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from bootstrap.adapters.keyring import KeyringProvider
-from bootstrap.adapters.keyring_lookup import look_up
+from bootstrap.adapters.keyring_lookup import has_no_bus, look_up
 from bootstrap.domain.errors import ProviderUnavailableError
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
@@ -146,3 +147,52 @@ def test_the_real_tool_does_not_prompt_where_the_keyring_is_locked(secret_servic
     with pytest.raises(ProviderUnavailableError, match="keyring") as caught:
         KeyringProvider(PurePath("/lab"), timeout_s=30).read(SecretRef("keyring", "keyturn", "KEY"))
     assert caught.value.why == "the keyring is locked"
+
+
+class TestNoBus:
+    """A session that nothing leads to a keyring from."""
+
+    @pytest.fixture(autouse=True)
+    def bare(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DISPLAY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv("PYTHON_KEYRING_BACKEND", raising=False)
+
+    def test_no_process_is_started_to_find_that_out(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "must-not-run"))
+        provider, ref = KeyringProvider(PurePath("/lab")), SecretRef.parse("keyring:k#KEY")
+        assert has_no_bus()
+        assert "no D-Bus" in str(provider.unavailable(ref))
+        with pytest.raises(ProviderUnavailableError, match="keyring:k#KEY"):
+            provider.read(ref)
+
+    @pytest.mark.parametrize(
+        "name", ["DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "PYTHON_KEYRING_BACKEND"]
+    )
+    def test_what_could_lead_to_one_is_followed(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(name, "x")
+        assert not has_no_bus()
+
+    def test_the_bus_of_a_login_is_found_without_its_address(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        assert has_no_bus()
+        (tmp_path / "bus").touch()
+        assert not has_no_bus()
+
+    def test_settings_of_keyring_itself_are_left_to_it(self) -> None:
+        settings = Path(os.environ["HOME"], ".config/python_keyring/keyringrc.cfg")
+        settings.parent.mkdir(parents=True)
+        settings.touch()
+        assert not has_no_bus()
+
+    def test_another_system_has_keyrings_without_a_bus(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "platform", "darwin")
+        assert not has_no_bus()

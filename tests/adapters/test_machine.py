@@ -106,7 +106,8 @@ class TestTemplateFolder:
         own = tmp_path / "templates/litellm/config.yaml.j2"
         own.parent.mkdir(parents=True)
         own.write_text("# mine\n")
-        assert templates.text("litellm/config.yaml.j2") == "# mine\n"
+        assert TemplateFolder(tmp_path).text("litellm/config.yaml.j2") == "# mine\n"
+        assert templates.text("litellm/config.yaml.j2") == shipped  # one text for one command
         assert "[Service]" in templates.text("systemd/litellm.service.j2")
 
     def test_the_hook_of_the_gateway_is_a_template_too(self, tmp_path: Path) -> None:

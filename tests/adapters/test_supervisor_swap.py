@@ -164,8 +164,10 @@ def test_a_fresh_process_that_does_not_come_up_changes_nothing(
     service.start()
     before = service.status()
     place.write("/bin/sh", "-c", script)
+    told: list[str] = []
     with pytest.raises(KeptError) as caught:
-        service.swap()
+        service.swap(lambda: told.append("it serves"))
+    assert told == []
     assert caught.value.why == why
     assert service.status() == before
     assert accepts(place.port)
@@ -185,9 +187,28 @@ def test_a_program_that_is_not_there_is_named_and_changes_nothing(place: Place) 
 
 
 def test_a_swap_of_what_does_not_run_starts_it(place: Place) -> None:
-    service = place.service()
-    service.swap()
+    service, told = place.service(), []
+    service.swap(lambda: told.append(service.status().detail))
     assert service.status().detail == RUNNING
+    assert told == [RUNNING]
+
+
+def test_who_waits_for_the_fresh_process_is_told_while_the_old_one_answers(place: Place) -> None:
+    service, told = place.service(), []
+    service.start()
+    old = place.state().child
+    assert old is not None
+
+    def look() -> None:
+        fresh = place.state().child
+        told.append((fresh is not None and fresh != old, old.alive()))
+
+    with load_on(place.port, KEY, "stub-model", rate=10, stream_s=1.5) as load:
+        until(lambda: load.fresh.sent > 2)
+        service.swap(look)
+    assert told == [(True, True)]
+    assert not old.alive()
+    assert load.lost == 0, load.problems()
 
 
 def test_a_swap_of_a_gateway_that_keeps_failing_starts_it_at_once(place: Place) -> None:

@@ -304,6 +304,26 @@ def test_a_unit_that_does_not_come_up_is_left_to_the_spare(machine: Machine) -> 
     assert verbs(machine)[-1] == "restart litellm.service"
 
 
+def test_who_waits_for_the_spare_is_told_before_the_unit_ends(machine: Machine) -> None:
+    machine.unit_is(**RUNNING)
+    told: list[str] = []
+    SystemdService().swap(lambda: told.extend(verbs(machine)))
+    assert told[-1] == "start litellm-spare.service"
+    assert "restart litellm.service" in verbs(machine)
+
+
+def test_what_fails_in_that_moment_leaves_the_unit_alone(machine: Machine) -> None:
+    machine.unit_is(**RUNNING)
+
+    def fail() -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        SystemdService().swap(fail)
+    assert verbs(machine)[-1] == "--no-block stop litellm-spare.service"
+    assert "restart litellm.service" not in verbs(machine)
+
+
 def test_an_interrupted_swap_ends_the_spare(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

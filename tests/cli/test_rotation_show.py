@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
@@ -90,7 +91,7 @@ def test_the_summary_says_who_held_the_key_and_what_each_client_needs(
     for words in (
         "rotated  11111111 -> 22222222, proven at http://127.0.0.1:4123\n",
         "rotated  TOOL_KEY 33333333 -> 44444444, stored\n",
-        "litellm.service was restarted",
+        "gateway  a fresh litellm.service serves (systemd)\n",
         "accepted for 10 min",
         "or until nobody has used it for 10 min",
         "held by  curl (1 request in all",
@@ -98,6 +99,9 @@ def test_the_summary_says_who_held_the_key_and_what_each_client_needs(
         "left out SOME_KEY",
     ):
         assert words in out
+    many = replace(done, files=tuple(f"file-{number}" for number in range(14)))
+    show.show_rotated(Session(color=False), tools, many, (), {})
+    assert "file-11 and 2 more\n" in capsys.readouterr().out
     show.show_rotated(Session(as_json=True), tools, done, (), {})
     found = json.loads(capsys.readouterr().out)
     assert {"client": "other shells", "action": "next login"}.items() <= found["clients"][

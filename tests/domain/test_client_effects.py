@@ -33,6 +33,11 @@ def test_targets_that_are_switched_off_need_nothing() -> None:
     assert found["droid, key helper"] is Effort.NOTHING
 
 
+def test_programs_with_a_file_of_ones_own_may_have_to_start_again() -> None:
+    found = efforts('[[files]]\npath = "~/tool.env"\ntemplate = "tool.env.j2"\n')
+    assert found["[[files]]"] is Effort.RESTART
+
+
 def test_clients_that_no_model_is_for_are_left_out() -> None:
     model = '[[models]]\nalias = "a"\nbackend = "echo"\nclients = ["droid"]\n'
     found = efforts(f"echo = false\n{model}")

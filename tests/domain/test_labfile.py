@@ -6,6 +6,7 @@ from pathlib import PurePath
 import pytest
 
 from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.grace import Grace
 from bootstrap.domain.lab import ECHO_ALIAS, Lab
 from bootstrap.domain.lab_sample import LAB
 from bootstrap.domain.labfile import parse_lab
@@ -238,3 +239,20 @@ def test_a_socket_for_a_host_name_is_refused() -> None:
     text = '[gateway]\nhost = "lab.example"\nsocket = "always"\n'
     with pytest.raises(ConfigError, match=r"gateway\.socket"):
         parse_lab(text, PurePath("/lab"))
+
+
+class TestRotate:
+    def parsed(self, text: str) -> Lab:
+        return parse_lab(f"version = 1\n{text}", ROOT)
+
+    def test_how_the_key_is_rotated(self) -> None:
+        default = self.parsed("").rotate
+        assert (default.grace, default.restart) == (None, "auto")
+        chosen = self.parsed('[rotate]\ngrace = "90s"\nrestart = "always"\n').rotate
+        assert (chosen.grace, chosen.restart) == (Grace(90.0), "always")
+
+    def test_a_gateway_that_must_restart_cannot_be_told_not_to(self) -> None:
+        text = '[gateway]\nauth = "master-key"\n[rotate]\nrestart = "never"\n'
+        with pytest.raises(ConfigError, match=r"rotate\.restart") as caught:
+            self.parsed(text)
+        assert "only when it starts" in caught.value.why

@@ -12,7 +12,7 @@ import pytest
 from bootstrap.adapters import memory
 from support.homes import snapshot
 from support.labs import CliLab, make, stopped_after, write_wrapper
-from support.load import load_on
+from support.load import Retired, key_in, load_on
 from support.unit_labs import UnitLab, in_session
 from support.waiting import until
 
@@ -88,19 +88,67 @@ def test_nothing_is_lost_across_applies_and_restarts(lab: CliLab) -> None:
     lab.ok("check")
 
 
+def test_nothing_is_lost_across_rotations_and_no_old_key_lives_on(lab: CliLab) -> None:
+    clients = key_in(lab.settings)
+    with Retired(lab.port) as retired, load_on(lab.port, clients, MODEL, stream_s=1.0) as load:
+        for options, restarts in (((), False), (("--restart",), True)):
+            pid, old = lab.pid, lab.key
+            ran = lab.ok("rotate", *options)
+            retired.add(old)
+            assert (lab.pid != pid) == ("fresh" in ran.out) == restarts
+            assert ("a second one serves meanwhile" in ran.err) == restarts
+        until(lambda: retired.refused > 4)
+    assert load.lost == 0, load.problems()
+    assert load.kept.resets == 0
+    assert load.fresh.sent > 50
+    assert (retired.accepted, retired.problems) == (0, [])
+    assert processes(lab) == 1
+    lab.ok("plan", "--exit-code")
+
+
 @pytest.mark.parametrize("lab", ["supervisor"], indirect=True)
-def test_a_rotation_of_a_lab_without_the_guard_refuses_no_connection(lab: CliLab) -> None:
-    lab.write(gateway=f'{ALWAYS}\nauth = "master-key"')
+def test_a_lab_file_can_have_every_rotation_restart(lab: CliLab) -> None:
+    lab.write(gateway=ALWAYS, more='[rotate]\nrestart = "always"\n')
     lab.ok("apply")
     pid = lab.pid
-    with load_on(lab.port, lab.key, MODEL, stream_s=1.0) as load:
-        lab.ok("rotate", "--now")
+    assert lab.ok("rotate", "--dry-run", "--json").json["restarts"]
+    assert lab.ok("rotate", "--json").json["restarted"]
     assert lab.pid != pid
-    # The key they ask with is refused from then on; no connection is.
-    refusals = {"status 400", "status 401"}
-    tallies = (load.fresh, load.kept, load.streams)
-    assert {text for tally in tallies for text in tally.problems} <= refusals
-    assert load.fresh.refused == load.kept.refused == load.streams.refused == 0
+    back_to_normal(lab)
+
+
+@pytest.mark.parametrize("lab", ["supervisor"], indirect=True)
+def test_a_gateway_that_does_not_come_up_undoes_a_rotation(lab: CliLab) -> None:
+    pid, old = lab.pid, lab.key
+    lab.wrapper.write_text(lab.wrapper.read_text().replace("if grep", "if true || grep"))
+    try:
+        with load_on(lab.port, key_in(lab.settings), MODEL, streams=1, stream_s=0.5) as load:
+            ran = lab.run("rotate", "--restart")
+    finally:
+        write_wrapper(lab.wrapper, BODY)
+    assert ran.code == 5, ran.err
+    assert "bad config: the reason" in ran.err
+    assert load.lost == 0, load.problems()
+    assert (lab.pid, lab.key) == (pid, old)
+    assert processes(lab) == 1
+
+
+@pytest.mark.parametrize("lab", ["supervisor"], indirect=True)
+def test_a_lab_without_the_guard_loses_nothing_of_clients_that_ask_again(lab: CliLab) -> None:
+    lab.write(gateway=f'{ALWAYS}\nauth = "master-key"')
+    lab.ok("apply")
+    pid, old = lab.pid, lab.key
+    clients = key_in(lab.settings)
+    with (
+        Retired(lab.port) as retired,
+        load_on(lab.port, clients, MODEL, stream_s=1.0, patient=True) as load,
+    ):
+        lab.ok("rotate", "--now")
+        retired.add(old)
+        until(lambda: retired.refused > 4)
+    assert lab.pid != pid
+    assert load.lost == 0, load.problems()
+    assert (retired.accepted, retired.problems) == (0, [])
     back_to_normal(lab)
 
 

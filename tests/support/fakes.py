@@ -214,12 +214,13 @@ class FakeService:
         """Return it."""
         return self.hindrance
 
-    def swap(self) -> None:
+    def swap(self, taken_over: Callable[[], None] = lambda: None) -> None:
         """Let a new process take over."""
         self._do("swap")
         self.starts += 1
         self.pid = 70000 + self.starts
         self.on_start()
+        taken_over()
 
     def stop(self) -> None:
         """Stop."""

@@ -2,19 +2,26 @@
 
 Half of the short requests open a connection each; the other half reuse one and, as the SDKs do,
 ask once more where the server closed it under them. Streams run back to back beside them.
+Others hold keys that are out of force, and count how often they are let in.
 """
 
 import http.client
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+
+Key = str | Callable[[], str]
 
 _DROPPED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 _TIMEOUT_S = 60.0
 _WORKERS = 12
+_READ_AGAIN_S = 0.3  # a client that is refused reads its settings again after that
+REFUSALS = ("status 400", "status 401")
 _AFTER_FAILURE_S = 0.2  # before a stream is tried again
 # Clients give up a connection that they have not used for some time (httpx: 5 s); uvicorn closes it
 # after 5 s. Less than that, so that what is counted comes from restarts alone.
@@ -30,6 +37,7 @@ class Tally:
         refused: Connections that were refused.
         failed: Requests that failed in another way, or were not answered with 200.
         resets: Reused connections that the server closed, and that cost a second try.
+        again: Requests that were refused, and not with the key that was read next.
         longest_s: The longest wait for an answer that came.
         problems: What the failures were; at most ten.
     """
@@ -38,6 +46,7 @@ class Tally:
     refused: int = 0
     failed: int = 0
     resets: int = 0
+    again: int = 0
     longest_s: float = 0.0
     problems: list[str] = field(default_factory=list)
 
@@ -85,19 +94,29 @@ class Clients:
 
     Args:
         port: The gateway's, on the loopback address.
-        key: The key they ask with.
+        key: The key they ask with, or where it is read from before each request.
         model: The model of the streams.
         rate: Short requests in a second, both kinds together.
         streams: How many streams at once.
         stream_s: How long a stream takes; only the stand-in gateway takes notice.
+        patient: A refused request is asked once more with the key as it is read then.
     """
 
     def __init__(
-        self, port: int, key: str, model: str, *, rate: float, streams: int, stream_s: float
+        self,
+        port: int,
+        key: Key,
+        model: str,
+        *,
+        rate: float,
+        streams: int,
+        stream_s: float,
+        patient: bool,
     ) -> None:
         self.load = Load()
         self._port = port
-        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self._key: Callable[[], str] = (lambda: key) if isinstance(key, str) else key
+        self._patient = patient
         question = {"model": model, "messages": [{"role": "user", "content": "tell"}]}
         self._question = json.dumps(question | {"stream": True, "stream_s": stream_s}).encode()
         self._gap_s = 1 / rate
@@ -138,7 +157,7 @@ class Clients:
         started = time.monotonic()
         problem: Exception | str | None
         try:
-            problem = ask()
+            problem = self._twice(tally, ask)
         except (OSError, http.client.HTTPException) as error:
             problem = error
         with self._lock:
@@ -148,12 +167,25 @@ class Clients:
             else:
                 tally.longest_s = max(tally.longest_s, time.monotonic() - started)
 
+    def _twice(self, tally: Tally, ask: Callable[[], str | None]) -> str | None:
+        """Ask, and once more where the key was refused and this client is patient."""
+        problem = ask()
+        if not self._patient or problem not in REFUSALS:
+            return problem
+        with self._lock:
+            tally.again += 1
+        time.sleep(_READ_AGAIN_S)
+        return ask()
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key()}", "Content-Type": "application/json"}
+
     def _connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT_S)
 
     def _once(self, connection: http.client.HTTPConnection, *, keep: bool = False) -> str | None:
         try:
-            connection.request("GET", "/v1/models", headers=self._headers)
+            connection.request("GET", "/v1/models", headers=self._headers())
             answer = connection.getresponse()
             answer.read()
         except BaseException:
@@ -188,7 +220,7 @@ class Clients:
     def _one_stream(self) -> str | None:
         connection = self._connection()
         try:
-            connection.request("POST", "/v1/chat/completions", self._question, self._headers)
+            connection.request("POST", "/v1/chat/completions", self._question, self._headers())
             answer = connection.getresponse()
             text = answer.read()
         finally:
@@ -214,17 +246,79 @@ class Kept:
 @contextmanager
 def load_on(
     port: int,
-    key: str,
+    key: Key,
     model: str,
     *,
     rate: float = 50.0,
     streams: int = 2,
     stream_s: float = 3.0,
+    patient: bool = False,
 ) -> Iterator[Load]:
     """Ask all the time while the block runs; on return every request has its outcome."""
-    clients = Clients(port, key, model, rate=rate, streams=streams, stream_s=stream_s)
+    clients = Clients(
+        port, key, model, rate=rate, streams=streams, stream_s=stream_s, patient=patient
+    )
     clients.start()
     try:
         yield clients.load
     finally:
         clients.stop()
+
+
+def key_in(settings: Path) -> Callable[[], str]:
+    """Return what reads the key from droid's settings, as a client that reads them again."""
+    key = re.compile(r'"apiKey":\s*"(sk-[\w-]+)"')
+    return lambda: key.findall(settings.read_text())[-1]
+
+
+class Retired:
+    """Asks with keys that are out of force, ten times a second in turns, until it is stopped.
+
+    Args:
+        port: The gateway's, on the loopback address.
+
+    Attributes:
+        accepted: How many of its requests were answered with 200.
+        refused: How many were refused.
+        problems: What else became of the others.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._keys: list[str] = []
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self.accepted = 0
+        self.refused = 0
+        self.problems: list[str] = []
+
+    def add(self, key: str) -> None:
+        """Ask with this one, too, from now on."""
+        self._keys.append(key)
+
+    def __enter__(self) -> "Retired":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        number = 0
+        while not self._end.wait(0.1):
+            if not self._keys:
+                continue
+            number += 1
+            headers = {"Authorization": f"Bearer {self._keys[number % len(self._keys)]}"}
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT_S)
+            try:
+                connection.request("GET", "/v1/models", headers=headers)
+                status = connection.getresponse().status
+            except (OSError, http.client.HTTPException) as error:
+                self.problems.append(repr(error))
+                continue
+            finally:
+                connection.close()
+            self.accepted += status == 200
+            self.refused += f"status {status}" in REFUSALS

@@ -61,7 +61,9 @@ class RealLab:
 
 
 @contextmanager
-def real_lab(folder: Path, home: Path, kind: str, gateway: str = "") -> Iterator[RealLab]:
+def real_lab(
+    folder: Path, home: Path, kind: str, gateway: str = "", stream_s: float = STREAM_S
+) -> Iterator[RealLab]:
     """Give a running lab with the real LiteLLM.
 
     Args:
@@ -69,11 +71,12 @@ def real_lab(folder: Path, home: Path, kind: str, gateway: str = "") -> Iterator
         home: The user's home, 0700.
         kind: `systemd` or `supervisor`.
         gateway: More lines of its [gateway].
+        stream_s: How long a stream takes.
     """
     key, keys = new_key(), folder / "upstream.keys"
     keys.write_text(key.reveal() + "\n")
     with ExitStack() as stack:
-        upstream = Upstream(folder, pace_s=STREAM_S / 3, keys=keys)
+        upstream = Upstream(folder, pace_s=stream_s / 3, keys=keys)
         stack.callback(upstream.stop)
         lab = make(folder, home, write=False)
         lab.wrapper = real_litellm()

@@ -7,6 +7,7 @@ import pytest
 
 from bootstrap.domain.errors import RecoveryNeededError
 from bootstrap.domain.rotation import Step
+from bootstrap.domain.secret import Secret
 from support.rotation_fakes import World
 
 
@@ -20,12 +21,14 @@ def kill(world: World, step: Step, run: Callable[[], object], *, before: bool = 
     held = [world.store.values, world.keyring.values]
     kept: list[dict[str, str]] = []
     passwords: set[str] = set()
+    keys: list[Secret | None] = []
 
     def save() -> None:
         for folder in folders:
             shutil.copytree(folder, f"{folder}.kept", symlinks=True)
         kept.extend(dict(values) for values in held)
         passwords.update(world.redis.accepted)
+        keys.append(world.gateway.key)
         raise Killed
 
     (world.journal.before if before else world.journal.after)[step] = save
@@ -47,3 +50,4 @@ def kill(world: World, step: Step, run: Callable[[], object], *, before: bool = 
         values.clear()
         values.update(before_it)
     world.redis.accepted = passwords
+    world.gateway.key = keys[0]

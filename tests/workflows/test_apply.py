@@ -269,7 +269,7 @@ class TestNewFilesThatTheGatewayDoesNotStartWith:
     def test_a_file_that_somebody_writes_meanwhile_keeps_the_new_ones_in_place(
         self, changed: FakeTools, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def swap() -> None:
+        def swap(_: object) -> None:
             Path(changed.places.litellm / "config.yaml").write_text("# mine\n")
             raise KeptError("a fresh one does not start", why="status 3", fix="see its log")
 

@@ -166,6 +166,26 @@ class TestRestart:
         tools.service.start()
         tools.service.calls.clear()
 
+    @pytest.mark.parametrize("way", ["swap", "restart", "start"])
+    def test_whoever_waits_for_the_fresh_one_is_told_once_when_it_serves(
+        self, tools: FakeTools, way: str
+    ) -> None:
+        told = []
+        if way == "restart":
+            tools.service.hindrance = "no memory"
+        elif way == "start":
+            tools.service.stop()
+        starts = tools.service.starts
+        bring_up(
+            tools,
+            SECRETS,
+            starts=way == "start",
+            reload=True,
+            taken_over=lambda: told.append(tools.service.starts),
+        )
+        assert told == [starts + 1]
+        assert way in tools.service.calls
+
     def test_short_memory_makes_it_restart_alone_and_is_said(self, tools: FakeTools) -> None:
         tools.service.hindrance = "only 5 MiB of memory are free"
         bring_up(tools, SECRETS, starts=False, reload=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.adapters.machine import TemplateFolder
 from bootstrap.domain import targets as names
 from bootstrap.domain.errors import ConfigError, SecretNotFoundError
 from bootstrap.domain.plan import Action, Plan
@@ -213,7 +214,8 @@ class TestInputs:
         own = Path(tools.lab.root) / "templates/litellm/litellm.env.j2"
         own.parent.mkdir(parents=True)
         own.write_text("# mine\n")
-        assert digest(tools) != before
+        later = replace(tools, templates=TemplateFolder(tools.lab.root))
+        assert digest(later) != before
 
     def test_a_change_of_the_encrypted_store_changes_it(self, tools: FakeTools) -> None:
         before = digest(tools)

@@ -28,9 +28,18 @@ def world(tmp_path: Path) -> World:
     return make_world(tmp_path)
 
 
-def killed(world: World, step: Step, *, before: bool = False, grace_s: float = 0.0) -> None:
+def killed(
+    world: World,
+    step: Step,
+    *,
+    before: bool = False,
+    grace_s: float = 0.0,
+    restart: bool = False,
+) -> None:
     """Leave the world as a process does that is killed before or after it notes `step`."""
-    turn = partial(rotate, world.tools, world.using, new=Secret(NEW), grace_s=grace_s)
+    turn = partial(
+        rotate, world.tools, world.using, new=Secret(NEW), grace_s=grace_s, restart=restart
+    )
     kill(world, step, turn, before=before)
 
 
@@ -56,6 +65,14 @@ def test_after_a_crash_the_stores_key_alone_is_in_force(
     assert world.in_force(stored, NEW if stored == MASTER else MASTER)
     assert done.outcome in ("finished", "undone", "nothing")
     assert (done.outcome == "finished") == (stored == NEW)
+
+
+@pytest.mark.parametrize("step", OPEN_STEPS, ids=lambda step: step.value)
+def test_a_rotation_with_a_restart_recovers_the_same_way(world: World, step: Step) -> None:
+    killed(world, step, restart=True)
+    again(world)
+    stored = str(world.stored())
+    assert world.in_force(stored, NEW if stored == MASTER else MASTER)
 
 
 def test_before_the_store_is_promoted_it_goes_back_after_that_forward(world: World) -> None:

@@ -1,12 +1,13 @@
 """A rotation ends all new or all old, whatever fails and whenever it is interrupted."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from bootstrap.domain import targets as names
+from bootstrap.domain.content import Content
 from bootstrap.domain.errors import (
     Interrupted,
     LabError,
@@ -18,7 +19,9 @@ from bootstrap.domain.probes import Answer
 from bootstrap.domain.rotation import Step
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.template import render
 from bootstrap.domain.uses import USES_FILE
+from bootstrap.workflows import planning
 from bootstrap.workflows.recover import recover
 from bootstrap.workflows.rotate import Rotated, rotate
 from bootstrap.workflows.rotation_preview import preview
@@ -346,6 +349,7 @@ class TestPreview:
         plain = make_world(tmp_path, PLAIN)
         found = preview(plain.tools, plain.using)
         assert Step.OVERLAPPING not in found.steps
+        assert "then the other targets" in found.words[Step.SWITCHED]
         assert found.restarts
 
 
@@ -369,3 +373,47 @@ class TestCopies:
         assert recover(world.tools, afresh(world)).outcome == "undone"
         assert world.in_force(MASTER, NEW)
         assert world.keyring.values == {f"keyring:keyturn#{MASTER_KEY}": MASTER}
+
+
+class TestFilesOfOnesOwn:
+    LAB = LAB + '[[files]]\npath = "~/.config/tool/tool.env"\ntemplate = "tool.env.j2"\n'
+
+    @pytest.fixture
+    def own(self, tmp_path: Path) -> World:
+        template = tmp_path / "lab" / "templates" / "tool.env.j2"
+        template.parent.mkdir(parents=True)
+        template.parent.parent.chmod(0o700)
+        template.write_text("TOOL_KEY={{ secrets.LITELLM_MASTER_KEY | dotenv }}\n")
+        return make_world(tmp_path, self.LAB)
+
+    def tool(self, world: World) -> Path:
+        return Path(world.tools.places.config) / "tool" / "tool.env"
+
+    def test_they_get_the_new_key_with_the_others(self, own: World) -> None:
+        assert self.tool(own).read_text() == f"TOOL_KEY={MASTER}\n"
+        done = turn(own)
+        assert self.tool(own).read_text() == f"TOOL_KEY={NEW}\n"
+        assert self.tool(own).stat().st_mode & 0o777 == 0o600
+        assert "~/.config/tool/tool.env" in done.files
+        assert own.in_force(NEW, MASTER)
+
+    def test_they_go_back_with_the_others(self, own: World) -> None:
+        own.journal.before = {Step.PROMOTED: raises(BOOM)}
+        with pytest.raises(RotationUndoneError):
+            turn(own)
+        assert self.tool(own).read_text() == f"TOOL_KEY={MASTER}\n"
+
+
+def test_each_target_is_rendered_once_for_each_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[str] = []
+
+    def count(source: str, values: Mapping[str, object], *, name: str) -> Content:
+        rendered.append(name)
+        return render(source, values, name=name)
+
+    monkeypatch.setattr(planning, "render", count)
+    turn(world)
+    assert rendered
+    assert max(rendered.count(name) for name in rendered) <= 2

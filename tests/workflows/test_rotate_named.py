@@ -196,6 +196,24 @@ def test_without_the_guard_the_restart_puts_the_master_key_in_force(tmp_path: Pa
     assert not make_plan(world.tools)
 
 
+@pytest.mark.parametrize(
+    ("name", "restart", "swaps"),
+    [(PROVIDER, False, 1), (REDIS, False, 1), (OTHER, False, 0), (OTHER, True, 1)],
+)
+def test_without_the_guard_only_what_the_gateway_reads_restarts_it_unless_asked(
+    tmp_path: Path, name: str, restart: bool, swaps: int
+) -> None:
+    world = make(tmp_path, PLAIN + f"[secrets.{REDIS}]\n" + MORE)
+    before = values(world)
+    world.tools.service.calls.clear()
+    done = rotate(world.tools, world.using, names=(name,), new=Secret(THIRD), restart=restart)
+    after = values(world)
+    assert {key for key in after if after[key] != before[key]} == {name}
+    assert (world.tools.service.calls.count("swap"), done.restarted) == (swaps, swaps == 1)
+    assert world.redis.accepted == {after[REDIS]}
+    assert not make_plan(world.tools)
+
+
 @pytest.mark.parametrize("step", TO_PROOF[1::2], ids=lambda step: step.value)
 def test_a_failure_at_any_step_takes_all_of_them_back(world: World, step: Step) -> None:
     before = values(world)
