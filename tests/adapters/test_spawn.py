@@ -3,6 +3,7 @@
 import os
 import posix
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def test_a_signal_that_comes_while_it_starts_ends_it_too(monkeypatch: pytest.Mon
 
     def spawn_and_signal(*words: Any, **options: Any) -> int:
         started.append(spawn(*words, **options))
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)  # no other thread's
         return started[0]
 
     def interrupt(number: int, frame: object) -> None:
