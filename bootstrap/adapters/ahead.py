@@ -57,11 +57,12 @@ def start() -> None:
 
     if can_spawn(work.argv[0], None):
         end_on_signals()
+        child = Child(work.argv, work.data, sops_environment(environ, work.config))
+        _State.started = work, child  # before it is: whatever comes, `abandon` ends it
         try:
-            child = Child(work.argv, work.data, sops_environment(environ, work.config))
-            _State.started = work, child
+            child.start()
         except OSError:
-            return
+            _State.started = None
 
 
 def take(argv: "Sequence[str]", data: bytes, timeout_s: float) -> bytes | None:
@@ -71,13 +72,14 @@ def take(argv: "Sequence[str]", data: bytes, timeout_s: float) -> bytes | None:
     work, child = _State.started
     if work.argv != list(argv) or work.data != data:
         return None
-    _State.started = None
     import _json  # noqa: F401 - will be needed; loading it now costs nothing
 
     try:
         status, output, _ = child.finish(timeout_s)
     except TimeoutError:
         return None
+    finally:
+        _State.started = None
     return output if status == 0 else None
 
 

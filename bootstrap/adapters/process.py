@@ -85,7 +85,7 @@ def run(
     environment = scrubbed(variables() if env is None else env, keep)
     if can_spawn(argv[0], cwd):
         try:
-            return Finished(*Child(argv, stdin, environment).finish(timeout_s))
+            return Finished(*Child(argv, stdin, environment).run(timeout_s))
         except TimeoutError:
             raise _too_late(argv, timeout_s) from None
     import subprocess

@@ -23,46 +23,49 @@ def can_spawn(program: str, cwd: str | None) -> bool:
 
 
 class Child:
-    """A program that runs in a session of its own.
+    """A program that runs in a session of its own, once it is started.
+
+    Making and starting it are two steps: whoever keeps it in between can end it however early a
+    signal comes.
 
     Args:
         argv: Its path and its arguments.
         stdin: What it reads; None for nothing at all.
         env: Its variables.
-
-    Raises:
-        OSError: It cannot be started.
     """
 
-    __slots__ = ("_err", "_in", "_left", "_out", "_pid")
+    __slots__ = ("_argv", "_env", "_err", "_in", "_left", "_out", "_pid", "_reads")
 
     def __init__(
         self, argv: "Sequence[str]", stdin: bytes | None, env: "Mapping[str, str]"
     ) -> None:
+        self._argv, self._env = argv, env
         self._pid = 0
-        self._left = memoryview(stdin or b"")
-        theirs = self._open_pipes(with_input=stdin is not None)
-        # A signal between the start and our knowing the number would leave a child behind.
-        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+        self._in = self._out = self._err = -1
+        self._reads, self._left = stdin is not None, memoryview(stdin or b"")
+
+    def start(self) -> None:
+        """Start it.
+
+        Raises:
+            OSError: It cannot be started.
+        """
         try:
-            self._pid = posix.posix_spawn(
-                argv[0],
-                list(argv),
-                env,
-                file_actions=[(posix.POSIX_SPAWN_DUP2, end, n) for n, end in enumerate(theirs)],
-                setsid=True,
-                setsigmask=before,
-                setsigdef=IGNORED_BY_PYTHON,
-            )
+            self._spawn(self._open_pipes())
+            if self._reads:
+                self._feed()
         except BaseException:
-            self._close()
+            self.kill()
             raise
-        finally:
-            for end in theirs:
-                posix.close(end)
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
-        if stdin is not None:
-            self._feed()
+
+    def run(self, timeout_s: float) -> tuple[int, bytes, bytes]:
+        """Start it and wait for its end, see `start` and `finish`."""
+        try:
+            self.start()
+            return self.finish(timeout_s)
+        except BaseException:
+            self.kill()
+            raise
 
     def finish(self, timeout_s: float) -> tuple[int, bytes, bytes]:
         """Wait for its end; return its status (-N for signal N), output and complaints.
@@ -94,9 +97,27 @@ class Child:
         finally:
             self._close()
 
-    def _open_pipes(self, with_input: bool) -> list[int]:
+    def _spawn(self, theirs: list[int]) -> None:
+        # A signal between the start and our knowing the number would leave a child behind.
+        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+        try:
+            self._pid = posix.posix_spawn(
+                self._argv[0],
+                list(self._argv),
+                self._env,
+                file_actions=[(posix.POSIX_SPAWN_DUP2, end, n) for n, end in enumerate(theirs)],
+                setsid=True,
+                setsigmask=before,
+                setsigdef=IGNORED_BY_PYTHON,
+            )
+        finally:
+            for end in theirs:
+                posix.close(end)
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, before)  # one that waited arrives here
+
+    def _open_pipes(self) -> list[int]:
         """Make our ends, and return the child's stdin, stdout and stderr."""
-        if with_input:
+        if self._reads:
             read_in, self._in = posix.pipe()
             posix.set_blocking(self._in, False)
         else:

@@ -60,14 +60,14 @@ port = {port}
 # like = "openai"
 # environment = {{ AIDER_MODEL = "openai/{{model}}" }}
 
+# How a client gets the key: "helper", "variable" or "literal"; `keyturn clients` shows it.
+# [clients.droid]
+# hand_over = "helper"          # droid asks keyturn for the key: no key lies in its settings
+
 # A file of your own with a key in it, from LAB/templates/tool.env.j2; rotated with the others:
 # [[files]]
 # path = "~/.config/tool/tool.env"
 # template = "tool.env.j2"      # TOOL_KEY={{ secrets.LITELLM_MASTER_KEY | dotenv }}
-
-# How a client gets the key: "helper", "variable" or "literal"; `keyturn clients` shows it.
-# [clients.droid]
-# hand_over = "helper"          # droid asks keyturn for the key: no key lies in its settings
 
 # [targets]
 # claude_settings = true        # Claude Code asks keyturn for the key

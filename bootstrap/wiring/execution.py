@@ -6,7 +6,7 @@ import sys
 from bootstrap.adapters.become import become, child_environment, is_stale
 from bootstrap.adapters.ending import end_on_signals
 from bootstrap.adapters.find_lab import find_lab, registry, stat_lab
-from bootstrap.adapters.variables import variables
+from bootstrap.adapters.variables import given_variables, variables
 from bootstrap.domain import exec_settings
 from bootstrap.domain.base_errors import ConfigError, UsageError
 from bootstrap.domain.ref import SecretRef, is_variable_name
@@ -83,7 +83,7 @@ def run_program(argv: "Sequence[str]", options: ExecOptions) -> int:
     if not options.quiet:
         _warn(found, settings, prepared)
     environment = child_environment(
-        variables(),
+        given_variables(),
         {variable: resolved.secret for variable, resolved in found.items()},
         withheld=_withheld(settings, prepared),
         keep=options.keep,

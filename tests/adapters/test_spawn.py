@@ -3,8 +3,10 @@
 import os
 import posix
 import signal
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ ENV = {"PATH": os.environ["PATH"], "GIVEN": "yes"}
 def finish(
     script: str, stdin: bytes | None = None, timeout_s: float = 30
 ) -> tuple[int, bytes, bytes]:
-    return Child((SH, "-c", script), stdin, ENV).finish(timeout_s)
+    return Child((SH, "-c", script), stdin, ENV).run(timeout_s)
 
 
 def open_files() -> int:
@@ -57,9 +59,9 @@ def test_it_has_a_session_of_its_own_and_default_signals() -> None:
 def test_a_program_that_is_not_there_leaves_no_pipe_open() -> None:
     before = open_files()
     with pytest.raises(FileNotFoundError):
-        Child(("/no/such/program",), b"", ENV)
+        Child(("/no/such/program",), b"", ENV).start()
     with pytest.raises(ValueError, match="null"):
-        Child((SH,), None, {"A": "\0"})
+        Child((SH,), None, {"A": "\0"}).start()
     assert open_files() == before
 
 
@@ -99,8 +101,32 @@ def test_an_interruption_kills_it(tmp_path: Path) -> None:
     until(lambda: not Path(f"/proc/{pid}").exists())
 
 
+def test_a_signal_that_comes_while_it_starts_ends_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    spawn = posix.posix_spawn
+
+    def spawn_and_signal(*words: Any, **options: Any) -> int:
+        started.append(spawn(*words, **options))
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)  # no other thread's
+        return started[0]
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted(number)
+
+    monkeypatch.setattr(posix, "posix_spawn", spawn_and_signal)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    child = Child((SH, "-c", "sleep 300"), None, ENV)
+    try:
+        with pytest.raises(Interrupted):
+            child.start()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not Path(f"/proc/{started[0]}").exists()
+
+
 def test_killing_it_twice_is_no_failure() -> None:
     child = Child((SH, "-c", "sleep 300"), None, ENV)
+    child.start()
     child.kill()
     child.kill()
 
@@ -115,6 +141,7 @@ def test_where_the_kernel_keeps_no_status_the_output_still_comes() -> None:
 
 def test_a_program_that_will_not_die_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     child = Child((SH, "-c", "sleep 0.5"), None, ENV)
+    child.start()
     clock = iter(range(0, 10_000, 100))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(posix, "killpg", lambda pid, number: None)

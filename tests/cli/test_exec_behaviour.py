@@ -165,6 +165,15 @@ def test_in_ci_a_variable_is_enough_and_nothing_is_decrypted_or_written(
     assert not (tmp_path / "decrypted").exists()
 
 
+@pytest.mark.parametrize("given", [{}, {"LC_CTYPE": "C.UTF-8"}])
+def test_the_locale_is_the_one_that_was_given(tmp_path: Path, given: dict[str, str]) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CI_KEY": "sk-test-x", **given}
+    out = run_exec("--secret=K=env:CI_KEY", "--", "env", cwd=tmp_path, env=env).out
+    found = dict(line.split("=", 1) for line in out.splitlines())
+    found.pop("PWD", None)  # the launcher is a shell script
+    assert found == {"PATH": env["PATH"], "HOME": env["HOME"], "K": "sk-test-x", **given}
+
+
 def test_without_a_lab_a_named_secret_is_enough(tmp_path: Path) -> None:
     ran = run_exec(
         f"--secret={NAME}=env:CI_KEY", "--", *PRINT, cwd=tmp_path, env=environment(CI_KEY=KEY)

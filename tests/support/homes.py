@@ -14,7 +14,8 @@ DOWNLOADS = REPOSITORY / ".tools"
 
 _PREFIXES = ("SOPS_", "DIRENV_", "LITELLM_", "KEYTURN_", "FACTORY_", "ANTHROPIC_", "XDG_")
 _SUFFIXES = ("_API_KEY", "_PROXY", "_proxy")
-_NAMES = ("CI", "DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND", "PYTHONPATH")
+_CI = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TF_BUILD", "JENKINS_URL")
+_NAMES = (*_CI, "DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND", "PYTHONPATH")
 # Taken when the first conftest is read, before anything is isolated.
 _MACHINE = dict(os.environ)
 
