@@ -11,6 +11,9 @@ from bootstrap.workflows.memory import remember_applied
 from bootstrap.workflows.reencrypt import migrating, prove_reencrypted, was_begun
 from bootstrap.workflows.tools import NamedSecrets, Pairs, RotationTools, Tools
 
+# A client that has just read a value that is being given up still has to send it.
+_UNDER_WAY_S = 0.2
+
 
 def finish(
     tools: Tools,
@@ -65,6 +68,8 @@ def put_back(
         deploy(tools, migrating(tools, last, secrets, pairs))
         prove_reencrypted(tools, last)
     deploy(tools, secrets)
+    if reached(last, Step.OVERLAPPING):
+        tools.clock.sleep(_UNDER_WAY_S)
     shut(tools, using, secrets, pairs)
     using.vaults.put(_alone(pairs))
     if reached(last, Step.SWITCHED):  # before that, no copy has been written
