@@ -108,7 +108,9 @@ def staged(tools: Tools, secrets: NamedSecrets) -> Iterator[Staged]:
         yield Staged(first, rest, bool(plan.gateway))
 
 
-def hand_over(tools: Tools, before: NamedSecrets, after: NamedSecrets, unit: Staged) -> None:
+def switch_and_restart(
+    tools: Tools, before: NamedSecrets, after: NamedSecrets, unit: Staged
+) -> None:
     """Switch where the gateway knows one key only: its files, the gateway itself, then the rest.
 
     Until a fresh gateway serves, clients go on with the old key and the old gateway. Then their

@@ -26,9 +26,9 @@ from bootstrap.workflows.force import (
     Staged,
     deploy,
     guard_time,
-    hand_over,
     prove_targets,
     staged,
+    switch_and_restart,
 )
 from bootstrap.workflows.memory import doubt_gateway, remember_applied
 from bootstrap.workflows.planning import needed_secrets, only_secrets
@@ -183,7 +183,7 @@ class _Turn:
                     open_both(self.tools, self.using, self.forward)
                     self.note(Step.OVERLAPPING)
             if self.restarts and not self.tools.lab.guarded:
-                hand_over(self.tools, self.before, after, unit)
+                switch_and_restart(self.tools, self.before, after, unit)
             else:
                 self.switch(unit)
         deploy(self.tools, after, restart=self.restarts and self.tools.lab.guarded)
