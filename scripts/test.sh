@@ -20,7 +20,7 @@ run() { "$venv/bin/python" -m pytest "$@"; }
 parallel=(-n "${TEST_WORKERS:-4}" --dist loadgroup --max-worker-restart=0)
 
 case ${1-everything} in
-  unit) shift; run -m "not integration and not slow" "$@"; exit ;;
+  unit) shift; run -m "not integration and not slow" "${parallel[@]}" "$@"; exit ;;
   -* | */* | *.py) run "$@"; exit ;;
 esac
 scripts/test-packages.sh

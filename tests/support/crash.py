@@ -42,7 +42,7 @@ FAILURES = {
 }
 WORDS = ("rotate", "-q", "--value-stdin")
 # What the gateway and its supervisor write.
-VOLATILE = ("lock", "gateway.log", "supervisor.json", "supervisor.lock")
+_VOLATILE = ("lock", "gateway.log", "supervisor.json", "supervisor.lock", "keyturn-uses.json")
 Words = Sequence[str]
 _CALL = re.compile(r"^(\w+)\((.*)$")
 SETTINGS = """\
@@ -281,7 +281,7 @@ class Crash:
         states = list(disk.replay(self._log.read_text()))
         self._log.unlink()
         for path, file in disk.now.items():
-            if path.name not in VOLATILE:
+            if not is_volatile(path):
                 assert (path, path.read_bytes()) == (path, file.data), "the trace lacks something"
         return code, new, states
 
@@ -366,7 +366,7 @@ class Crash:
             str(path): (found.st_ino, found.st_mtime_ns, found.st_size)
             for root in (self.lab.root, self.lab.home)
             for path in sorted(root.rglob("*"))
-            if path.is_file() and path.name not in VOLATILE
+            if path.is_file() and not is_volatile(path)
             for found in [path.stat()]
         }
 
@@ -432,6 +432,11 @@ class PowerFailures:
         if state is self.states[-1]:
             assert found == (self._told or found), f"it had ended with {self.code}"
         return found
+
+
+def is_volatile(path: Path) -> bool:
+    """Tell whether the gateway or its supervisor writes the file, whatever keyturn does."""
+    return path.name in _VOLATILE or path.name.startswith(".keyturn-uses.json.")
 
 
 def _changes_files(name: str, text: str) -> bool:
