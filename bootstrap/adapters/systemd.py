@@ -14,9 +14,11 @@ from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.process import Finished, run
 from bootstrap.adapters.systemd_words import describe
 from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
+from bootstrap.domain.secret import Secret
 from bootstrap.ports import ServiceStatus
 
 _ASK_S = 20.0
+_SESSION_S = 3.0
 # The unit's TimeoutStopSec= and TimeoutStartSec= together, and some more.
 _JOB_S = 800.0
 _USABLE = ("running", "degraded", "starting", "initializing", "maintenance", "stopping")
@@ -67,6 +69,14 @@ class SystemdService:
         pid = int(found.get("MainPID", "0")) or None
         load = found.get("LoadState", "")
         return ServiceStatus(pid is not None, pid, describe(found), load != "not-found")
+
+    def properties(self) -> dict[str, str]:
+        """Return the state of the unit, its drop-ins and whether it was re-read, as systemd says.
+
+        Raises:
+            ServiceError: systemd cannot be asked.
+        """
+        return self._show(properties=f"{_PROPERTIES},DropInPaths,NeedDaemonReload")
 
     def start(self) -> None:
         """Enable and start it. After a reboot it comes back at login, or at once with lingering.
@@ -255,6 +265,20 @@ class SystemdService:
             return run(argv, env=_environment(), timeout_s=timeout_s)
         except OSError as error:
             raise _not_answering(f"systemctl {words[0]}: {type(error).__name__}") from None
+
+
+def session_environment() -> dict[str, Secret]:
+    """Return the variables that every unit of this user starts with; none where nobody knows.
+
+    Those whose value systemd would have to quote are left out: no key of ours is such.
+    """
+    with suppress(OSError):
+        argv = ["systemctl", "--user", "--no-pager", "show-environment"]
+        answer = run(argv, env=_environment(), timeout_s=_SESSION_S)
+        lines = answer.stdout.decode(errors="replace").splitlines() if not answer.returncode else []
+        pairs = (line.partition("=") for line in lines)
+        return {n: Secret(v) for n, _, v in pairs if v and not v.startswith("$'")}
+    return {}
 
 
 def _not_answering(why: str) -> ServiceError:

@@ -11,10 +11,12 @@ from bootstrap.adapters import machine, process
 from bootstrap.adapters.doctor_claude import observe_claude
 from bootstrap.adapters.doctor_droid import observe_droid
 from bootstrap.adapters.doctor_gateway import observe_issued, observe_served
+from bootstrap.adapters.doctor_litellm import observe_answers, observe_litellm
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.fix_log import FolderFixLog, written_out
 from bootstrap.adapters.gathering import Observer, Scene, gather, once
 from bootstrap.adapters.lock import lab_lock
+from bootstrap.adapters.machine import JsonState
 from bootstrap.domain.doctor.facts import Problem
 from bootstrap.domain.doctor.groups import GROUPS
 from bootstrap.domain.doctor.observations import Observations
@@ -26,12 +28,22 @@ from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.wiring import labs
 from bootstrap.workflows.doctor import DoctorTools
 
+
+def _litellm(scene: Scene) -> object:
+    if scene.lab is None:
+        return None
+    state = JsonState(scene.places.lab_state(scene.lab.root)).load()
+    return observe_litellm(scene, scene.lab, labs.service(scene.lab, scene.places), state)
+
+
 # Field of Observations -> what looks at it. Each runs in a thread of its own.
 OBSERVERS: Mapping[str, Observer] = {
     "issued": observe_issued,
     "served": observe_served,
     "droid": observe_droid,
     "claude": observe_claude,
+    "answers": observe_answers,
+    "litellm": _litellm,
 }
 _LIMIT_S = 4.5
 _DEEP_LIMIT_S = 60.0

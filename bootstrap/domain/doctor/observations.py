@@ -8,6 +8,7 @@ from pathlib import PurePath
 from bootstrap.domain.doctor.facts import HoldsKeys, Problem
 from bootstrap.domain.doctor.facts_claude import ClaudeFacts
 from bootstrap.domain.doctor.facts_droid import DroidFacts
+from bootstrap.domain.doctor.facts_gateway import Answers, LitellmFacts
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
@@ -44,6 +45,8 @@ class Observations:
     served: tuple[str, ...] | None = None
     droid: DroidFacts | None = None
     claude: ClaudeFacts | None = None
+    answers: Answers | None = None
+    litellm: LitellmFacts | None = None
 
     @property
     def gateway_url(self) -> str:
