@@ -12,6 +12,7 @@ from bootstrap.adapters.doctor_claude import observe_claude
 from bootstrap.adapters.doctor_droid import observe_droid
 from bootstrap.adapters.doctor_gateway import observe_issued, observe_served
 from bootstrap.adapters.doctor_litellm import observe_answers, observe_litellm
+from bootstrap.adapters.doctor_secrets import observe_secrets
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.fix_log import FolderFixLog, written_out
 from bootstrap.adapters.gathering import Observer, Scene, gather, once
@@ -23,6 +24,7 @@ from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
+from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.wiring import labs
@@ -36,6 +38,14 @@ def _litellm(scene: Scene) -> object:
     return observe_litellm(scene, scene.lab, labs.service(scene.lab, scene.places), state)
 
 
+def _secrets(scene: Scene) -> object:
+    def survey(name: str) -> Sequence[tuple[SecretRef, Secret | None, str]]:
+        return resolver.survey(name) if resolver else ()
+
+    resolver = labs.resolver(scene.lab.root) if scene.lab else None
+    return observe_secrets(scene, survey)
+
+
 # Field of Observations -> what looks at it. Each runs in a thread of its own.
 OBSERVERS: Mapping[str, Observer] = {
     "issued": observe_issued,
@@ -44,6 +54,7 @@ OBSERVERS: Mapping[str, Observer] = {
     "claude": observe_claude,
     "answers": observe_answers,
     "litellm": _litellm,
+    "secrets": _secrets,
 }
 _LIMIT_S = 4.5
 _DEEP_LIMIT_S = 60.0

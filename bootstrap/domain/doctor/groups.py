@@ -5,11 +5,12 @@ from bootstrap.domain.doctor.checks_claude import CLAUDE
 from bootstrap.domain.doctor.checks_droid import DROID
 from bootstrap.domain.doctor.checks_gateway import GATEWAY
 from bootstrap.domain.doctor.checks_lab import LAB
+from bootstrap.domain.doctor.checks_secrets import SECRETS
 from bootstrap.domain.doctor.finding import Code
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.table import did_you_mean
 
-GROUPS: tuple[Group, ...] = (LAB, DROID, CLAUDE, GATEWAY)
+GROUPS: tuple[Group, ...] = (LAB, DROID, CLAUDE, GATEWAY, SECRETS)
 
 
 # What docs/doctor.md has before and after the list.
