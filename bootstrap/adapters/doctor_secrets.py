@@ -11,7 +11,7 @@ from bootstrap.adapters.gathering import Scene
 from bootstrap.adapters.looking import look_at
 from bootstrap.adapters.process import run
 from bootstrap.adapters.sops_text import kind_of, names_in
-from bootstrap.adapters.systemd import session_environment
+from bootstrap.adapters.systemd_session import session_environment
 from bootstrap.domain.doctor.facts import FoundFile
 from bootstrap.domain.doctor.facts_secrets import SecretsFacts, StoreFacts
 from bootstrap.domain.errors import LabError, StoreDamagedError

@@ -7,18 +7,16 @@ asked for properties instead, and these are put into our own words.
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from bootstrap.adapters import memory
 from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.process import Finished, run
+from bootstrap.adapters.systemd_session import manager_environment
 from bootstrap.adapters.systemd_words import describe
 from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
-from bootstrap.domain.secret import Secret
 from bootstrap.ports import ServiceStatus
 
 _ASK_S = 20.0
-_SESSION_S = 3.0
 # The unit's TimeoutStopSec= and TimeoutStartSec= together, and some more.
 _JOB_S = 800.0
 _USABLE = ("running", "degraded", "starting", "initializing", "maintenance", "stopping")
@@ -48,7 +46,9 @@ class SystemdService:
         """Return why this user has no systemd manager that we can talk to, or None if it has."""
         try:
             answer = run(
-                ["systemctl", "--user", "is-system-running"], env=_environment(), timeout_s=_ASK_S
+                ["systemctl", "--user", "is-system-running"],
+                env=manager_environment(),
+                timeout_s=_ASK_S,
             )
         except FileNotFoundError:
             return "systemctl is not installed"
@@ -193,7 +193,7 @@ class SystemdService:
         which = ["--user-unit", unit] if os.getuid() == 0 else ["--user", "-u", unit]
         argv = ["journalctl", *which, "--quiet", "--no-pager", "--output=cat", f"--lines={most}"]
         with suppress(OSError):
-            return run(argv, env=_environment(), timeout_s=_ASK_S).stdout.decode(
+            return run(argv, env=manager_environment(), timeout_s=_ASK_S).stdout.decode(
                 errors="replace"
             ).splitlines()  # fmt: skip
         return []
@@ -202,7 +202,7 @@ class SystemdService:
         """Tell whether the user's services run without a login, or None where nobody knows."""
         argv = ["loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value"]
         with suppress(OSError):
-            word = run(argv, env=_environment(), timeout_s=_ASK_S).stdout.strip()
+            word = run(argv, env=manager_environment(), timeout_s=_ASK_S).stdout.strip()
             return {b"yes": True, b"no": False}.get(word)
         return None
 
@@ -262,23 +262,9 @@ class SystemdService:
     def _systemctl(self, *words: str, timeout_s: float = _ASK_S) -> Finished:
         argv = ["systemctl", "--user", "--no-pager", "--quiet", *words]
         try:
-            return run(argv, env=_environment(), timeout_s=timeout_s)
+            return run(argv, env=manager_environment(), timeout_s=timeout_s)
         except OSError as error:
             raise _not_answering(f"systemctl {words[0]}: {type(error).__name__}") from None
-
-
-def session_environment() -> dict[str, Secret]:
-    """Return the variables that every unit of this user starts with; none where nobody knows.
-
-    Those whose value systemd would have to quote are left out: no key of ours is such.
-    """
-    with suppress(OSError):
-        argv = ["systemctl", "--user", "--no-pager", "show-environment"]
-        answer = run(argv, env=_environment(), timeout_s=_SESSION_S)
-        lines = answer.stdout.decode(errors="replace").splitlines() if not answer.returncode else []
-        pairs = (line.partition("=") for line in lines)
-        return {n: Secret(v) for n, _, v in pairs if v and not v.startswith("$'")}
-    return {}
 
 
 def _not_answering(why: str) -> ServiceError:
@@ -287,27 +273,3 @@ def _not_answering(why: str) -> ServiceError:
         why=why,
         fix='log in again, or set service = "supervisor" under [gateway] in lab.toml',
     )
-
-
-def _environment() -> dict[str, str]:
-    """Return what systemctl needs, with the runtime folder that leads to the user's manager.
-
-    `sudo`, `su` and cron jobs come without XDG_RUNTIME_DIR, or with somebody else's.
-    """
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name in ("PATH", "HOME") or name.startswith(("XDG_", "DBUS_"))
-    }
-    if not _leads_to_manager(environment.get("XDG_RUNTIME_DIR", "")):
-        own = f"/run/user/{os.getuid()}"
-        if _leads_to_manager(own):
-            environment["XDG_RUNTIME_DIR"] = own
-            environment.pop("DBUS_SESSION_BUS_ADDRESS", None)
-    return environment
-
-
-def _leads_to_manager(folder: str) -> bool:
-    with suppress(OSError):
-        return bool(folder) and (Path(folder) / "systemd" / "private").is_socket()
-    return False

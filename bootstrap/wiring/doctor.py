@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from bootstrap.adapters import machine, process
+from bootstrap.adapters.doctor_backends import observe_backends
 from bootstrap.adapters.doctor_claude import observe_claude
 from bootstrap.adapters.doctor_droid import observe_droid
 from bootstrap.adapters.doctor_gateway import observe_issued, observe_served
@@ -46,6 +47,14 @@ def _secrets(scene: Scene) -> object:
     return observe_secrets(scene, survey)
 
 
+def _backends(scene: Scene) -> object:
+    def ask(name: str) -> Secret:
+        root = PurePath("/") if scene.lab is None else scene.lab.root
+        return labs.resolver(root).resolve(name).secret
+
+    return observe_backends(scene, ask)
+
+
 # Field of Observations -> what looks at it. Each runs in a thread of its own.
 OBSERVERS: Mapping[str, Observer] = {
     "issued": observe_issued,
@@ -55,6 +64,7 @@ OBSERVERS: Mapping[str, Observer] = {
     "answers": observe_answers,
     "litellm": _litellm,
     "secrets": _secrets,
+    "backends": _backends,
 }
 _LIMIT_S = 4.5
 _DEEP_LIMIT_S = 60.0

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from bootstrap.domain.doctor.facts import HoldsKeys, Problem
+from bootstrap.domain.doctor.facts_backends import BackendsFacts
 from bootstrap.domain.doctor.facts_claude import ClaudeFacts
 from bootstrap.domain.doctor.facts_droid import DroidFacts
 from bootstrap.domain.doctor.facts_gateway import Answers, LitellmFacts
@@ -52,6 +53,7 @@ class Observations:
     answers: Answers | None = None
     litellm: LitellmFacts | None = None
     secrets: SecretsFacts | None = None
+    backends: BackendsFacts | None = None
 
     @property
     def gateway_url(self) -> str:
