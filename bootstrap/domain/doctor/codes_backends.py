@@ -22,7 +22,7 @@ KEY_REFUSED = Code(
     "KT503",
     "a backend refuses its key",
     "Its models fail with the provider's error, which looks like one of the gateway's.",
-    "put the right key into the store: keyturn set NAME, then keyturn apply",
+    "give it the right one: keyturn rotate NAME --value-stdin",
     "The backend answered 401 or 403 to the question which models it has. Without a key in "
     "lab.toml none was sent: then it wants one.",
 )

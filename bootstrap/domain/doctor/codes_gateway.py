@@ -91,7 +91,7 @@ UNSET = Code(
     "KT311",
     "the config refers to a variable that the gateway does not have",
     "LiteLLM starts nevertheless, and may send another provider's key to that address.",
-    "keyturn apply, or set it in the lab: keyturn set NAME",
+    "give the lab that secret (sops edit, and [secrets.NAME] in lab.toml), then: keyturn apply",
     "An unset os.environ/X becomes nothing without a word. As api_key the provider's usual "
     "variable takes its place, and that key goes to the configured address; as api_base the "
     "traffic goes to api.openai.com; as redis host LiteLLM does not start.",
@@ -108,7 +108,7 @@ FALLBACK = Code(
     "KT313",
     "a fallback to a model that does not exist",
     "It fails at the moment when it is needed.",
-    "correct the name: keyturn explain KT313; in a lab that keyturn made: keyturn apply --force",
+    "correct the name in config.yaml, or have it written anew: keyturn apply --force",
     "LiteLLM starts with fallbacks to names that model_list does not have, and --validate_config "
     "passes them. Looked at are fallbacks, context_window_fallbacks, content_policy_fallbacks and "
     "default_fallbacks, in router_settings and litellm_settings.",

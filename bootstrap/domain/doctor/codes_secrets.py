@@ -58,7 +58,7 @@ DISAGREE = Code(
     "KT407",
     "sources of a secret that hold different values",
     "The first one wins; who reads another one gets a key that is not in force.",
-    "unset or update the others: keyturn set NAME",
+    "unset or update the others; keyturn list shows them all",
     "The sources under [secrets.NAME] in lab.toml are asked in order, and the first that has it is "
     "in force. A variable that an old shell exported is the usual one that disagrees.",
 )
