@@ -26,6 +26,7 @@ kind = "ollama"
 url = "http://127.0.0.1:{port}"
 [backends.cpp]
 kind = "llama.cpp"
+url = "http://127.0.0.1:9/v1"
 [backends.anthropic]
 kind = "anthropic"
 url = "http://127.0.0.1:{port}/a"

@@ -109,7 +109,7 @@ FAULTS: dict[str, tuple[Observations, str, str, str]] = {
     ),
     "a weak key": (scene(replace(WELL, weakness="it is short")), "KT303", "error", "it is short"),
     "nothing runs": (
-        scene(replace(WELL, running=False, process=None, detail="stopped")),
+        scene(replace(WELL, running=False, process=None, env={}, detail="stopped")),
         "KT304",
         "warning",
         "stopped",
@@ -124,7 +124,7 @@ FAULTS: dict[str, tuple[Observations, str, str, str]] = {
         scene(replace(WELL, listener=("nc", 77), stranger=True)),
         "KT305",
         "error",
-        "nc (process 77) listens on port 4321",
+        f"nc (process 77) listens on port {PORT}",
     ),
     "a port of somebody else": (
         scene(replace(WELL, listener=("", None), stranger=True)),

@@ -94,7 +94,8 @@ UNSET = Code(
     "give the lab that secret (sops edit, and [secrets.NAME] in lab.toml), then: keyturn apply",
     "An unset os.environ/X becomes nothing without a word. As api_key the provider's usual "
     "variable takes its place, and that key goes to the configured address; as api_base the "
-    "traffic goes to api.openai.com; as redis host LiteLLM does not start.",
+    "traffic goes to api.openai.com; as redis host LiteLLM does not start. Known are the variables "
+    "of the running process, or, where none runs, those of its env file.",
 )
 TWO_KEYS = Code(
     "KT312",

@@ -95,7 +95,7 @@ class LitellmFacts:
         """The variables that the gateway has, or would have; None where nobody knows."""
         if self.process is not None and self.process.names is not None:
             return self.process.names
-        return None if self.env_file.data is None else frozenset(self.env)
+        return frozenset(self.env) or None
 
     def secret_texts(self) -> Iterator[tuple[str, Secret]]:
         """Yield (name, value) of the keys in the env file and in the process."""
