@@ -96,7 +96,7 @@ def running(name: str, home: PurePath, variables: Collection[str]) -> tuple[Runn
         home: Those with another HOME are somebody else's business, such as a test's.
         variables: Those of its environment that are wanted.
     """
-    found = ((pid, _environment(pid)) for pid in _pids_of(name))
+    found = ((pid, environment_of(pid)) for pid in _pids_of(name))
     return tuple(
         RunningProgram(pid, name, {n: Secret(v) for n, v in values.items() if n in variables and v})
         for pid, values in found
@@ -114,7 +114,7 @@ def _pids_of(name: str) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _environment(pid: int) -> dict[str, str]:
+def environment_of(pid: int) -> dict[str, str]:
     """Return the variables that a process was started with; none where they cannot be read."""
     try:
         block = (_PROC / str(pid) / "environ").read_bytes()

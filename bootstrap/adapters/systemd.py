@@ -7,11 +7,11 @@ asked for properties instead, and these are put into our own words.
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from bootstrap.adapters import memory
 from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.process import Finished, run
+from bootstrap.adapters.systemd_session import manager_environment
 from bootstrap.adapters.systemd_words import describe
 from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
 from bootstrap.ports import ServiceStatus
@@ -46,7 +46,9 @@ class SystemdService:
         """Return why this user has no systemd manager that we can talk to, or None if it has."""
         try:
             answer = run(
-                ["systemctl", "--user", "is-system-running"], env=_environment(), timeout_s=_ASK_S
+                ["systemctl", "--user", "is-system-running"],
+                env=manager_environment(),
+                timeout_s=_ASK_S,
             )
         except FileNotFoundError:
             return "systemctl is not installed"
@@ -67,6 +69,14 @@ class SystemdService:
         pid = int(found.get("MainPID", "0")) or None
         load = found.get("LoadState", "")
         return ServiceStatus(pid is not None, pid, describe(found), load != "not-found")
+
+    def properties(self) -> dict[str, str]:
+        """Return the state of the unit, its drop-ins and whether it was re-read, as systemd says.
+
+        Raises:
+            ServiceError: systemd cannot be asked.
+        """
+        return self._show(properties=f"{_PROPERTIES},DropInPaths,NeedDaemonReload")
 
     def start(self) -> None:
         """Enable and start it. After a reboot it comes back at login, or at once with lingering.
@@ -183,7 +193,7 @@ class SystemdService:
         which = ["--user-unit", unit] if os.getuid() == 0 else ["--user", "-u", unit]
         argv = ["journalctl", *which, "--quiet", "--no-pager", "--output=cat", f"--lines={most}"]
         with suppress(OSError):
-            return run(argv, env=_environment(), timeout_s=_ASK_S).stdout.decode(
+            return run(argv, env=manager_environment(), timeout_s=_ASK_S).stdout.decode(
                 errors="replace"
             ).splitlines()  # fmt: skip
         return []
@@ -192,7 +202,7 @@ class SystemdService:
         """Tell whether the user's services run without a login, or None where nobody knows."""
         argv = ["loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value"]
         with suppress(OSError):
-            word = run(argv, env=_environment(), timeout_s=_ASK_S).stdout.strip()
+            word = run(argv, env=manager_environment(), timeout_s=_ASK_S).stdout.strip()
             return {b"yes": True, b"no": False}.get(word)
         return None
 
@@ -252,7 +262,7 @@ class SystemdService:
     def _systemctl(self, *words: str, timeout_s: float = _ASK_S) -> Finished:
         argv = ["systemctl", "--user", "--no-pager", "--quiet", *words]
         try:
-            return run(argv, env=_environment(), timeout_s=timeout_s)
+            return run(argv, env=manager_environment(), timeout_s=timeout_s)
         except OSError as error:
             raise _not_answering(f"systemctl {words[0]}: {type(error).__name__}") from None
 
@@ -263,27 +273,3 @@ def _not_answering(why: str) -> ServiceError:
         why=why,
         fix='log in again, or set service = "supervisor" under [gateway] in lab.toml',
     )
-
-
-def _environment() -> dict[str, str]:
-    """Return what systemctl needs, with the runtime folder that leads to the user's manager.
-
-    `sudo`, `su` and cron jobs come without XDG_RUNTIME_DIR, or with somebody else's.
-    """
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name in ("PATH", "HOME") or name.startswith(("XDG_", "DBUS_"))
-    }
-    if not _leads_to_manager(environment.get("XDG_RUNTIME_DIR", "")):
-        own = f"/run/user/{os.getuid()}"
-        if _leads_to_manager(own):
-            environment["XDG_RUNTIME_DIR"] = own
-            environment.pop("DBUS_SESSION_BUS_ADDRESS", None)
-    return environment
-
-
-def _leads_to_manager(folder: str) -> bool:
-    with suppress(OSError):
-        return bool(folder) and (Path(folder) / "systemd" / "private").is_socket()
-    return False

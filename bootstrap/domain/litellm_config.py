@@ -17,7 +17,8 @@ from bootstrap.domain.secret_spec import INTERNAL_KEY, MASTER_KEY
 
 CALLBACK = "keyturn_output_cap.handler"
 CAPS_FILE = "keyturn-caps.json"
-_REFERENCE = "os.environ/"
+# What LiteLLM replaces by a variable of its environment.
+REFERENCE = "os.environ/"
 _NO_KEY = "none"
 _PREFIXES = frozenset(kind.prefix for kind in BACKEND_KINDS.values())
 # `drop_params` leaves these in although the real OpenAI refuses them with 400.
@@ -52,7 +53,7 @@ def litellm_settings(lab: Lab) -> dict[str, Any]:
     if lab.redis is not None:
         cache: dict[str, Any] = {"type": "redis", "host": lab.redis.host, "port": lab.redis.port}
         if lab.redis.password is not None:
-            cache["password"] = _REFERENCE + lab.redis.password
+            cache["password"] = REFERENCE + lab.redis.password
         settings |= {"cache": True, "cache_params": cache}
     return settings
 
@@ -60,9 +61,9 @@ def litellm_settings(lab: Lab) -> dict[str, Any]:
 def general_settings(lab: Lab) -> dict[str, Any]:
     """Return the section `general_settings`; without a master key LiteLLM does not start."""
     if not lab.guarded:
-        return {"master_key": _REFERENCE + MASTER_KEY}
+        return {"master_key": REFERENCE + MASTER_KEY}
     return {
-        "master_key": _REFERENCE + INTERNAL_KEY,
+        "master_key": REFERENCE + INTERNAL_KEY,
         "custom_auth": "keyturn_guard.user_api_key_auth",
         # Without it LiteLLM lets every key that the guard accepts reach its settings.
         "custom_auth_run_common_checks": True,
@@ -112,7 +113,7 @@ def to_yaml(value: object, indent: int = 0, literal: Mapping[str, str] | None = 
         if isinstance(item, (list, tuple)):
             return [quoted(inner) for inner in item]
         if isinstance(item, str):
-            name = item.removeprefix(_REFERENCE)
+            name = item.removeprefix(REFERENCE)
             return Quoted((literal or {}).get(name, item) if name != item else item)
         return item
 
@@ -165,7 +166,7 @@ def _params(lab: Lab, model: Model) -> dict[str, Any]:
         params["api_base"] = backend.url
     # Never left out: LiteLLM would take the provider's usual variable from its environment and
     # send that key to this api_base (OLLAMA_API_KEY to a local Ollama, for example).
-    params["api_key"] = _REFERENCE + backend.key if backend.key else _NO_KEY
+    params["api_key"] = REFERENCE + backend.key if backend.key else _NO_KEY
     if backend.kind == "echo":
         return params | {"mock_response": ECHO_ANSWER}
     params["max_tokens"] = model.output_tokens
@@ -230,22 +231,23 @@ def _key_problem(document: Mapping[str, Any]) -> str | None:
 
 
 def _reference_problem(document: object, names: Collection[str]) -> str | None:
-    for text in _texts(document):
-        name = text.removeprefix(_REFERENCE)
+    for text in texts(document):
+        name = text.removeprefix(REFERENCE)
         if name != text and name not in names:
             return "it refers to a variable that the gateway's environment will not have"
     return None
 
 
-def _texts(item: object) -> Iterator[str]:
+def texts(item: object) -> Iterator[str]:
+    """Yield every text in plain data that is no key of a mapping, in order."""
     if isinstance(item, str):
         yield item
     elif isinstance(item, dict):
         for inner in item.values():
-            yield from _texts(inner)
+            yield from texts(inner)
     elif isinstance(item, list):
         for inner in item:
-            yield from _texts(inner)
+            yield from texts(inner)
 
 
 def _is_text(value: object) -> bool:

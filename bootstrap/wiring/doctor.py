@@ -8,23 +8,52 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from bootstrap.adapters import machine, process
+from bootstrap.adapters.doctor_backends import observe_backends
 from bootstrap.adapters.doctor_claude import observe_claude
 from bootstrap.adapters.doctor_droid import observe_droid
 from bootstrap.adapters.doctor_gateway import observe_issued, observe_served
+from bootstrap.adapters.doctor_litellm import observe_answers, observe_litellm
+from bootstrap.adapters.doctor_secrets import observe_secrets
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.fix_log import FolderFixLog, written_out
 from bootstrap.adapters.gathering import Observer, Scene, gather, once
 from bootstrap.adapters.lock import lab_lock
+from bootstrap.adapters.machine import JsonState
 from bootstrap.domain.doctor.facts import Problem
 from bootstrap.domain.doctor.groups import GROUPS
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
+from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.wiring import labs
 from bootstrap.workflows.doctor import DoctorTools
+
+
+def _litellm(scene: Scene) -> object:
+    if scene.lab is None:
+        return None
+    state = JsonState(scene.places.lab_state(scene.lab.root)).load()
+    return observe_litellm(scene, scene.lab, labs.service(scene.lab, scene.places), state)
+
+
+def _secrets(scene: Scene) -> object:
+    def survey(name: str) -> Sequence[tuple[SecretRef, Secret | None, str]]:
+        return resolver.survey(name) if resolver else ()
+
+    resolver = labs.resolver(scene.lab.root) if scene.lab else None
+    return observe_secrets(scene, survey)
+
+
+def _backends(scene: Scene) -> object:
+    def ask(name: str) -> Secret:
+        root = PurePath("/") if scene.lab is None else scene.lab.root
+        return labs.resolver(root).resolve(name).secret
+
+    return observe_backends(scene, ask)
+
 
 # Field of Observations -> what looks at it. Each runs in a thread of its own.
 OBSERVERS: Mapping[str, Observer] = {
@@ -32,6 +61,10 @@ OBSERVERS: Mapping[str, Observer] = {
     "served": observe_served,
     "droid": observe_droid,
     "claude": observe_claude,
+    "answers": observe_answers,
+    "litellm": _litellm,
+    "secrets": _secrets,
+    "backends": _backends,
 }
 _LIMIT_S = 4.5
 _DEEP_LIMIT_S = 60.0

@@ -74,4 +74,4 @@ def test_programs_are_found_in_the_order_of_path_with_their_packages_version(
 
 
 def test_a_process_that_cannot_be_read_has_no_variables() -> None:
-    assert looking._environment(2**22) == {}
+    assert looking.environment_of(2**22) == {}

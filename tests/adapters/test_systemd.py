@@ -10,6 +10,7 @@ import pytest
 
 from bootstrap.adapters import memory
 from bootstrap.adapters.systemd import SystemdService
+from bootstrap.adapters.systemd_session import session_environment
 from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
 
 LEAK = "sk-test-from-a-complaint"
@@ -388,3 +389,16 @@ def test_short_memory_hinders_a_swap(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SystemdService().swap_hindrance() is None
     monkeypatch.setattr(memory, "available", lambda: memory.FOR_SECOND - 1)
     assert "699 MiB" in str(SystemdService().swap_hindrance())
+
+
+def test_what_systemd_hands_to_every_program_is_told(machine: Machine) -> None:
+    machine.install("systemctl", "printf 'A=b=c\\nQUOTED=$'; printf \"'x'\\nNONE=\\n\"")
+    assert {n: v.reveal() for n, v in session_environment().items()} == {"A": "b=c"}
+    machine.install("systemctl", "exit 1")
+    assert session_environment() == {}
+
+
+def test_the_properties_of_a_unit_are_told_as_systemd_has_them(machine: Machine) -> None:
+    machine.unit_is(**RUNNING, DropInPaths="/a.conf", NeedDaemonReload="no")
+    found = SystemdService().properties()
+    assert (found["LoadState"], found["DropInPaths"]) == ("loaded", "/a.conf")

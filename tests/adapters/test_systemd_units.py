@@ -233,6 +233,7 @@ def test_a_masked_unit_says_how_to_unmask_it(host: Host) -> None:
     for verb in ("start", "restart"):
         assert host.call(verb)["fix"] == f"systemctl --user unmask {UNIT}"
     assert "masked" in host.call("status")["detail"]
+    assert host.call("properties")["LoadState"] == "masked"
 
 
 def test_a_unit_that_was_never_written_says_so(host: Host) -> None:

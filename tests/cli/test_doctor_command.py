@@ -1,6 +1,7 @@
 """`keyturn doctor` and `keyturn explain`, whatever state the machine is in."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path, PurePath
@@ -74,6 +75,12 @@ def test_every_code_is_explained_at_length(well: Patient) -> None:
     assert shown.startswith("KT001: ")
     assert "Mend it: " in shown
     assert json.loads(well.run("explain", "KT001", "--json").out)["code"] == "KT001"
+
+
+def test_every_command_that_mends_something_is_one(well: Patient) -> None:
+    known = set(re.findall(r"^  ([a-z-]+) ", well.run("--help").out, re.MULTILINE))
+    named = {c for code in codes().values() for c in re.findall(r"keyturn ([a-z-]+)", code.mend)}
+    assert named <= known
 
 
 def test_a_code_that_is_explained_must_be_one(well: Patient) -> None:

@@ -1,5 +1,6 @@
 """doctor in a lab that keyturn made: nothing to say about it, and in one mind with `apply`."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,3 +74,22 @@ def test_following_what_doctor_says_leads_back_to_a_well_lab(lab: CliLab, settin
         for row in lab.call("doctor", "--json").json["findings"]
         if row["severity"] == "warning"
     }
+
+
+def test_what_was_edited_beside_a_running_gateway_is_named_and_mended(lab: CliLab) -> None:
+    config = Path(lab.places.litellm, "config.yaml")
+    kept, stat = config.read_bytes(), config.stat()
+    config.write_bytes(kept + b"extra: os.environ/NOBODY\n")
+    os.utime(config, (4e9, 4e9))
+    lab.env_file.chmod(0o644)
+    try:
+        found = {row["code"]: row for row in lab.call("doctor", "--json").json["findings"]}
+        lab.call("doctor", "--fix", "KT405")
+    finally:
+        config.write_bytes(kept)
+        os.utime(config, (stat.st_atime, stat.st_mtime))
+    assert "config.yaml was written" in found["KT306"]["seen"]
+    assert found["KT311"]["seen"] == "os.environ/NOBODY is not set for the gateway"
+    assert found["KT405"]["severity"] == "error"
+    assert lab.env_file.stat().st_mode & 0o777 == 0o600
+    assert lab.key not in "".join(lab.said)

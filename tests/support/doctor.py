@@ -19,7 +19,8 @@ from support.labs import Ran
 
 KEY = "sk-test-doctor-in-force-0123456789abcdefghij"
 OLD_KEY = "sk-test-doctor-of-yesterday-0123456789abcdef"
-PORT = 4321
+# Low, so that no gateway of the machine, and no test, listens there by chance.
+PORT = 1021
 URL = f"http://127.0.0.1:{PORT}"
 SETTINGS = ".factory/settings.json"
 LAB = """\

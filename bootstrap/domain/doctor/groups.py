@@ -1,14 +1,17 @@
 """All groups of checks, and the handbook that is made from their codes."""
 
 from bootstrap.domain.doctor.check import Group
+from bootstrap.domain.doctor.checks_backends import BACKENDS
 from bootstrap.domain.doctor.checks_claude import CLAUDE
 from bootstrap.domain.doctor.checks_droid import DROID
+from bootstrap.domain.doctor.checks_gateway import GATEWAY
 from bootstrap.domain.doctor.checks_lab import LAB
+from bootstrap.domain.doctor.checks_secrets import SECRETS
 from bootstrap.domain.doctor.finding import Code
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.table import did_you_mean
 
-GROUPS: tuple[Group, ...] = (LAB, DROID, CLAUDE)
+GROUPS: tuple[Group, ...] = (LAB, DROID, CLAUDE, GATEWAY, SECRETS, BACKENDS)
 
 
 # What docs/doctor.md has before and after the list.

@@ -6,13 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from bootstrap.domain.doctor.facts import HoldsKeys, Problem
+from bootstrap.domain.doctor.facts_backends import BackendsFacts
 from bootstrap.domain.doctor.facts_claude import ClaudeFacts
 from bootstrap.domain.doctor.facts_droid import DroidFacts
+from bootstrap.domain.doctor.facts_gateway import Answers, LitellmFacts
+from bootstrap.domain.doctor.facts_secrets import SecretsFacts
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
 
-_CARRIES_A_KEY = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|DIRENV_DIFF", re.IGNORECASE)
+# KEYTURN_LAB and SOPS_AGE_KEY_FILE are paths.
+_CARRIES_A_KEY = re.compile(
+    r"^(?!.*_FILE$).*(KEY(?!TURN)|TOKEN|SECRET|PASSW|CREDENTIAL|DIRENV_DIFF)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,10 @@ class Observations:
     served: tuple[str, ...] | None = None
     droid: DroidFacts | None = None
     claude: ClaudeFacts | None = None
+    answers: Answers | None = None
+    litellm: LitellmFacts | None = None
+    secrets: SecretsFacts | None = None
+    backends: BackendsFacts | None = None
 
     @property
     def gateway_url(self) -> str:

@@ -1,0 +1,89 @@
+"""KT5xx: do the backends and the cache work?"""
+
+from collections.abc import Iterator
+
+from bootstrap.domain.doctor import codes_backends as codes
+from bootstrap.domain.doctor.check import Check, Group
+from bootstrap.domain.doctor.facts_backends import BackendFacts, BackendsFacts
+from bootstrap.domain.doctor.finding import Finding
+from bootstrap.domain.doctor.observations import Observations
+from bootstrap.domain.endpoints import safe_url
+from bootstrap.domain.lab import Backend, Lab
+from bootstrap.domain.probes import describe
+
+_REFUSED = (401, 403)
+
+
+def _parts(seen: Observations) -> tuple[Lab, BackendsFacts]:
+    """Return what the checks of this group need; `Check.needs` sees that it is there."""
+    if seen.lab is None or seen.backends is None:
+        raise TypeError
+    return seen.lab, seen.backends
+
+
+def _each(seen: Observations) -> Iterator[tuple[Backend, BackendFacts, str]]:
+    lab, found = _parts(seen)
+    for facts in found.backends:
+        backend = lab.backends[facts.name]
+        yield backend, facts, f"{facts.name} ({safe_url(backend.url or '')})"
+
+
+def unreachable(seen: Observations) -> Iterator[Finding]:
+    """Find backends that are not there."""
+    for backend, facts, where in _each(seen):
+        if facts.answer.status is None:
+            mend = f"start {backend.kind}, or mend backends.{facts.name}.url in lab.toml"
+            yield codes.UNREACHABLE.warning(f"{where}: {describe(facts.answer)}", mend=mend)
+
+
+def model_missing(seen: Observations) -> Iterator[Finding]:
+    """Find models that are not served."""
+    lab, _ = _parts(seen)
+    for backend, facts, where in _each(seen):
+        if facts.models is None or backend.kind == "llama.cpp":
+            continue
+        wanted = (model.upstream for model in lab.models if model.backend == facts.name)
+        for name in dict.fromkeys(wanted):
+            if not {name, f"{name}:latest"} & set(facts.models):
+                mend = f"ollama pull {name}" if backend.kind == "ollama" else ""
+                yield codes.MODEL_MISSING.error(f"{where} does not have {name}", mend=mend)
+
+
+def key_refused(seen: Observations) -> Iterator[Finding]:
+    """Find keys of providers that do not open."""
+    for backend, facts, where in _each(seen):
+        if facts.answer.status in _REFUSED:
+            what = f"the key {backend.key}" if facts.asked_with_key else "to be asked without a key"
+            verdict = codes.KEY_REFUSED.error if facts.asked_with_key else codes.KEY_REFUSED.warning
+            yield verdict(f"{where} refuses {what}, {describe(facts.answer)}")
+
+
+def redis(seen: Observations) -> Iterator[Finding]:
+    """Find a cache that does not work."""
+    lab, found = _parts(seen)
+    if lab.redis is not None and found.redis:
+        where = f"{lab.redis.host}:{lab.redis.port}"
+        yield codes.REDIS.error(f"{where}: {found.redis}")
+
+
+def cache_unused(seen: Observations) -> Iterator[Finding]:
+    """Find a cache that the gateway does not use."""
+    _, found = _parts(seen)
+    answer = found.cache
+    if answer is not None and answer.status not in (200, None) and not found.redis:
+        words = f"{seen.gateway_url}/cache/ping: {describe(answer)}"
+        yield codes.CACHE_UNUSED.warning(words)
+
+
+_NEEDS = ("lab", "backends")
+BACKENDS = Group(
+    "KT5",
+    "Backends",
+    (
+        Check(codes.UNREACHABLE, unreachable, _NEEDS),
+        Check(codes.MODEL_MISSING, model_missing, _NEEDS),
+        Check(codes.KEY_REFUSED, key_refused, _NEEDS),
+        Check(codes.REDIS, redis, _NEEDS),
+        Check(codes.CACHE_UNUSED, cache_unused, _NEEDS),
+    ),
+)

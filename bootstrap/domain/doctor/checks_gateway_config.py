@@ -1,0 +1,153 @@
+"""KT311 to KT315, KT318, KT320: what config.yaml tells LiteLLM, whoever wrote it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bootstrap.domain.doctor import codes_gateway as codes
+from bootstrap.domain.doctor.check import Check
+from bootstrap.domain.doctor.facts_gateway import LitellmFacts
+from bootstrap.domain.doctor.finding import Finding
+from bootstrap.domain.doctor.observations import Observations
+from bootstrap.domain.droid_schema import printable
+from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.lab import BACKEND_KINDS
+from bootstrap.domain.litellm_config import REFERENCE, names_database, texts
+from bootstrap.domain.litellm_read import read_document, section
+from bootstrap.domain.ref import is_variable_name
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import DATABASE_URL, INTERNAL_KEY, MASTER_KEY, SALT_KEY
+
+_CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+_LONGEST = 60
+
+
+def _facts(seen: Observations) -> LitellmFacts:
+    if seen.litellm is None:
+        raise TypeError
+    return seen.litellm
+
+
+def _document(seen: Observations) -> Mapping[str, Any]:
+    """Return the config; empty where there is none, or a broken one, which KT320 says."""
+    data = _facts(seen).config.data
+    try:
+        return {} if data is None else read_document(data, "config.yaml")
+    except ConfigError:
+        return {}
+
+
+def config_broken(seen: Observations) -> Iterator[Finding]:
+    """Find a config that LiteLLM cannot read."""
+    file = _facts(seen).config
+    name = seen.show(file.path)
+    if file.problem:
+        yield codes.CONFIG_BROKEN.error(f"{name}: {file.problem}")
+    elif file.data is not None:
+        try:
+            read_document(file.data, name)
+        except ConfigError as error:
+            yield codes.CONFIG_BROKEN.error(f"{name}: {error.why}")
+
+
+def unset(seen: Observations) -> Iterator[Finding]:
+    """Find references to nothing."""
+    document, names = _document(seen), _facts(seen).names
+    if names is None:
+        return
+    own = section(document, "environment_variables")
+    asked = {text.removeprefix(REFERENCE) for text in texts(document) if text.startswith(REFERENCE)}
+    for name in sorted(asked - names - {str(key) for key in own}):
+        shown = name if is_variable_name(name) else "a name that is none"
+        yield codes.UNSET.error(f"{REFERENCE}{shown} is not set for the gateway")
+
+
+def two_keys(seen: Observations) -> Iterator[Finding]:
+    """Find a literal key that is another than the environment's."""
+    found = _facts(seen)
+    raw = section(_document(seen), "general_settings").get("master_key")
+    if not isinstance(raw, str) or not raw or raw.startswith(REFERENCE) or seen.lab is None:
+        return
+    name = INTERNAL_KEY if seen.lab.guarded else MASTER_KEY
+    wanted = found.env.get(name) or (None if seen.lab.guarded else seen.key)
+    literal = Secret(raw)
+    if wanted is not None and literal != wanted:
+        prints = f"{literal.fingerprint()}, the environment's {name} {wanted.fingerprint()}"
+        yield codes.TWO_KEYS.error(f"{seen.show(found.config.path)} has the key {prints}")
+
+
+def fallback(seen: Observations) -> Iterator[Finding]:
+    """Find fallbacks to nowhere."""
+    document = _document(seen)
+    rows = document.get("model_list") or []
+    known = {row.get("model_name") for row in rows if isinstance(row, dict)}
+    for where in ("router_settings", "litellm_settings"):
+        for name, key in _named(section(document, where)):
+            if name not in known:
+                shown = printable(name)[:_LONGEST]
+                yield codes.FALLBACK.error(f"{where}.{key} names {shown}, which is no model")
+
+
+def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key in _CHAINS:
+        chains = settings.get(key)
+        for chain in chains if isinstance(chains, list) else ():
+            for alias, others in chain.items() if isinstance(chain, dict) else ():
+                names = [alias, *(others if isinstance(others, list) else ())]
+                yield from ((n, key) for n in names if isinstance(n, str) and n != "*")
+    last = settings.get("default_fallbacks")
+    for name in last if isinstance(last, list) else ():
+        if isinstance(name, str):
+            yield name, "default_fallbacks"
+
+
+def provider(seen: Observations) -> Iterator[Finding]:
+    """Find models that LiteLLM will leave out."""
+    providers = _facts(seen).providers
+    known = providers or {kind.prefix for kind in BACKEND_KINDS.values()}
+    verdict = codes.PROVIDER.error if providers else codes.PROVIDER.warning
+    for row in _document(seen).get("model_list") or []:
+        params = section(row, "litellm_params") if isinstance(row, dict) else {}
+        model = params.get("model")
+        if not isinstance(model, str) or params.get("custom_llm_provider"):
+            continue
+        alias = printable(str(row.get("model_name")))[:_LONGEST]
+        prefix, slash, _ = model.partition("/")
+        if not slash:
+            yield codes.PROVIDER.warning(f"{alias}: its model has no provider before a slash")
+        elif prefix not in known:
+            yield verdict(f"{alias}: {printable(prefix)[:_LONGEST]}")
+
+
+def salt(seen: Observations) -> Iterator[Finding]:
+    """Find a database that the master key encrypts."""
+    found, lab = _facts(seen), seen.lab
+    if lab is None:
+        return
+    names = {*(found.names or ()), *found.env}
+    has = DATABASE_URL in lab.secrets or DATABASE_URL in names
+    has = has or names_database(found.config.data or b"")
+    if has and names and SALT_KEY not in names:
+        yield codes.SALT.warning(f"there is a database, and {SALT_KEY} is not set for the gateway")
+
+
+def drop_params(seen: Observations) -> Iterator[Finding]:
+    """Find a config with which Claude Code gets 400."""
+    document, lab = _document(seen), seen.lab
+    if lab is None or not document.get("model_list"):
+        return
+    listed = any("claude" in model.clients for model in lab.models)
+    if listed and section(document, "litellm_settings").get("drop_params") is not True:
+        path = seen.show(_facts(seen).config.path)
+        yield codes.DROP_PARAMS.warning(f"{path} has no drop_params: true")
+
+
+_NEEDS = ("lab", "litellm")
+CONFIG_CHECKS = (
+    Check(codes.UNSET, unset, _NEEDS),
+    Check(codes.TWO_KEYS, two_keys, _NEEDS),
+    Check(codes.FALLBACK, fallback, _NEEDS),
+    Check(codes.PROVIDER, provider, _NEEDS),
+    Check(codes.SALT, salt, _NEEDS),
+    Check(codes.DROP_PARAMS, drop_params, _NEEDS),
+    Check(codes.CONFIG_BROKEN, config_broken, _NEEDS),
+)

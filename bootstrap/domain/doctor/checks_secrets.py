@@ -1,0 +1,162 @@
+"""KT4xx: are the stores sound, and does no key lie where it should not?"""
+
+import re
+from collections.abc import Iterator
+
+from bootstrap.domain.doctor import codes_secrets as codes
+from bootstrap.domain.doctor.check import Check, Group
+from bootstrap.domain.doctor.facts import FoundFile
+from bootstrap.domain.doctor.facts_secrets import SecretsFacts
+from bootstrap.domain.doctor.finding import CommandFix, FileFix, Fill, Finding
+from bootstrap.domain.doctor.observations import Observations
+from bootstrap.domain.envfile import problems
+from bootstrap.domain.lab_sample import ATTRIBUTES, missing_lines
+from bootstrap.domain.ref import is_variable_name
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import MASTER_KEY
+
+_RECIPIENT = re.compile(rb"age1[0-9a-z]{20,}")
+_PRIVATE = 0o600
+
+
+def _facts(seen: Observations) -> SecretsFacts:
+    """Return what the checks of this group need; `Check.needs` sees that it is there."""
+    if seen.secrets is None:
+        raise TypeError
+    return seen.secrets
+
+
+def identity_open(seen: Observations) -> Iterator[Finding]:
+    """Find identities that others can read."""
+    for path, mode in _facts(seen).identities:
+        if mode & 0o077:
+            fix = FileFix(path, "only you can read it", mode=_PRIVATE)
+            yield codes.IDENTITY_OPEN.error(f"{seen.show(path)} has mode {mode:04o}", fix=fix)
+
+
+def identity(seen: Observations) -> Iterator[Finding]:
+    """Find what else is wrong with the identities."""
+    for problem in _facts(seen).identity_problems:
+        yield codes.IDENTITY.warning(problem)
+
+
+def store(seen: Observations) -> Iterator[Finding]:
+    """Find stores that are not sound."""
+    for found in _facts(seen).stores:
+        problem = found.problem or found.file.problem
+        if problem:
+            words = f"{seen.show(found.file.path)}: {problem}"
+            yield codes.STORE.error(words, mend=found.mend)
+
+
+def one_recipient(seen: Observations) -> Iterator[Finding]:
+    """Find stores without a second key."""
+    for found in _facts(seen).stores:
+        recipients = set(_RECIPIENT.findall(found.file.data or b""))
+        if len(recipients) == 1 and not found.problem:
+            words = f"{seen.show(found.file.path)} is encrypted for one age recipient"
+            yield codes.ONE_RECIPIENT.note(words)
+
+
+def env_open(seen: Observations) -> Iterator[Finding]:
+    """Find env files that others can read."""
+    for file in _facts(seen).env_files:
+        mode = file.state.mode if file.state else _PRIVATE
+        if mode & 0o077:
+            fix = FileFix(file.path, "only you can read it", mode=_PRIVATE)
+            yield codes.ENV_OPEN.error(f"{seen.show(file.path)} has mode {mode:04o}", fix=fix)
+
+
+def env_form(seen: Observations) -> Iterator[Finding]:
+    """Find env files that mean different things to different readers."""
+    for file in _facts(seen).env_files:
+        name = seen.show(file.path)
+        if file.problem:
+            yield codes.ENV_FORM.warning(f"{name} cannot be read: {file.problem}")
+        for problem in problems((file.data or b"").decode("utf-8", "replace")):
+            yield codes.ENV_FORM.warning(f"{name}, {problem}")
+
+
+def disagree(seen: Observations) -> Iterator[Finding]:
+    """Find sources that hold something else."""
+    for name, used, others in _facts(seen).disagree:
+        words = f"{name}: {', '.join(others)} disagrees with {used}, which is in force"
+        yield codes.DISAGREE.warning(words)
+
+
+def stale(seen: Observations) -> Iterator[Finding]:
+    """Find yesterday's key in this shell."""
+    text = seen.variable(MASTER_KEY)
+    if text and not seen.is_in_force(Secret(text)):
+        yield codes.STALE.warning(f"{MASTER_KEY} is {Secret(text).fingerprint()} here")
+
+
+def session(seen: Observations) -> Iterator[Finding]:
+    """Find keys in the environment of systemd."""
+    for name, value in _facts(seen).session.items():
+        old = name == MASTER_KEY and seen.key is not None and not seen.is_in_force(value)
+        argv = ("systemctl", "--user", "unset-environment", name)
+        fix = CommandFix(argv, f"systemd forgets {name}") if is_variable_name(name) else ()
+        words = f"{name} {value.fingerprint()}{', which is not in force' if old else ''}"
+        yield codes.SESSION.warning(words, mend=" ".join(argv), fix=fix)
+
+
+def attributes(seen: Observations) -> Iterator[Finding]:
+    """Find repositories in which git may change the stores."""
+    found = _facts(seen)
+    file = found.attributes
+    if file is None or not found.in_git or not found.stores or file.problem:
+        return
+    lacking = missing_lines(_text(file), ATTRIBUTES)
+    if not lacking:
+        return
+
+    def change(data: bytes | None, _: Fill) -> bytes:
+        text = (data or b"").decode("utf-8", "surrogateescape")
+        more = missing_lines(text, ATTRIBUTES)
+        gap = "\n" if more and text and not text.endswith("\n") else ""
+        added = "".join(f"{line}\n" for line in more)
+        return (text + gap + added).encode("utf-8", "surrogateescape")
+
+    fix = FileFix(file.path, "the lines for encrypted files", change)
+    words = f"{seen.show(file.path)} lacks {', '.join(lacking)}"
+    yield codes.ATTRIBUTES.warning(words, fix=fix)
+
+
+def _text(file: FoundFile) -> str:
+    return (file.data or b"").decode("utf-8", "surrogateescape")
+
+
+def in_history(seen: Observations) -> Iterator[Finding]:
+    """Find plaintext in the history."""
+    for found in _facts(seen).stores:
+        if found.plain_commits:
+            name = seen.show(found.file.path)
+            yield codes.IN_HISTORY.error(f"{name} in commit {', '.join(found.plain_commits)}")
+
+
+def caching(seen: Observations) -> Iterator[Finding]:
+    """Find settings of git that keep plaintext."""
+    for name in _facts(seen).caching:
+        yield codes.CACHING.error(f"{name} is on", mend=f"git config --unset {name}")
+
+
+_NEEDS = ("secrets",)
+SECRETS = Group(
+    "KT4",
+    "Secrets",
+    (
+        Check(codes.IDENTITY_OPEN, identity_open, _NEEDS),
+        Check(codes.IDENTITY, identity, _NEEDS),
+        Check(codes.STORE, store, ("lab", "secrets")),
+        Check(codes.ONE_RECIPIENT, one_recipient, ("lab", "secrets")),
+        Check(codes.ENV_OPEN, env_open, _NEEDS),
+        Check(codes.ENV_FORM, env_form, _NEEDS),
+        Check(codes.DISAGREE, disagree, ("lab", "secrets")),
+        Check(codes.STALE, stale, ("lab", "key")),
+        Check(codes.SESSION, session, ("lab", "secrets")),
+        Check(codes.ATTRIBUTES, attributes, ("lab", "secrets")),
+        Check(codes.IN_HISTORY, in_history, ("lab", "secrets")),
+        Check(codes.CACHING, caching, ("lab", "secrets")),
+    ),
+)

@@ -1,0 +1,44 @@
+"""KT5xx: what runs the models. Seen with Ollama's and OpenAI's protocols, and Redis 7."""
+
+from bootstrap.domain.doctor.finding import Code
+
+UNREACHABLE = Code(
+    "KT501",
+    "a backend does not answer",
+    "Its models fail, or their fallbacks answer instead.",
+    "start it, or correct backends.NAME.url in lab.toml",
+    "It was asked which models it has, for three seconds at most, without a proxy. A server on "
+    "this machine that is started when it is wanted is found, too.",
+)
+MODEL_MISSING = Code(
+    "KT502",
+    "a backend does not have a model of the lab",
+    "Requests for it fail, or its fallbacks answer instead.",
+    "load it there, or correct the model's upstream in lab.toml",
+    "Ollama was asked for /api/tags, every other server for /v1/models. Ollama's `name` means "
+    "`name:latest`. llama.cpp serves the model that it was started with, whatever is asked for.",
+)
+KEY_REFUSED = Code(
+    "KT503",
+    "a backend refuses its key",
+    "Its models fail with the provider's error, which looks like one of the gateway's.",
+    "give it the right one: keyturn rotate NAME --value-stdin",
+    "The backend answered 401 or 403 to the question which models it has. Without a key in "
+    "lab.toml none was sent: then it wants one.",
+)
+REDIS = Code(
+    "KT504",
+    "Redis does not answer as the lab says",
+    "The gateway goes on without its cache, and says so nowhere.",
+    "start it, or mend [redis] in lab.toml",
+    "A connection was opened, the password sent and PING asked. LiteLLM starts and answers with a "
+    "Redis that is down or refuses the password; only /cache/ping says it.",
+)
+CACHE_UNUSED = Code(
+    "KT505",
+    "the gateway does not reach its cache",
+    "Every answer is paid for again.",
+    "keyturn apply",
+    "Redis answers keyturn, but GET /cache/ping of the gateway is not answered with 200: its "
+    "config names another place or password, or none.",
+)

@@ -1,0 +1,37 @@
+"""What was seen of the places that run the models, and of the cache."""
+
+from dataclasses import dataclass
+
+from bootstrap.domain.probes import Answer
+
+
+@dataclass(frozen=True)
+class BackendFacts:
+    """One declared backend.
+
+    Attributes:
+        name: As lab.toml has it.
+        answer: To the question which models it has.
+        models: The names that it knows; None where it does not say.
+        asked_with_key: Whether its key was sent.
+    """
+
+    name: str
+    answer: Answer
+    models: tuple[str, ...] | None = None
+    asked_with_key: bool = False
+
+
+@dataclass(frozen=True)
+class BackendsFacts:
+    """All of them.
+
+    Attributes:
+        backends: Those that a model of the lab uses and that have a URL.
+        redis: What is wrong with the cache, one clause; empty where nothing is, or there is none.
+        cache: The gateway's answer to whether it reaches the cache; None where it was not asked.
+    """
+
+    backends: tuple[BackendFacts, ...] = ()
+    redis: str = ""
+    cache: Answer | None = None

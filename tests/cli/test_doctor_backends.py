@@ -1,0 +1,177 @@
+"""Each fault of the backends and of the cache, planted: found and said."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path, PurePath
+
+import pytest
+
+from bootstrap.domain.doctor.check import diagnose
+from bootstrap.domain.doctor.checks_backends import BACKENDS
+from bootstrap.domain.doctor.facts_backends import BackendFacts, BackendsFacts
+from bootstrap.domain.doctor.finding import Severity
+from bootstrap.domain.doctor.observations import Observations
+from bootstrap.domain.labfile import parse_lab
+from bootstrap.domain.probes import Answer
+from bootstrap.domain.secret import Secret
+from support.doctor import KEY, LAB, OLD_KEY, PORT, Patient, patient
+from support.fakes import make_places
+
+MORE = """\
+[backends.ollama]
+kind = "ollama"
+url = "http://127.0.0.1:{port}"
+[backends.cpp]
+kind = "llama.cpp"
+url = "http://127.0.0.1:9/v1"
+[backends.anthropic]
+kind = "anthropic"
+url = "http://127.0.0.1:{port}/a"
+key = "LITELLM_MASTER_KEY"
+[backends.paid]
+kind = "openai"
+url = "http://127.0.0.1:{port}/paid/v1"
+key = "PAID_KEY"
+[[models]]
+alias = "o"
+backend = "ollama"
+upstream = "qwen3"
+[[models]]
+alias = "c"
+backend = "cpp"
+[[models]]
+alias = "a"
+backend = "anthropic"
+[[models]]
+alias = "p"
+backend = "paid"
+[secrets.PAID_KEY]
+sources = ["file:{paid}"]
+[redis]
+host = "127.0.0.1"
+port = {redis}
+"""
+TAKEN = 9  # nobody listens there
+GONE = Answer(None, problem="connection refused")
+
+
+def facts(name: str, answer: Answer, *models: str, key: bool = False) -> BackendsFacts:
+    return BackendsFacts((BackendFacts(name, answer, models or None, key),))
+
+
+def scene(found: BackendsFacts) -> Observations:
+    more = MORE.format(port=11434, paid="/paid", redis=6379)
+    lab = parse_lab(LAB.format(port=PORT, key="/key", more=more), PurePath("/lab"), None)
+    places = make_places(Path("/home/me"))
+    return Observations(places, PurePath("/"), "keyturn", {}, lab, Secret(KEY), backends=found)
+
+
+OK = Answer(200)
+FAULTS = {
+    "nobody there": (facts("ollama", GONE), "KT501", "warning", "connection refused"),
+    "a model not pulled": (
+        facts("ollama", OK, "llama3:latest"),
+        "KT502",
+        "error",
+        "ollama (http://127.0.0.1:11434) does not have qwen3",
+    ),
+    "a wrong key": (facts("paid", Answer(401), key=True), "KT503", "error", "the key PAID_KEY"),
+    "no key": (facts("mock", Answer(403)), "KT503", "warning", "without a key"),
+    "no Redis": (BackendsFacts(redis="it refuses the password"), "KT504", "error", "password"),
+    "an unused cache": (BackendsFacts(cache=Answer(503)), "KT505", "warning", "HTTP 503"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found_alone_and_said(fault: str) -> None:
+    found, code, severity, words = FAULTS[fault]
+    bad = [f for f in diagnose(scene(found), [BACKENDS]) if f.severity is not Severity.OK]
+    assert [(f.code, f.severity.value) for f in bad] == [(code, severity)]
+    assert words in bad[0].seen
+    assert bad[0].mend
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        facts("ollama", OK, "qwen3:latest"),
+        facts("ollama", OK, "qwen3"),
+        facts("mock", OK),
+        facts("cpp", OK, "/models/other.gguf"),
+        BackendsFacts(cache=OK),
+        BackendsFacts(cache=GONE),
+    ],
+)
+def test_what_is_well_or_not_known_is_left_alone(found: BackendsFacts) -> None:
+    assert {f.severity for f in diagnose(scene(found), [BACKENDS])} == {Severity.OK}
+
+
+class Servers(BaseHTTPRequestHandler):
+    """An Ollama, a provider that wants its key, and one that only answers."""
+
+    seen: list[tuple[str, str]]
+
+    def do_GET(self) -> None:
+        sent = self.headers.get("Authorization", "")
+        self.seen.append((self.path, sent))
+        answers: dict[str, tuple[int, object]] = {
+            "/api/tags": (200, {"models": [{"name": "llama3:latest"}, {"name": "ä"}]}),
+            "/paid/v1/models": (200, {"data": [{"id": "p"}]}),
+        }
+        status, document = answers.get(self.path, (404, {}))
+        if self.path.startswith("/paid") and sent != f"Bearer {OLD_KEY}":
+            status, document = 401, {}
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving() -> Iterator[int]:
+    Servers.seen = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Servers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def sick(home: Path) -> Patient:
+    return patient(home)
+
+
+def test_each_backend_is_asked_in_its_own_way(sick: Patient) -> None:
+    paid = sick.write("paid", OLD_KEY)
+    with serving() as port:
+        sick.write_lab(MORE.format(port=port, paid=paid, redis=TAKEN))
+        found = sick.findings("KT5")
+        asked = dict(Servers.seen)
+        paid.write_text("sk-test-wrong-0123456789")
+        refused = sick.findings("KT503")["KT503"]
+        paid.unlink()
+        unknown = sick.findings("KT503")
+    assert {code: len(rows) for code, rows in found.items()} == {"KT501": 2, "KT502": 1, "KT504": 1}
+    assert "does not have qwen3" in found["KT502"][0]["seen"]
+    assert found["KT502"][0]["mend"] == "ollama pull qwen3"
+    assert asked == {"/api/tags": "", "/a": "", "/paid/v1/models": f"Bearer {OLD_KEY}"}
+    assert "refuses the key PAID_KEY" in refused[0]["seen"]
+    assert unknown == {}
+    said = "".join(sick.said)
+    assert (KEY in said, OLD_KEY in said) == (False, False)
+
+
+def test_without_a_lab_no_backend_is_judged(sick: Patient) -> None:
+    (sick.lab / "lab.toml").unlink()
+    assert {row["severity"] for row in sick.all_findings("KT5")} == {"not applicable"}
