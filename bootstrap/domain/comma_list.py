@@ -154,6 +154,7 @@ def _closed(before: str, after: str) -> str:
     kept, space = _split("".join(p.text for p in _pieces(before) if p.kind != "comma"))
     if not kept and not after.strip(" \t\n\r") and "," not in before:
         return before if before == after else ""
-    if _ends_in_line_comment(kept) and not after.lstrip(" \t").startswith(("\n", "\r")):
-        return kept + space + after
-    return kept + after
+    if not _ends_in_line_comment(kept):
+        return kept + after
+    line_end = after.lstrip(" \t")  # blanks before it would become a part of the comment
+    return kept + (line_end if line_end.startswith(("\n", "\r")) else space + after)

@@ -206,6 +206,11 @@ def test_removing_entries_keeps_all_others_and_all_comments_between(data: st.Dat
     assert outside(result) == outside(text)
 
 
+def test_a_comment_before_a_removed_last_item_gets_no_blank() -> None:
+    text = '{"customModels": [1, 2\n // mine\n , 3 \n]}'
+    assert edited(text, Remove(2)) == '{"customModels": [1, 2\n // mine\n]}'
+
+
 @UNHURRIED
 @given(st.data())
 def test_setting_a_member_changes_nothing_else(data: st.DataObject) -> None:
