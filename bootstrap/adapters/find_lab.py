@@ -72,7 +72,7 @@ def open_lab(root: str) -> tuple[str, posix.stat_result]:
     path = f"{root}/{FILE}"
     try:
         # pathlib costs 10 ms
-        with open(path, encoding="utf-8", opener=_without_waiting) as file:  # noqa: PTH123
+        with open(path, encoding="utf-8", opener=_without_waiting) as file:
             found = posix.fstat(file.fileno())
             _check_owner(path, found.st_uid)
             if found.st_mode & 0o170000 != 0o100000:  # S_ISREG, without an import

@@ -145,5 +145,5 @@ class TemplateFolder:
         raise ConfigError(
             f"template {name} is missing",
             why=f"neither {self._own} nor keyturn has it",
-            fix=f"write {self._own / name}; where it is one of keyturn's own, install keyturn again",
+            fix=f"write {self._own / name}; if it is one of keyturn's, install keyturn again",
         )
