@@ -26,7 +26,11 @@ def main() -> int:
     except OSError as error:
         _silence(sys.stdout)
         why = posix.strerror(error.errno or 0).lower()
-        sys.stderr.write(f"error: the output is incomplete\ncause: {why}\nfix:   df -h\n")
+        try:
+            sys.stderr.write(f"error: the output is incomplete\ncause: {why}\nfix:   df -h\n")
+            sys.stderr.flush()
+        except OSError:  # nobody can be told more than the exit status
+            _silence(sys.stderr)
         return ExitCode.FAILED
     return code
 

@@ -22,7 +22,7 @@ class LocalPorts:
         Where several processes share the socket, the one that was started first, whose children
         the others usually are.
         """
-        inodes = {inode for name in ("tcp", "tcp6") for inode in _listening(name, port)}
+        inodes = _inodes(port)
         if not inodes:
             return None
         pids = [pid for pid in _pids() if _holds(pid, inodes)]
@@ -32,12 +32,17 @@ class LocalPorts:
         first = min(started, key=lambda pid: (started[pid], pid))
         return Listener(first, _name_of(first))
 
+    def holders(self, port: int) -> list[int]:
+        """Return every process that holds a socket listening on `port`, as far as is visible."""
+        inodes = _inodes(port)
+        return [pid for pid in _pids() if _holds(pid, inodes)] if inodes else []
+
     def serves(self, pid: int, port: int) -> bool:
         """Tell whether every socket that listens on `port` is held by `pid` or a child of its.
 
         Others may hold it as well: a service manager that opened it, a second instance.
         """
-        inodes = {inode for name in ("tcp", "tcp6") for inode in _listening(name, port)}
+        inodes = _inodes(port)
         family = [other for other in _pids() if _is_descendant(other, pid)]
         return bool(inodes) and all(
             any(_holds(member, {inode}) for member in family) for inode in inodes
@@ -54,6 +59,10 @@ def _is_descendant(pid: int, ancestor: int) -> bool:
         found: Stat | None = stat_of(pid)
         pid = found.parent if found else 0
     return False
+
+
+def _inodes(port: int) -> set[str]:
+    return {inode for name in ("tcp", "tcp6") for inode in _listening(name, port)}
 
 
 def _listening(name: str, port: int) -> Iterator[str]:

@@ -144,6 +144,6 @@ class TemplateFolder:
                 ) from None
         raise ConfigError(
             f"template {name} is missing",
-            why="the installation is not complete",
-            fix="install keyturn again",
+            why=f"neither {self._own} nor keyturn has it",
+            fix=f"write {self._own / name}; if it is one of keyturn's, install keyturn again",
         )

@@ -21,6 +21,7 @@ from bootstrap.domain.errors import GatewayError, ServiceError, TargetError
 from bootstrap.domain.secret import Secret
 
 _PROC = Path("/proc")
+_KEYTURNS = ("keyturn_serve.py", "bootstrap.adapters.supervisor_daemon")
 _STOP_S = 60.0
 _POLL_S = 0.1
 _IN_BACKGROUND = '"$@" >>"$0" 2>&1 </dev/null &'
@@ -116,6 +117,20 @@ def serving(port: int) -> OldGateway | None:
         why="another user's program listens there",
         fix="stop it, or name the port of your gateway: --port",
     )
+
+
+def run_by_keyturn(port: int) -> bool:
+    """Tell whether a program of keyturn's holds the port: its launcher of LiteLLM, its supervisor.
+
+    With a held socket the first that listens is the service manager, which names no config.
+    """
+    for pid in LocalPorts().holders(port):
+        with suppress(OSError):
+            if any(
+                PurePath(word).name in _KEYTURNS for word in _words(_PROC / str(pid) / "cmdline")
+            ):
+                return True
+    return False
 
 
 def option(argv: tuple[str, ...], name: str) -> str | None:

@@ -56,7 +56,7 @@ def _lstat(path: Path, step: Path) -> os.stat_result | None:
         raise TargetError(
             f"{path} cannot be written",
             why=f"{step.parent} is not a folder",
-            fix=f"move it away: mv {step.parent} {step.parent}.old",
+            fix=f"name another place, or look at it and move it away: ls -ld {step.parent}",
         ) from None
     except OSError as error:
         raise TargetError(

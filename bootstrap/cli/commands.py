@@ -26,7 +26,7 @@ PortOption = Annotated[
         min=1, max=65535, help="The gateway's port in a new lab [default: 4000]", show_default=False
     ),
 ]
-NoStartOption = Annotated[bool, typer.Option("--no-start", help="Write files only; start nothing.")]
+NoStartOption = Annotated[bool, typer.Option("--no-start", help="Start nothing, prove nothing.")]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace files that were edited by hand, keeping backups.")
 ]

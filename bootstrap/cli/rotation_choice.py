@@ -52,7 +52,7 @@ class Wish:
         if self.everything:
             self._refuse_beside_all()
             return rotated_by_all(lab)
-        name = self.name or MASTER_KEY
+        name = MASTER_KEY if self.name is None else self.name
         if name not in lab.secrets:
             raise UsageError(
                 f"the lab has no secret called {name}",

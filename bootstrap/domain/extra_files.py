@@ -38,7 +38,8 @@ def parse_files(top: Table) -> tuple[ExtraFile, ...]:
         file = ExtraFile(table.text("path"), table.text("template"))
         table.finish()
         if not file.path.startswith(("/", "~/")) or not _plain(file.path):
-            raise table.error("path", "it is no absolute path", 'write "~/.config/tool/tool.env"')
+            why = "it is no absolute path of a file, without '.', '..', '//' or odd characters"
+            raise table.error("path", why, 'write "~/.config/tool/tool.env"')
         if file.template.startswith("/") or not _plain(file.template):
             why = "it is no name under the lab's templates/"
             raise table.error("template", why, 'write "tool.env.j2"')

@@ -118,6 +118,12 @@ def parse_toml(text: str) -> dict[str, Any]:
             why=_position(str(error), text),
             fix=f"edit {FILE} at that place",
         ) from None
+    except RecursionError:
+        raise ConfigError(
+            f"{FILE} is not valid TOML",
+            why="brackets are nested too deeply",
+            fix=f"edit {FILE}",
+        ) from None
 
 
 # How tomllib's messages begin, and what to say instead: the rest of one may quote a pasted key.

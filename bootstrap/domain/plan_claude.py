@@ -34,7 +34,7 @@ def decide_claude(
     """
     leaves = _leaves(json.loads(wanted.data))
     current = None if found is None else found.content.data
-    there = _leaves(_parsed(target, current))
+    there = _leaves(_parsed(target, current, leaves))
     before: Mapping[str, Any] = last.get("leaves", {})
     mine = [path for path, value in there.items() if before.get(".".join(path)) == _digest(value)]
     if same_gateway(there.get(_ADDRESS), str(leaves.get(_ADDRESS))):
@@ -78,11 +78,12 @@ def _mode(target: Target, found: FileState) -> Change | None:
     )
 
 
-def _parsed(target: Target, data: bytes | None) -> dict[str, object]:
+def _parsed(target: Target, data: bytes | None, leaves: Leaves) -> dict[str, object]:
+    """Return the file's members; TargetError where `leaves` cannot be set in it."""
     if data is None:
         return {}
     try:
-        set_leaves(data, {})
+        set_leaves(data, dict.fromkeys(leaves))
         document = json.loads(data)
     except MalformedJson as error:
         why = str(error)

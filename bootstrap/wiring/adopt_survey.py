@@ -18,6 +18,7 @@ from bootstrap.adapters.old_gateway import (
     installed_by_hand,
     option,
     read_unit,
+    run_by_keyturn,
     serving,
 )
 from bootstrap.adapters.shell_keys import assigned, holds, with_reference, without_keys
@@ -132,9 +133,12 @@ class Survey:
     def _serving(self) -> OldGateway | None:
         """Return the gateway on the port, unless it is keyturn's."""
         old = serving(self.port)
-        if old is None or self._is_ours(old.config):
+        if old is None or self._is_ours(old.config) or run_by_keyturn(self.port):
             return None
-        if not HttpGateway(self.url).alive().is_gateway:
+        alive = HttpGateway(self.url).alive().is_gateway
+        if run_by_keyturn(self.port):  # a held socket started it when it was asked
+            return None
+        if not alive:
             raise GatewayError(
                 f"port {self.port} is taken",
                 why="what listens there does not answer like LiteLLM",

@@ -111,7 +111,7 @@ def _settings(root: str | None) -> "ExecSettings":
     text, state = open_lab(root)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         raise ConfigError(
             f"{root}/lab.toml is not valid TOML",
             why="it does not parse",

@@ -225,7 +225,7 @@ class TestObserve:
         make(tmp_path / "odd")
         with pytest.raises(TargetError, match="odd is not a file") as caught:
             LocalFiles().observe(tmp_path / "odd")
-        assert caught.value.fix.startswith("move it away")
+        assert caught.value.fix.startswith("name another file, or look at it")
         with pytest.raises(TargetError, match="odd is not a file"):
             LocalFiles().replace_all([Write(tmp_path / "odd", Content(NEW), 0o600, None)])
         assert [entry.name for entry in tmp_path.iterdir()] == ["odd"]

@@ -125,3 +125,9 @@ class TestOtherUsers:
         (labs / "given/lab.toml").symlink_to(labs / "theirs")
         with pytest.raises(ConfigError, match="belongs to another user"):
             read_lab(str(labs / "given"))
+
+
+def test_a_pipe_in_the_place_of_the_lab_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lab.toml")
+    with pytest.raises(ConfigError, match="is not a file"):
+        read_lab(str(tmp_path))

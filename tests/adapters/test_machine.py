@@ -126,8 +126,9 @@ class TestTemplateFolder:
         assert TemplateFolder(tmp_path).text("x/y.j2") == "# inside\n"
 
     def test_a_missing_template_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"template no/such\.j2 is missing"):
+        with pytest.raises(ConfigError, match=r"template no/such\.j2 is missing") as caught:
             TemplateFolder(tmp_path).text("no/such.j2")
+        assert caught.value.fix.startswith(f"write {tmp_path}/templates/no/such.j2")
 
     @pytest.mark.parametrize("kind", ["folder", "bytes"])
     def test_an_unreadable_template_is_named_with_its_path(self, tmp_path: Path, kind: str) -> None:

@@ -17,6 +17,7 @@ from bootstrap.adapters.old_gateway import (
     installed_by_hand,
     option,
     read_unit,
+    run_by_keyturn,
     serving,
 )
 from bootstrap.adapters.process_identity import ProcessIdentity
@@ -138,3 +139,20 @@ def test_a_port_that_does_not_become_free_is_an_error(
     assert child.stdin is not None
     child.stdin.close()
     assert "by hand" in caught.value.fix
+
+
+@pytest.mark.parametrize(("name", "ours"), [("keyturn_serve.py", True), ("proxy.py", False)])
+def test_keyturns_own_gateway_is_known_also_behind_a_held_socket(name: str, ours: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        assert not run_by_keyturn(port)  # the holder alone, as a service manager is
+        with subprocess.Popen(
+            [sys.executable, "-c", "print(1, flush=True); input()", f"/home/u/{name}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[held.fileno()],
+        ) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            assert run_by_keyturn(port) is ours
+            child.communicate(b"\n")

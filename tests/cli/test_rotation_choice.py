@@ -53,6 +53,7 @@ def test_these_words_name_secrets(wish: Wish, names: tuple[str, ...]) -> None:
     ("wish", "what"),
     [
         (Wish("NOSUCH"), "no secret called NOSUCH"),
+        (Wish(""), "no secret called"),
         (Wish(SALT), "is never rotated"),
         (Wish("UP_KEY"), "from its provider"),
         (Wish("UP_KEY", generate=True), "from its provider"),

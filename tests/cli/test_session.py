@@ -183,9 +183,16 @@ def test_main_ends_quietly(
 
 @pytest.mark.parametrize(
     ("words", "closed"),
-    [(["--version"], "<&- >&-"), (["exec", "--help"], "2>&-"), (["list"], "<&- >&- 2>&-")],
+    [
+        (["--version"], "<&- >&-"),
+        (["exec", "--help"], "2>&-"),
+        (["list"], "<&- >&- 2>&-"),
+        (["list"], "2>/dev/full"),
+    ],
 )
-def test_closed_standard_streams_do_no_harm(tmp_path: Path, words: list[str], closed: str) -> None:
+def test_closed_or_full_standard_streams_do_no_harm(
+    tmp_path: Path, words: list[str], closed: str
+) -> None:
     ran = subprocess.run(
         ["/bin/sh", "-c", f'"$@" {closed}', "sh", *MODULE, *words],
         env=environment(tmp_path),

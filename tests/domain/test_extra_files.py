@@ -40,8 +40,9 @@ def test_a_file_is_a_private_target_that_restarts_nothing(
     "path", ["tool.env", "~other/tool.env", "/srv/../etc/tool", "~/a//b", "~/", "/srv/a\\nb"]
 )
 def test_a_path_that_does_not_say_where_it_leads_is_refused(path: str) -> None:
-    with pytest.raises(ConfigError, match=r"files\[0\]\.path"):
+    with pytest.raises(ConfigError, match=r"files\[0\]\.path") as caught:
         extra(path)
+    assert "without '.', '..', '//'" in caught.value.why
 
 
 @pytest.mark.parametrize("template", ["/etc/passwd", "../outside.j2", "a//b"])

@@ -202,6 +202,7 @@ def test_a_mistake_is_named_by_its_key_path_with_a_way_out(text: str, path: str,
         ('a = 1\na = 2', "given twice"),
         ("[a]\n[a]", "there twice"),
         ('key = "sk-test-pasted-0123456789', "line 1"),
+        ("a = " + "[" * 3000 + "]" * 3000, "too deeply"),
     ],
 )  # fmt: skip
 def test_broken_toml_is_placed_by_its_line_and_not_quoted(text: str, words: str) -> None:
