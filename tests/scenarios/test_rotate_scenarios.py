@@ -270,7 +270,7 @@ class TestTheWorldChanges:
         assert alone_in_force(lab, lab.key, old)
 
 
-# As droid does: read, change its own part, write beside, rename, a hundred times a second.
+# As droid does: read, change its own part, write beside, rename; far more often than it does.
 DROID = """
 import json, os, sys, time
 path, count = sys.argv[1:]
@@ -289,7 +289,7 @@ while not os.path.exists(count + ".stop"):
     with open(count + ".new", "w") as file:
         file.write(str(made))
     os.rename(count + ".new", count)
-    time.sleep(0.01)
+    time.sleep(0.1)
 """
 
 
