@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh               everything, with coverage (fails below the limit in pyproject.toml)
 #   scripts/test.sh fast          unit and integration tests
-#   scripts/test.sh unit          unit tests only: no real program, some seconds
+#   scripts/test.sh unit          unit tests only: no real program of others, under a minute
 #   scripts/test.sh integration   real sops, age, Secret Service, systemd --user, Redis, direnv, git
 #   scripts/test.sh slow          the real LiteLLM proxy and the real droid
 #   scripts/test.sh ARGS...       any arguments of pytest
