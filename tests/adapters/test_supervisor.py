@@ -113,7 +113,9 @@ def place(tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def environment_of(pid: int) -> dict[str, str]:
-    entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    # Empty for a moment while it becomes another program.
+    text = until(lambda: Path(f"/proc/{pid}/environ").read_text())
+    entries = text.split("\0")
     return dict(entry.split("=", 1) for entry in entries if entry)
 
 

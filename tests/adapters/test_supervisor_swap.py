@@ -105,7 +105,9 @@ def accepts(port: int) -> bool:
 
 
 def environment_of(pid: int) -> dict[str, str]:
-    entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    # Empty for a moment while it becomes another program.
+    text = until(lambda: Path(f"/proc/{pid}/environ").read_text())
+    entries = text.split("\0")
     return dict(entry.split("=", 1) for entry in entries if entry)
 
 
