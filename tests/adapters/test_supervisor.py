@@ -33,6 +33,7 @@ from bootstrap.adapters.supervisor_state import (
     write_state,
 )
 from bootstrap.domain.errors import NotReadyError, ServiceError
+from support.processes import environment_of, measured_python
 from support.service_files import SPEC_TEMPLATE, service_text, write_env_file
 from support.sessions import TOOLS
 from support.waiting import until
@@ -95,28 +96,12 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    # The supervisor inherits next to nothing, so measuring it takes a Python that brings its own.
-    measured = tmp_path / "python"
-    setting = os.environ.get("COVERAGE_PROCESS_CONFIG", "")
-    measured.write_text(
-        f"#!{sys.executable}\nimport os, sys\n"
-        f"if {setting!r}: os.environ['COVERAGE_PROCESS_CONFIG'] = {setting!r}\n"
-        f"os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])\n"
-    )
-    measured.chmod(0o700)
     made = Place(tmp_path, free_port)
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "executable", str(measured))
+        patch.setattr(sys, "executable", measured_python(tmp_path))
         yield made
     for path in tmp_path.glob(f"**/{STATUS_FILE}"):
         SupervisorService(made.spec, path.parent, Limits(stop_s=2)).stop()
-
-
-def environment_of(pid: int) -> dict[str, str]:
-    # Empty for a moment while it becomes another program.
-    text = until(lambda: Path(f"/proc/{pid}/environ").read_text())
-    entries = text.split("\0")
-    return dict(entry.split("=", 1) for entry in entries if entry)
 
 
 def gateway_pid(service: SupervisorService) -> int:

@@ -35,6 +35,7 @@ from bootstrap.adapters.supervisor_state import (
 from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
 from bootstrap.domain.lab import Gateway
 from support.load import load_on
+from support.processes import environment_of, measured_python
 from support.service_files import SPEC_TEMPLATE, service_text, write_env_file
 from support.sessions import TOOLS
 from support.waiting import until
@@ -81,18 +82,9 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    # The supervisor inherits next to nothing, so measuring it takes a Python that brings its own.
-    measured = tmp_path / "python"
-    setting = os.environ.get("COVERAGE_PROCESS_CONFIG", "")
-    measured.write_text(
-        f"#!{sys.executable}\nimport os, sys\n"
-        f"if {setting!r}: os.environ['COVERAGE_PROCESS_CONFIG'] = {setting!r}\n"
-        f"os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])\n"
-    )
-    measured.chmod(0o700)
     made = Place(tmp_path, free_port)
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "executable", str(measured))
+        patch.setattr(sys, "executable", measured_python(tmp_path))
         yield made
     made.service(Limits(stop_s=2)).stop()
 
@@ -102,13 +94,6 @@ def accepts(port: int) -> bool:
     with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
         return True
     return False
-
-
-def environment_of(pid: int) -> dict[str, str]:
-    # Empty for a moment while it becomes another program.
-    text = until(lambda: Path(f"/proc/{pid}/environ").read_text())
-    entries = text.split("\0")
-    return dict(entry.split("=", 1) for entry in entries if entry)
 
 
 def test_the_gateway_gets_the_open_port_and_says_when_it_is_ready(place: Place) -> None:
