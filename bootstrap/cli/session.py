@@ -16,9 +16,9 @@ import typer
 from rich.text import Text
 
 from bootstrap.cli.progress import Plain, Quiet, Spinner, Terminal
-from bootstrap.domain.errors import ExitCode, Interrupted, LabError, TargetError
+from bootstrap.domain.errors import ExitCode, Interrupted, LabError
 from bootstrap.ports import Progress
-from bootstrap.wiring import labs
+from bootstrap.wiring import labs, output
 
 LabOption = Annotated[
     str | None,
@@ -89,16 +89,8 @@ class Session:
         """Print a line of the result, unless quiet."""
         if self.quiet or self.as_json:
             return
-        try:
+        with output.explained():
             self.out.print(text, markup=False)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise TargetError(
-                "standard output cannot be written",
-                why=os.strerror(error.errno or 0).lower(),
-                fix="look where it leads, and whether that is full: df -h",
-            ) from None
 
     def document(self, value: object) -> None:
         """Print the JSON document, where one was asked for."""

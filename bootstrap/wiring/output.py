@@ -1,7 +1,8 @@
 """The secret's way out, for `keyturn get`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from bootstrap.adapters.output import is_terminal, write_exports, write_secret
 from bootstrap.domain.errors import TargetError, UsageError
@@ -35,12 +36,24 @@ def write(secrets: Mapping[str, Secret], *, shell: bool) -> None:
         BrokenPipeError: Nobody reads it any more.
         TargetError: It could not be written, or not all of it.
     """
-    try:
+    with explained():
         if shell:
             write_exports(secrets)
             return
         for secret in secrets.values():
             write_secret(secret)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what the system says of a failed write to standard output into an error for a person.
+
+    Raises:
+        BrokenPipeError: Nobody reads it any more.
+        TargetError: It could not be written, or not all of it.
+    """
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
