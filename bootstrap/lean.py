@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 _HARMLESS = ("--clean", "--mask", "-q", "--quiet")
 # In an order in which none needs a later one: what starts sops early, and what every run needs.
+# What a signal raises comes first: it can arrive as soon as sops is started.
 NEEDED_FIRST = (
     "bootstrap",
+    "bootstrap.domain",
+    "bootstrap.domain.base_errors",
     "bootstrap.adapters",
     "bootstrap.adapters.variables",
     "bootstrap.adapters.exec_cache",
@@ -153,19 +156,26 @@ def _read(path: str) -> bytes:
 
 
 def main() -> "NoReturn":
-    """Run `keyturn exec`; the command line begins with the package's folder and site-packages."""
+    """Run `keyturn exec`.
+
+    Before `exec` the command line has the package's folder, site-packages, and the number of the
+    sops that scripts/keyturn started, or nothing; see `bootstrap.adapters.ahead`.
+    """
     import gc
 
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback at Ctrl-C
     gc.disable()  # there is no garbage yet when the program takes over
-    root, site = sys.argv[1:3]
-    del sys.argv[1:3]
+    root, site, early = sys.argv[1:4]
+    del sys.argv[1:4]
     sys.path += root, site  # last, so that they hide nothing of Python itself
     finder = Finder(root)
     sys.meta_path.insert(0, finder)
     try:
-        code = _start_early(finder) if _asks_for_defaults(sys.argv[2:]) else _run(finder)
+        if early or _asks_for_defaults(sys.argv[2:]):
+            code = _start_early(finder, int(early or 0))
+        else:
+            code = _run(finder)
     except BaseException as error:
         # An Interrupted, which need not have been loaded: a signal came before `run` could see it.
         number = getattr(error, "signal_number", None)
@@ -182,12 +192,12 @@ def _run(finder: Finder) -> int:
     return run()
 
 
-def _start_early(finder: Finder) -> int:
+def _start_early(finder: Finder, early: int) -> int:
     preload(finder, NEEDED_FIRST)
     from bootstrap.adapters import ahead
 
     try:
-        ahead.start()
+        ahead.start(early)
         return _run(finder)
     finally:
         ahead.abandon()

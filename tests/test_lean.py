@@ -102,18 +102,19 @@ def test_other_modules_are_not_its_business(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "early"),
+    ("words", "number", "early"),
     [
-        (["--", "true"], True),
-        (["--mask", "--keep", "--source", "-q", "true"], True),
-        (["--source", "env", "true"], False),
-        (["--secret=A", "true"], False),
-        (["--keep"], False),
-        ([], False),
+        (["--", "true"], "", "start 0"),
+        (["--mask", "--keep", "--source", "-q", "true"], "", "start 0"),
+        (["--", "true"], "4711", "start 4711"),
+        (["--source", "env", "true"], "", None),
+        (["--secret=A", "true"], "", None),
+        (["--keep"], "", None),
+        ([], "", None),
     ],
 )
 def test_sops_is_started_early_only_for_what_the_lab_lists(
-    root: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], early: bool
+    root: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], number: str, early: str | None
 ) -> None:
     diary: list[str] = []
 
@@ -121,11 +122,11 @@ def test_sops_is_started_early_only_for_what_the_lab_lists(
         diary.append("run")
         return 5
 
-    monkeypatch.setattr(ahead, "start", lambda: diary.append("start"))
+    monkeypatch.setattr(ahead, "start", lambda early: diary.append(f"start {early}"))
     monkeypatch.setattr(ahead, "abandon", lambda: diary.append("abandon"))
     monkeypatch.setattr("bootstrap.main.main", run)
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(sys, "argv", ["-c", str(root), "/site", "exec", *words])
+    monkeypatch.setattr(sys, "argv", ["-c", str(root), "/site", number, "exec", *words])
     monkeypatch.setattr(sys, "path", ["/python"])
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     try:
@@ -135,7 +136,7 @@ def test_sops_is_started_early_only_for_what_the_lab_lists(
         gc.enable()
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 5
-    assert diary == (["start", "run", "abandon"] if early else ["run"])
+    assert diary == ([early, "run", "abandon"] if early else ["run"])
     assert sys.path == ["/python", str(root), "/site"]
     assert sys.argv == ["-c", "exec", *words]
 
@@ -153,12 +154,12 @@ def test_a_signal_before_the_words_are_read_is_no_crash(
 ) -> None:
     diary: list[str] = []
 
-    def interrupted() -> None:
+    def interrupted(early: int) -> None:
         raise error
 
     monkeypatch.setattr(ahead, "start", interrupted)
     monkeypatch.setattr(ahead, "abandon", lambda: diary.append("abandon"))
-    monkeypatch.setattr(sys, "argv", ["-c", str(root), "/site", "exec", "--", "true"])
+    monkeypatch.setattr(sys, "argv", ["-c", str(root), "/site", "", "exec", "--", "true"])
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as Python starts

@@ -1,12 +1,14 @@
 """Start sops ahead of everything else, so that it decrypts while the rest of us is being loaded.
 
 A run of `keyturn exec` that was given what [exec] names, and whose first source was a sops file,
-remembers how it ran sops. The next one in that lab starts the same at once, provided that nothing
-it depends on has changed. Whoever then wants that very file decrypted takes it over; all else
-goes its usual way, and what nobody took is killed.
+notes how it ran sops. The next one in that lab starts the same at once: the installed command
+(scripts/keyturn) even before Python. Here is decided what that is worth: nothing that it depends
+on may have changed, and whoever wants that very file decrypted takes it over. All else goes its
+usual way, and what nobody took is killed.
 """
 
 import posix
+import time
 
 from bootstrap.adapters import exec_cache
 from bootstrap.adapters.variables import variables
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _KIND = "ahead"
 _MOST_BYTES = 1 << 20
 _DECIDING = ("PATH", "KEYTURN_SOPS")
+_EARLY_OUTPUT = 9  # of scripts/keyturn
+_RECENT_NS = 2_000_000_000
 
 
 class _Work:
@@ -30,39 +34,50 @@ class _Work:
         self.config = config
         self.file = file
         self.data = data
+        self.heading = b""  # what stands before its output
 
 
 class _State:
     """What goes on in this process."""
 
-    started: "tuple[_Work, Child] | None" = None
+    started: "tuple[_Work | None, Child] | None" = None
     done: _Work | None = None
 
 
-def start() -> None:
-    """Start what the last run did; see the module."""
-    from bootstrap.adapters.find_lab import find_lab, registry, stat_lab
+def start(early: int = 0) -> None:
+    """Start what the last run did; see the module.
 
-    environ = variables()
-    try:
-        root = find_lab(None, registry(environ))
-        work = root and _recall(root, stat_lab(root), environ)
-    except Exception:  # noqa: BLE001 - the usual way meets it too, and explains it
-        return
-    if not work:
-        return
+    Args:
+        early: The number of the process that scripts/keyturn started for that; 0: none.
+    """
     from bootstrap.adapters.ending import end_on_signals
-    from bootstrap.adapters.sops_environment import sops_environment
-    from bootstrap.adapters.spawn import Child, can_spawn
+    from bootstrap.adapters.spawn import Child, StartedChild, can_spawn
 
-    if can_spawn(work.argv[0], None):
+    if early:
+        posix.set_inheritable(_EARLY_OUTPUT, False)
+        _State.started = None, StartedChild(early, _EARLY_OUTPUT)
         end_on_signals()
-        child = Child(work.argv, work.data, sops_environment(environ, work.config))
-        _State.started = work, child  # before it is: whatever comes, `abandon` ends it
-        try:
-            child.start()
-        except OSError:
-            _State.started = None
+    try:
+        work = _known_work(bool(early))
+    except Exception:  # noqa: BLE001 - the usual way meets it too, and explains it
+        work = None
+    if work is None or not can_spawn(work.argv[0], None):
+        abandon()
+        return
+    if _State.started is not None:
+        # As what it was started it says itself: the note may have been another one then.
+        work.heading = "\n".join((work.config, work.file, *work.argv, "")).encode()
+        _State.started = work, _State.started[1]
+        return
+    from bootstrap.adapters.sops_environment import sops_environment
+
+    end_on_signals()
+    child = Child(work.argv, work.data, sops_environment(variables(), work.config))
+    _State.started = work, child  # before it is: whatever comes, `abandon` ends it
+    try:
+        child.start()
+    except OSError:
+        _State.started = None
 
 
 def take(argv: "Sequence[str]", data: bytes, timeout_s: float) -> bytes | None:
@@ -70,7 +85,7 @@ def take(argv: "Sequence[str]", data: bytes, timeout_s: float) -> bytes | None:
     if _State.started is None:
         return None
     work, child = _State.started
-    if work.argv != list(argv) or work.data != data:
+    if work is None or work.argv != list(argv) or work.data != data:
         return None
     import _json  # noqa: F401 - will be needed; loading it now costs nothing
 
@@ -80,7 +95,9 @@ def take(argv: "Sequence[str]", data: bytes, timeout_s: float) -> bytes | None:
         return None
     finally:
         _State.started = None
-    return output if status == 0 else None
+    if status != 0 or not output.startswith(work.heading):
+        return None
+    return output[len(work.heading) :]
 
 
 def abandon() -> None:
@@ -101,7 +118,8 @@ def remember(root: str) -> None:
     work, environ = _State.done, variables()
     if work is None:
         return
-    parts = (*_surroundings(work, environ), *work.argv, work.config, work.file)
+    # In this order scripts/keyturn reads them.
+    parts = (*_surroundings(work, environ), work.config, work.file, *work.argv)
     if any("\n" in part for part in parts):
         return
     from bootstrap.adapters.find_lab import stat_lab
@@ -112,17 +130,27 @@ def remember(root: str) -> None:
         exec_cache.remember(_KIND, root, lab, text, environ)
 
 
-def _recall(root: str, lab: posix.stat_result, environ: "Mapping[str, str]") -> _Work | None:
-    """Return what to start, or None where it is not known, or something has changed."""
-    text = exec_cache.recall(_KIND, root, lab, environ)
-    if text is None:
+def _known_work(is_running: bool) -> _Work | None:
+    """Return what to start, or None where it is not known, or something has changed.
+
+    Args:
+        is_running: It was started already, so what it reads must not have changed since.
+    """
+    from bootstrap.adapters.find_lab import find_lab, registry, stat_lab
+
+    environ = variables()
+    root = find_lab(None, registry(environ))
+    text = root and exec_cache.recall(_KIND, root, stat_lab(root), environ)
+    if not text:
         return None
     size = len(_DECIDING) + 1
     parts = text.split("\n")
-    surroundings, (*argv, config, file) = parts[:size], parts[size:]
+    surroundings, (config, file, *argv) = parts[:size], parts[size:]
     handle = posix.open(file, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
     try:
         data = posix.read(handle, _MOST_BYTES)
+        if is_running and time.time_ns() - posix.fstat(handle).st_ctime_ns < _RECENT_NS:
+            return None
     finally:
         posix.close(handle)
     work = _Work(argv, config, file, data)

@@ -1,6 +1,7 @@
 """Remembers what `keyturn exec` needs of a lab file for as long as the file stays the same.
 
-One small file per lab folder in the user's cache, 0600, names and references only. A file that
+One small file per lab and kind in the user's cache, 0600, names and references only. Its place
+follows from the lab's path, so that scripts/keyturn finds it without a process. A file that
 somebody else could have written is not believed, one that cannot be written costs only time.
 """
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _RECENT_NS = 2_000_000_000
-_FORMAT = "keyturn-exec-1"
+_FORMAT = "keyturn-exec-2"
 _END = "\nend\n"
 
 
@@ -66,7 +67,8 @@ def remember(
         path = _path(kind, root, environ)
         data = f"{_state(root, lab)}{text}{_END}".encode()
         temporary = f"{path}.{os.getpid()}"
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
+        for folder in (_base(environ), os.path.dirname(path)):  # noqa: PTH120
+            os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(temporary, flags, 0o600)
     except (OSError, UnicodeEncodeError):
@@ -80,15 +82,18 @@ def remember(
         os.close(handle)
 
 
-def _path(kind: str, root: str, environ: "Mapping[str, str]") -> str:
+def _base(environ: "Mapping[str, str]") -> str:
     base = environ.get("XDG_CACHE_HOME", "")
     if not base.startswith("/"):
         home = environ.get("HOME", "")
         if not home.startswith("/"):
             raise FileNotFoundError
         base = f"{home}/.cache"
-    folder = posix.stat(root)
-    return f"{base}/keyturn/{kind}-{folder.st_dev:x}-{folder.st_ino:x}"
+    return f"{base}/keyturn"
+
+
+def _path(kind: str, root: str, environ: "Mapping[str, str]") -> str:
+    return f"{_base(environ)}/{kind}{root}/note"
 
 
 def _state(root: str, lab: posix.stat_result) -> str:

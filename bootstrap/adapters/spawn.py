@@ -35,6 +35,7 @@ class Child:
     """
 
     __slots__ = ("_argv", "_env", "_err", "_in", "_left", "_out", "_pid", "_reads")
+    _end = staticmethod(posix.killpg)
 
     def __init__(
         self, argv: "Sequence[str]", stdin: bytes | None, env: "Mapping[str, str]"
@@ -90,7 +91,7 @@ class Child:
         """End the program and its children. It holds nothing that could need tidying."""
         try:
             if self._pid:
-                posix.killpg(self._pid, _signal.SIGKILL)
+                self._end(self._pid, _signal.SIGKILL)
                 self._status(time.monotonic() + _REAP_S)
         except (ProcessLookupError, TimeoutError):
             pass
@@ -130,13 +131,13 @@ class Child:
         """Feed the child and collect what it says until it has closed both outputs."""
         import select
 
-        said: dict[int, list[bytes]] = {self._out: [], self._err: []}
+        said: dict[int, list[bytes]] = {end: [] for end in (self._out, self._err) if end >= 0}
         waiting = select.poll()
         for end in said:
             waiting.register(end, select.POLLIN)
         if self._in >= 0:
             waiting.register(self._in, select.POLLOUT)
-        open_ends = 2
+        open_ends = len(said)
         while open_ends:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
@@ -151,7 +152,7 @@ class Child:
                 else:
                     waiting.unregister(end)
                     open_ends -= 1
-        return b"".join(said[self._out]), b"".join(said[self._err])
+        return b"".join(said[self._out]), b"".join(said.get(self._err, ()))
 
     def _feed(self) -> bool:
         """Write what the pipe takes; close it at the end, or where nobody reads any more."""
@@ -190,3 +191,19 @@ class Child:
             setattr(self, name, -1)
             if end >= 0:
                 posix.close(end)
+
+
+class StartedChild(Child):
+    """A child of ours that somebody else started, in our own session, with its output in a pipe.
+
+    Args:
+        pid: Its number.
+        output: Our end of the pipe, closed with it.
+    """
+
+    __slots__ = ()
+    _end = staticmethod(posix.kill)
+
+    def __init__(self, pid: int, output: int) -> None:
+        super().__init__((), None, {})
+        self._pid, self._out = pid, output

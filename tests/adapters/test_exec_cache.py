@@ -36,7 +36,7 @@ def get(lab: Path, environ: dict[str, str]) -> str | None:
 
 
 def file_in(environ: dict[str, str]) -> Path:
-    (found,) = Path(environ["HOME"], ".cache/keyturn").iterdir()
+    (found,) = Path(environ["HOME"], ".cache/keyturn").rglob("note")
     return found
 
 
@@ -50,7 +50,8 @@ def test_what_is_remembered_is_recalled(lab: Path, environ: dict[str, str]) -> N
 def test_only_the_user_can_read_it(lab: Path, environ: dict[str, str]) -> None:
     put(lab, environ)
     assert file_in(environ).stat().st_mode & 0o777 == 0o600
-    assert file_in(environ).parent.stat().st_mode & 0o777 == 0o700
+    folder = Path(environ["HOME"], ".cache/keyturn")
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_any_change_of_the_lab_file_forgets_it(lab: Path, environ: dict[str, str]) -> None:

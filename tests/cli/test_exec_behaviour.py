@@ -12,7 +12,7 @@ import pytest
 
 from bootstrap.adapters.process import scrubbed
 from support import homes, leaks
-from support.exec_runs import KEYTURN, Ran, environment, is_gone, run_exec, start_exec
+from support.exec_runs import KEYTURN, Ran, catches, environment, is_gone, run_exec, start_exec
 from support.sops_lab import REAL_SOPS, SopsLab, fake_sops, make_lab
 from support.waiting import until
 
@@ -277,6 +277,7 @@ def test_a_signal_while_decrypting_ends_it_and_sops(
     mode.write_text("hang")
     with start_exec(["--", "echo", "started"], cwd=lab.root, env=env) as process:
         until(lambda: note.exists() and note.read_text().endswith("\n"))
+        until(lambda: catches(process.pid, number))
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (128 + number, "", "")
@@ -316,9 +317,8 @@ def test_the_terminal_is_the_programs_own(lab: SopsLab) -> None:
 def test_the_second_run_starts_sops_at_once_and_finds_the_same(lab: SopsLab) -> None:
     make_remembered(lab)
     cache = Path(os.environ["HOME"]) / ".cache/keyturn"
-    kinds = {entry.name.split("-")[0] for entry in cache.iterdir()}
-    assert kinds == {"ahead", "exec"}
-    for entry in cache.iterdir():
+    assert {entry.name for entry in cache.iterdir()} == {"ahead", "exec"}
+    for entry in cache.rglob("note"):
         assert stat.S_IMODE(entry.stat().st_mode) == 0o600
         assert KEY not in entry.read_text()
     assert run(lab, "--", *PRINT).out == KEY

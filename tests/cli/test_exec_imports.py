@@ -57,7 +57,7 @@ def loaded(*words: str, cwd: Path, **more: str) -> set[str]:
     """Return the modules that are loaded when the program takes over."""
     root = str(REPOSITORY)
     ended = subprocess.run(
-        [sys.executable, "-I", "-S", "-X", "utf8", "-c", CODE, root, root, "exec", *words],
+        [sys.executable, "-I", "-S", "-X", "utf8", "-c", CODE, root, root, "", "exec", *words],
         cwd=cwd,
         env=environment(**more),
         capture_output=True,

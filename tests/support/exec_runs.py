@@ -64,6 +64,13 @@ def start_exec(
     )
 
 
+def catches(pid: int, number: int) -> bool:
+    """Tell whether a process has a handler for a signal by now."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (caught,) = (line.split()[1] for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 def is_gone(pid: int) -> bool:
     """Tell whether a process has ended, whoever is to be told of that."""
     try:
