@@ -1,6 +1,7 @@
 """What keyturn says when it is asked for help, or called with words that do not fit."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,13 @@ def test_a_lab_may_be_named_before_the_command_in_two_ways() -> None:
         assert [command.name for command in make(words).registered_commands] == list(
             BY_MODULE["rotation_commands"]
         )
+
+
+def test_a_rotation_waits_for_nothing_that_it_does_not_need() -> None:
+    """Each of these takes as long to load as a run of sops."""
+    code = "import sys; from bootstrap.cli.app import make; make(['rotate']); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    assert "bootstrap.workflows.rotate" in loaded
+    heavy = {"rich", "keyring", "pyrage", "yaml", "pydantic", "bootstrap.workflows.doctor"}
+    assert loaded & heavy == set()

@@ -431,7 +431,6 @@ class TestMasterKeyCheck:
 
 class TestByHand:
     def set(self, lab: labs.CliLab, value: str) -> None:
-
         subprocess.run(
             [REAL_SOPS, "set", "--value-stdin", str(lab.store), '["LITELLM_MASTER_KEY"]'],
             input=json.dumps(value).encode(),
