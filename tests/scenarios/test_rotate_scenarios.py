@@ -133,6 +133,21 @@ class TestOneAtATime:
             assert first.finish().code == 0
         assert alone_in_force(lab, lab.key, old)
 
+    def test_a_rotation_is_refused_while_apply_works_and_nothing_is_lost(
+        self, lab: labs.CliLab
+    ) -> None:
+        old = lab.key
+        lab.file.write_text(lab.file.read_text() + "# so that there is something to look at\n")
+        with paused(lab, 1, command="apply") as first:
+            for words in (("rotate",), ("rotate", "--now"), ("rotate", "--resume")):
+                ran = lab.run(*words)
+                assert ran.code == 7
+                assert "another keyturn works on this lab" in ran.error["error"]
+            assert first.finish().code == 0
+        assert alone_in_force(lab, old, new_key().reveal())
+        lab.ok("rotate", "-q")
+        assert alone_in_force(lab, lab.key, old)
+
     def test_reading_commands_say_that_a_rotation_is_open(self, lab: labs.CliLab) -> None:
         with paused(lab, PROMOTING) as first:
             assert "left open after: switched" in lab.call("plan").err

@@ -63,7 +63,7 @@ class Running:
 
 
 @contextmanager
-def paused(lab: labs.CliLab, at: int, *options: str) -> Iterator[Running]:
+def paused(lab: labs.CliLab, at: int, *options: str, command: str = "rotate") -> Iterator[Running]:
     """Rotate until sops is run for the time number `at`, and wait there for the block.
 
     RETIRING, as no run of sops comes before that, waits for the store to be free.
@@ -82,7 +82,7 @@ def paused(lab: labs.CliLab, at: int, *options: str) -> Iterator[Running]:
     )
     script.chmod(0o755)
     process = subprocess.Popen(
-        [sys.executable, "-m", "bootstrap", "rotate", *options],
+        [sys.executable, "-m", "bootstrap", command, *options],
         cwd=lab.root,
         env=lab.environment(KEYTURN_SOPS=str(script)),
         stdin=subprocess.DEVNULL,
