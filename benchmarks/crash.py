@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from support import crash, homes, labs
 
 KINDS = ("kill", "fail", "onwards", "term", "int", "sops", "power", "recover")
-SOPS_CALLS = 8
+SOPS_CALLS = 6
 SOPS_MODES = ("before", "empty", "after")
 Survive = Callable[[crash.Crash], str]
 

@@ -47,7 +47,8 @@ class SopsProvider:
     def __init__(self, root: "PurePath", environ: "Mapping[str, str] | None" = None) -> None:
         self._root = absolute(str(root))
         self._sops = Sops(self._root, variables() if environ is None else environ)
-        self._decrypted: dict[str, tuple[bytes, dict[str, object]]] = {}
+        # By file: its ciphertexts that were decrypted here, the oldest first; see sops_versions.
+        self._decrypted: dict[str, dict[bytes, dict[str, object]]] = {}
 
     def __repr__(self) -> str:
         return f"SopsProvider({self._root!r})"
@@ -164,59 +165,34 @@ class SopsProvider:
         secrets: "Mapping[str, Secret | None]",
         folder: int,
     ) -> None:
-        from bootstrap.adapters.sops_store import replace
+        from bootstrap.adapters.sops_versions import Job, rewrite
 
         file, kind = self._path(place), self._kind(place)
         before = self._decrypt(place, original)
         wanted = {name: s.reveal() for name, s in secrets.items() if s is not None}
-        gone = [name for name, secret in secrets.items() if secret is None and name in before]
-        changed = [name for name in wanted if before.get(name) != wanted[name]]
-        if not changed and not gone:
-            return
-        kept = {name: value for name, value in before.items() if name not in gone}
-        after: dict[str, object] = {}
-
-        def edit(scratch: str) -> None:
-            for name in changed:
-                self._sops.set(scratch, name, Secret(wanted[name]), kind, file)
-            for name in gone:
-                self._sops.unset(scratch, name, kind, file)
-
-        def verify(data: bytes) -> None:
-            after.update(self._verified(data, kept | wanted, kind, file))
-
-        data = replace(target, original, edit, verify, folder)
-        self._decrypted[file] = (data, after)
+        gone = {name for name, secret in secrets.items() if secret is None}
+        after = {n: value for n, value in before.items() if n not in gone} | wanted
+        if after != before:
+            job = Job(self._sops, target, kind, file)
+            rewrite(job, self._decrypted[file], original, after, folder)
 
     def _publish(
         self, place: str, target: "Path", secrets: "Mapping[str, Secret]", folder: int
     ) -> None:
         from bootstrap.adapters.sops_store import publish
+        from bootstrap.adapters.sops_versions import Job, verify
 
         file, kind = self._path(place), self._kind(place)
         data = self._sops.encrypt(secrets, kind, file)
-        wanted = {name: secret.reveal() for name, secret in secrets.items()}
-        after = self._verified(data, wanted, kind, file)
+        wanted: dict[str, object] = {name: secret.reveal() for name, secret in secrets.items()}
+        verify(Job(self._sops, target, kind, file), data, wanted)
         if not publish(target, data, folder):
             raise SecretError(
                 f"cannot create {file}",
                 why="it exists already, and is never replaced as a whole",
                 fix="try again: what it lacks will be added to it",
             )
-        self._decrypted[file] = (data, after)
-
-    def _verified(
-        self, data: bytes, wanted: "Mapping[str, object]", kind: str, file: str
-    ) -> dict[str, object]:
-        names_in(data, kind, file)
-        after = self._sops.decrypt(data, kind, file)
-        if after != wanted:
-            raise SecretError(
-                f"cannot write {file}",
-                why="decrypting what sops wrote gave something else, so it was thrown away",
-                fix="check that the value is plain text without odd characters, then try again",
-            )
-        return after
+        self._decrypted[file] = {data: wanted}
 
     def _path(self, place: str) -> str:
         return absolute(place, self._root)
@@ -236,13 +212,13 @@ class SopsProvider:
 
     def _decrypt(self, place: str, data: bytes) -> dict[str, object]:
         file = self._path(place)
-        known = self._decrypted.get(file)
-        if known is None or known[0] != data:
+        known = self._decrypted.get(file, {})
+        if data not in known:
             kind = self._kind(place)
             names_in(data, kind, file)
-            known = data, self._sops.decrypt(data, kind, file)
-            self._decrypted[file] = known
-        return known[1]
+            # Somebody else wrote it: what we knew before says nothing about what it is made from.
+            known = self._decrypted[file] = {data: self._sops.decrypt(data, kind, file)}
+        return known[data]
 
     def _ciphertext(self, place: str) -> bytes:
         """Return the file's bytes; FileNotFoundError is for the caller."""

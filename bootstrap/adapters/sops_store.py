@@ -88,11 +88,12 @@ def _lock(handle: int, folder: Path) -> None:
 def replace(
     target: Path,
     original: bytes,
+    start: bytes,
     edit: "Callable[[str], None]",
     verify: "Callable[[bytes], None]",
     folder: int,
 ) -> bytes:
-    """Let `edit` change a scratch copy, `verify` it, and put it in force; return its bytes.
+    """Let `edit` change a scratch file, `verify` it, and put it in force; return its bytes.
 
     Keeps mode and owner of the file; its inode changes, so hard links part. The caller holds the
     folder's lock.
@@ -100,7 +101,8 @@ def replace(
     Args:
         target: The file itself, symlinks resolved.
         original: What it held when the caller read it.
-        edit: Gets the path of the scratch copy and may rewrite that file.
+        start: What the scratch file holds at first: the same, or another version of it.
+        edit: Gets the path of the scratch file and may rewrite it.
         verify: Gets the new bytes and raises if they are not what was wanted.
         folder: The descriptor that `locked` gave.
 
@@ -113,7 +115,7 @@ def replace(
         found = target.stat()
         if not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, "")
-        _fill(scratch, original)
+        _fill(scratch, start)
         edit(str(scratch))
         changed = scratch.read_bytes()
         verify(changed)

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from bootstrap.cli import show
-from bootstrap.cli.rotation_commands import settle
+from bootstrap.cli.open_rotation import after_rotation, settle
 from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.errors import ExitCode
 from bootstrap.wiring import adopt as wiring
@@ -83,6 +83,7 @@ def adopt(
         done = take_over(adoptee, using, session.progress)
     _show_done(session, adoptee, done)
     session.document({"adopted": True, "plan": _plan_data(rows), **_data(done)})
+    after_rotation(session, done.tools.lab.root, done.tools, labs.rotation(done.tools))
     return ExitCode.DONE
 
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from bootstrap.cli import show
 from bootstrap.cli.clients_command import ways
-from bootstrap.cli.rotation_commands import rotated_at, say_open, settle
+from bootstrap.cli.open_rotation import after_rotation, rotated_at, say_open, settle
 from bootstrap.cli.session import JsonOption, Session, command, session_globals
 from bootstrap.domain.errors import ExitCode
 from bootstrap.wiring import labs, output, signals
@@ -118,6 +118,7 @@ def bootstrap(
         )
     show.show_bootstrapped(session, done)
     session.document(show.bootstrapped_data(done) if session.as_json else None)
+    after_rotation(session, done.tools.lab.root, done.tools, labs.rotation(done.tools))
 
 
 def init(
@@ -183,6 +184,7 @@ def apply(
         done = apply_plan(tools, force=force, start=not no_start)
     show.show_applied(session, tools, done)
     session.document(show.applied_data(tools, done))
+    after_rotation(session, root, tools, labs.rotation(tools))
     return None
 
 

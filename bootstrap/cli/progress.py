@@ -1,23 +1,36 @@
-"""How a long command says what it is doing: a spinner on a terminal, plain lines elsewhere.
+"""How a long command says what it is doing: nothing, or a line for each step.
 
-Everything here goes to standard error, so that standard output stays the command's result.
+Everything here goes to standard error, so that standard output stays the command's result. For a
+terminal there is `bootstrap.cli.terminal`.
 """
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
-
-from rich.console import Console
-from rich.text import Text
+from typing import Any, Protocol, TextIO
 
 
-class Terminal(Console):
-    """A console that says when its reader has gone; rich would end the program instead."""
+class Screen(Protocol):
+    """What is printed on."""
 
-    def on_broken_pipe(self) -> NoReturn:
-        """Raise BrokenPipeError."""
-        raise BrokenPipeError
+    def print(self, text: Any = "", *, markup: bool = False) -> None:
+        """Print a line, and have it on its way when this returns."""
+
+
+class Paper:
+    """A stream that is no terminal: nothing but the text.
+
+    Args:
+        stream: Returns it, as it is when something is printed.
+    """
+
+    def __init__(self, stream: Callable[[], TextIO]) -> None:
+        self._stream = stream
+
+    def print(self, text: object = "", *, markup: bool = False) -> None:
+        """Print a line; OSError where it cannot be written."""
+        stream = self._stream()
+        stream.write(f"{text}\n")
+        stream.flush()
 
 
 class Quiet:
@@ -33,10 +46,14 @@ class Quiet:
 
 
 class Plain:
-    """One line when a step begins, for logs and CI."""
+    """One line when a step begins, for logs and CI.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    Args:
+        screen: Where to.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
@@ -46,40 +63,9 @@ class Plain:
 
     def note(self, text: str) -> None:
         """Say something that stays."""
-        _say(self._console, text)
+        self.say(text)
 
-
-class Spinner:
-    """A spinner while a step runs, a tick and its time when it took long enough to matter."""
-
-    WORTH_A_LINE_S = 0.5
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    @contextmanager
-    def step(self, text: str) -> Iterator[None]:
-        """Show `text` while the block runs."""
-        started = time.monotonic()
-        status = self._console.status(Text(text), spinner="dots")
+    def say(self, text: object) -> None:
+        """Print a line; a reader that has gone must not stop the work in the middle."""
         with suppress(OSError):
-            status.start()
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                status.stop()
-        took = time.monotonic() - started
-        if took >= self.WORTH_A_LINE_S:
-            line = Text.assemble(("✓ ", "green"), text, (f" {took:.1f} s", "dim"))
-            _say(self._console, line)
-
-    def note(self, text: str) -> None:
-        """Say something that stays."""
-        _say(self._console, text)
-
-
-def _say(console: Console, text: str | Text) -> None:
-    # A reader that has gone must not stop the work in the middle.
-    with suppress(OSError):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._screen.print(text, markup=False)

@@ -7,23 +7,22 @@ from typing import Annotated
 import typer
 
 from bootstrap.cli import rotation_show as show
+from bootstrap.cli.open_rotation import after_rotation, settle
 from bootstrap.cli.rotation_choice import Wish, can_wait
 from bootstrap.cli.session import JsonOption, Session, command
-from bootstrap.domain.errors import LabError, RecoveryNeededError, UsageError
-from bootstrap.domain.grace import HELD_S, IDLE_S, Grace, parse_grace
-from bootstrap.domain.rotation import Step, verb
+from bootstrap.domain.errors import UsageError
+from bootstrap.domain.grace import HELD_S, IDLE_S, UNTIL_UNUSED, Grace, parse_grace
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
 from bootstrap.domain.uses import ProgramUse
 from bootstrap.wiring import labs, rotations, signals
-from bootstrap.workflows.recover import Recovered, open_rotation
+from bootstrap.workflows.recover import Recovered
 from bootstrap.workflows.recover import recover as recover_rotation
-from bootstrap.workflows.rotate import Rotated
 from bootstrap.workflows.rotate import rotate as rotate_secrets
 from bootstrap.workflows.rotation_preview import preview
 from bootstrap.workflows.rotation_status import status as rotation_status
-from bootstrap.workflows.tools import RotationTools, Tools
-from bootstrap.workflows.uses import holders, replaced_at
+from bootstrap.workflows.tools import Tools
+from bootstrap.workflows.uses import holders
 
 _NO_WISH = Wish()
 NameArgument = Annotated[
@@ -53,6 +52,7 @@ def register(app: typer.Typer) -> None:
             "keyturn rotate --dry-run",
             "keyturn rotate --grace 10m",
             "keyturn rotate --grace until-unused:8h",
+            "keyturn rotate --grace until-unused --no-wait",
             "keyturn rotate --restart",
             "pass show openai/new | keyturn rotate OPENAI_API_KEY --value-stdin",
             "keyturn rotate REDIS_PASSWORD",
@@ -71,6 +71,14 @@ def rotate(
         bool, typer.Option("--all", help="Every secret whose value keyturn makes, together.")
     ] = False,
     grace: GraceOption = None,
+    wait: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait/--no-wait",
+            help="Stay until the old key is retired, or not [default: with --grace until-unused]",
+            show_default=False,
+        ),
+    ] = None,
     now: Annotated[bool, typer.Option("--now", help="No grace time: the key has leaked.")] = False,
     restart: Annotated[
         bool,
@@ -97,7 +105,10 @@ def rotate(
         typer.Option("--status", help="Show the last rotation, and who still uses its old key."),
     ] = False,
     log: Annotated[bool, typer.Option("--log", help="Show the record of all rotations.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Finish an open rotation now.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Finish an open rotation now, or with --wait in its time."),
+    ] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Go back to the old key.")] = False,
     as_json: JsonOption = False,
 ) -> int | None:
@@ -109,6 +120,7 @@ def rotate(
     modes = {"--dry-run": dry_run, "--status": status, "--log": log, "--resume": resume}
     modes["--abort"] = abort
     _refuse_mixed(modes, {"--now": now, "--grace": bool(grace)})
+    _refuse_mixed({**modes, "--resume": False, "--wait": bool(wait)})
     wish = Wish(name, everything, value_stdin, generate, i_know, re_encrypt, restart)
     root = session.root()
     tools = labs.tools(root, session.progress)
@@ -122,8 +134,9 @@ def rotate(
         return None
     if resume or abort:
         with signals.termination_raises(), labs.lock(root):
-            done = recover_rotation(tools, using, abort=abort, now=resume)
+            done = recover_rotation(tools, using, abort=abort, now=resume and not wait)
         show.show_settled(session, done)
+        after_rotation(session, root, tools, using, wait=bool(wait))
         return None
     names = wish.names(tools.lab, trial=dry_run)
     if dry_run:
@@ -132,7 +145,8 @@ def rotate(
         show.show_preview(session, found, held_by, wish.left_out(tools.lab))
         return None
     new = labs.read_secret_from_stdin() if value_stdin else None
-    rotate_names(session, root, tools, names, grace, now=now, new=new, wish=wish)
+    waits = (grace or "").startswith(UNTIL_UNUSED) if wait is None else wait
+    rotate_names(session, root, tools, names, grace, now=now, new=new, wish=wish, wait=waits)
     return None
 
 
@@ -146,6 +160,7 @@ def rotate_names(
     now: bool,
     new: Secret | None = None,
     wish: Wish = _NO_WISH,
+    wait: bool = False,
 ) -> None:
     """Rotate these secrets of the lab together, and show the summary.
 
@@ -158,6 +173,7 @@ def rotate_names(
         now: No grace time, and none left to an earlier rotation.
         new: The value to put in force; None makes one.
         wish: What else the command line says.
+        wait: Stay until the old ones are retired.
     """
     using = labs.rotation(tools)
     with signals.termination_raises(), labs.lock(root):
@@ -174,7 +190,7 @@ def rotate_names(
             restart=wish.restart,
         )
     show.show_rotated(session, tools, done, held_by, wish.left_out(tools.lab))
-    _run_after(session, tools, done)
+    after_rotation(session, root, tools, using, wait=wait)
 
 
 def recover(session: Session, as_json: JsonOption = False) -> int | None:
@@ -184,44 +200,8 @@ def recover(session: Session, as_json: JsonOption = False) -> int | None:
     using = labs.rotation(tools)
     with signals.termination_raises(), labs.lock(root):
         show.show_settled(session, recover_rotation(tools, using))
+    after_rotation(session, root, tools, using)
     return None
-
-
-def settle(session: Session, tools: Tools, using: RotationTools, *, now: bool = False) -> Recovered:
-    """Bring an open rotation to its end before another command writes, and say so."""
-    done = recover_rotation(tools, using, now=now)
-    if done.outcome not in ("nothing", "waiting"):
-        session.progress.note(
-            f"An earlier rotation was {done.outcome}: {done.in_force} is in force."
-        )
-    return done
-
-
-def say_open(session: Session, using: RotationTools) -> None:
-    """Say that a rotation is open, for commands that only read."""
-    if session.quiet or session.as_json:
-        return
-    try:
-        last = open_rotation(using)
-    except RecoveryNeededError as error:
-        session.progress.note(f"{error.what}; {error.fix}")
-        return
-    if last is None:
-        return
-    if last.step is Step.PROVEN and last.retire_at is not None:
-        old, until = last.old_words, show.when(last.retire_at)
-        words = f"{old} {verb(old)} accepted until {until}, beside {last.new_words}"
-    else:
-        words = f"A rotation was left open after: {last.step.value}. Next: keyturn recover"
-    session.progress.note(words)
-
-
-def rotated_at(using: RotationTools) -> float:
-    """Return when the master key was replaced last, in seconds since 1970; 0 if unknown."""
-    try:
-        return replaced_at(using.journal.records())
-    except RecoveryNeededError:  # `say_open` has said so
-        return 0.0
 
 
 def _refuse_waiting(done: Recovered) -> None:
@@ -273,14 +253,3 @@ def _grace(
             fix="rotate without --grace",
         )
     return grace, ()
-
-
-def _run_after(session: Session, tools: Tools, done: Rotated) -> None:
-    """Run what the lab wants run after a rotation; that it fails is a warning."""
-    if not tools.lab.rotate.after:
-        return
-    try:
-        with session.progress.step("run what [rotate] after names"):
-            rotations.run_after(tools.lab, done.parts)
-    except LabError as error:
-        session.progress.note(f"warning: {error}; {error.fix}")

@@ -8,17 +8,22 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
-from rich.text import Text
 
-from bootstrap.cli.progress import Plain, Quiet, Spinner, Terminal
+from bootstrap.cli.progress import Paper, Plain, Quiet, Screen
 from bootstrap.domain.errors import ExitCode, Interrupted, LabError
 from bootstrap.ports import Progress
 from bootstrap.wiring import labs, output
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from bootstrap.cli.terminal import Terminal
 
 LabOption = Annotated[
     str | None,
@@ -38,6 +43,8 @@ ColorOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 # What a terminal would obey, in the log lines that an error may quote.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# With these rich takes anything for a terminal.
+_FORCED = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 _COMMON = (
     ("lab", LabOption, None),
     ("quiet", QuietOption, False),
@@ -63,29 +70,46 @@ class Session:
     verbose: bool = False
     color: bool = True
     as_json: bool = False
-    out: Terminal = field(init=False)
-    err: Terminal = field(init=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def out(self) -> Screen:
+        """Standard output."""
+        return self._terminal("stdout") or Paper(lambda: sys.stdout)
+
+    @cached_property
+    def err(self) -> Screen:
+        """Standard error."""
+        return self._terminal("stderr") or Paper(lambda: sys.stderr)
+
+    def _terminal(self, name: str) -> "Terminal | None":
+        """Return the terminal behind a standard stream, or None where there is none."""
+        stream: TextIO = getattr(sys, name)
+        if not (stream.isatty() or any(os.environ.get(forced) for forced in _FORCED)):
+            return None
+        from bootstrap.cli.terminal import Terminal
+
         # Not `no_color`, which leaves bold and dim, and so escape codes.
         system: Literal["auto"] | None = "auto" if self.color else None
-        self.out = Terminal(color_system=system, highlight=False, soft_wrap=True)
-        self.err = Terminal(color_system=system, highlight=False, soft_wrap=True, stderr=True)
+        to_err = name == "stderr"
+        return Terminal(color_system=system, highlight=False, soft_wrap=True, stderr=to_err)
 
     @property
     def progress(self) -> Progress:
         """How this command says what it is doing."""
         if self.quiet or (self.as_json and not self.verbose):
             return Quiet()
-        if self.err.is_terminal and self.color:
-            return Spinner(self.err)
+        if not isinstance(self.err, Paper) and self.color:
+            from bootstrap.cli.terminal import Spinner, Terminal
+
+            if isinstance(self.err, Terminal) and self.err.is_terminal:
+                return Spinner(self.err)
         return Plain(self.err)
 
     def root(self) -> PurePath:
         """Return the lab's folder; ConfigError if there is none."""
         return labs.require(self.lab)
 
-    def print(self, text: str | Text = "") -> None:
+    def print(self, text: "str | Text" = "") -> None:
         """Print a line of the result, unless quiet."""
         if self.quiet or self.as_json:
             return
@@ -112,9 +136,16 @@ class Session:
             )
             return
         for word, text in (("error", error.what), ("cause", error.why), ("fix", error.fix)):
-            label = f"{word}:".ljust(7), "bold red" if word == "error" else "bold"
-            safe = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-            self.err.print(Text.assemble(label, safe))
+            label, safe = f"{word}:".ljust(7), _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+            self.err.print(self._labelled(label, safe), markup=False)
+
+    def _labelled(self, label: str, text: str) -> "str | Text":
+        if isinstance(self.err, Paper):
+            return label + text
+        from rich.text import Text
+
+        style = "bold red" if label.startswith("error") else "bold"
+        return Text.assemble((label, style), text)
 
 
 def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable[..., Any]:

@@ -100,6 +100,7 @@ class Record:
         more: The further secrets that are rotated with it.
         reencrypts: Whether LiteLLM encrypts its database anew meanwhile.
         idle_s: The old key is retired earlier, once it was not used for so many seconds; else None.
+        owes_hook: Whether the program that the lab wants run after it is still to be run.
     """
 
     step: Step
@@ -113,6 +114,7 @@ class Record:
     more: tuple[Part, ...] = ()
     reencrypts: bool = False
     idle_s: float | None = None
+    owes_hook: bool = False
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -147,6 +149,8 @@ class Record:
             data["more"] = [part.to_dict() for part in self.more]
         if self.idle_s is not None:
             data["idle_s"] = self.idle_s
+        if self.owes_hook:
+            data["owes_hook"] = True
         return data | ({"reencrypts": True} if self.reencrypts else {})
 
     @classmethod
@@ -170,6 +174,7 @@ class Record:
             tuple(Part.from_dict(row) for row in data.get("more", ())),
             data.get("reencrypts") is True,
             None if idle_s is None else float(idle_s),
+            data.get("owes_hook") is True,
         )
 
 
@@ -181,6 +186,15 @@ def verb(prints: str) -> str:
 def is_open(records: Sequence[Record]) -> bool:
     """Tell whether the journal's last rotation is neither done nor undone."""
     return bool(records) and records[-1].step not in _FINAL
+
+
+def owes_hook(records: Sequence[Record]) -> Record | None:
+    """Return the journal's last line if that rotation succeeded and its hook is still to be run."""
+    last = records[-1] if records else None
+    if last is None or not last.owes_hook:
+        return None
+    in_force = last.step is Step.PROVEN and last.retire_at is not None
+    return last if in_force or last.step is Step.CLOSED else None
 
 
 def reached(record: Record, step: Step) -> bool:

@@ -134,13 +134,19 @@ def refuse_encryption_key(tools: Tools, secrets: NamedSecrets, new: NamedSecrets
     if not encrypting or SALT_KEY in secrets or not has_database(tools):
         return
     encrypts = INTERNAL_KEY if tools.lab.guarded else MASTER_KEY
+    follows = (
+        "and could never read them again"
+        if encrypts in new
+        else f"which this rotation would leave as it is, but rotate --all and rotate {encrypts} "
+        "would not: then it could never read them again"
+    )
     raise ConfigError(
         f"{encrypting[0]} is not rotated: LiteLLM has a database and no {SALT_KEY}",
         why=f"without a salt key LiteLLM encrypts the models and credentials in its database with "
-        f"its master key ({encrypts}), and could never read them again",
-        fix=f"back up the database, store the value of {encrypts} as {SALT_KEY}, run "
-        "keyturn apply, then rotate; the salt key then stays as it is for ever; or have LiteLLM "
-        "encrypt it anew: --re-encrypt",
+        f"the key that it is started with ({encrypts}), {follows}",
+        fix=f"back up the database; then either store the value of {encrypts} as {SALT_KEY}, which "
+        "then stays as it is for ever, run keyturn apply, and rotate; or have LiteLLM encrypt it "
+        f"anew with another {encrypts}: --re-encrypt",
     )
 
 

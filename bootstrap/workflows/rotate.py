@@ -107,7 +107,8 @@ def rotate(
         plan = preflight(tools, using, secrets, old, made, grace_s)
         restarts = will_restart(tools, plan, asked=restart)
     turn = _Turn(tools, using, secrets, old, made)
-    turn.last = replace(turn.last, reencrypts=re_encrypt, idle_s=idle_s)
+    owes = bool(tools.lab.rotate.after)
+    turn.last = replace(turn.last, reencrypts=re_encrypt, idle_s=idle_s, owes_hook=owes)
     turn.restarts = restarts
     try:
         turn.put_in_force()

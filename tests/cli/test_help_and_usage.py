@@ -1,11 +1,14 @@
 """What keyturn says when it is asked for help, or called with words that do not fit."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import bootstrap
+from bootstrap.cli.app import COMMANDS as BY_MODULE
+from bootstrap.cli.app import make
 from support.homes import environment
 from support.labs import MODULE, Ran, call
 
@@ -140,3 +143,38 @@ def test_a_working_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:
         assert ran.returncode == 1, ran.stderr
         assert ran.stderr.startswith("error: "), ran.stderr
         assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(("module", "names"), BY_MODULE.items())
+def test_each_module_brings_the_commands_for_which_it_is_loaded(
+    module: str, names: tuple[str, ...]
+) -> None:
+    made = make(["--lab", "rotate", "-q", names[0]])
+    groups = [group.name for group in made.registered_groups]
+    assert [command.name for command in made.registered_commands] + groups == list(names), module
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["nosuch"], ["--help", "plan"], ["--version", "plan"], ["--lab", "plan"]]
+)
+def test_where_no_command_is_named_all_are_known(words: list[str]) -> None:
+    made = make(words)
+    found = len(made.registered_commands) + len(made.registered_groups)
+    assert found == sum(map(len, BY_MODULE.values()))
+
+
+def test_a_lab_may_be_named_before_the_command_in_two_ways() -> None:
+    for words in (["--lab=x", "recover"], ["--lab", "x", "recover"]):
+        assert [command.name for command in make(words).registered_commands] == list(
+            BY_MODULE["rotation_commands"]
+        )
+
+
+def test_a_rotation_waits_for_nothing_that_it_does_not_need() -> None:
+    """Each of these takes as long to load as a run of sops."""
+    code = "import sys; from bootstrap.cli.app import make; make(['rotate']); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    assert "bootstrap.workflows.rotate" in loaded
+    heavy = {"rich", "keyring", "pyrage", "yaml", "pydantic", "bootstrap.workflows.doctor"}
+    assert loaded & heavy == set()

@@ -11,8 +11,9 @@ import pytest
 
 from bootstrap import main as entry
 from bootstrap.cli.exec_command import run_exec
-from bootstrap.cli.progress import Plain, Quiet, Spinner, Terminal
+from bootstrap.cli.progress import Plain, Quiet
 from bootstrap.cli.session import Session, guarded
+from bootstrap.cli.terminal import Spinner, Terminal
 from bootstrap.domain.errors import ConfigError, Interrupted, LockedError, TargetError
 from bootstrap.domain.secret import Secret
 from bootstrap.wiring import execution, labs, output
@@ -131,7 +132,7 @@ def test_a_reader_that_has_gone_is_for_main_to_handle(monkeypatch: pytest.Monkey
 def test_progress_goes_on_although_nobody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     done = []
     for kind in (Plain, Spinner):
-        progress = kind(Terminal(file=Gone(), color_system=None))
+        progress = kind(Terminal(file=Gone(), color_system=None, soft_wrap=True))
         with progress.step("one"):
             progress.note("two")
             done.append(kind)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bootstrap.domain.rotation import Part, Record, Step, is_open, reached, verb
+from bootstrap.domain.rotation import Part, Record, Step, is_open, owes_hook, reached, verb
 from bootstrap.domain.secret_spec import MASTER_KEY
 
 BEGUN = Record(Step.BEGUN, "KEY", "11111111", "22222222", "sops:a.env#KEY", 1.5)
@@ -20,7 +20,7 @@ def test_a_record_survives_the_way_through_json() -> None:
 
 def test_several_secrets_survive_it_too() -> None:
     more = (Part("OTHER", "33333333", "44444444", "sops:b.env#OTHER", ("keyring:k#OTHER",)),)
-    record = replace(BEGUN, more=more, reencrypts=True)
+    record = replace(BEGUN, more=more, reencrypts=True, owes_hook=True)
     assert Record.from_dict(record.to_dict()) == record
     assert [part.name for part in record.parts] == ["KEY", "OTHER"]
     assert record.old_words == "KEY 11111111, OTHER 33333333"
@@ -67,3 +67,16 @@ def test_a_rotation_has_reached_its_last_step_and_those_before() -> None:
     assert reached(switched, Step.SWITCHED)
     assert not reached(switched, Step.PROMOTED)
     assert not reached(BEGUN.then(Step.UNDONE, 2.0), Step.BEGUN)
+
+
+@pytest.mark.parametrize("step", Step)
+def test_a_hook_is_owed_once_the_new_key_is_in_force_for_good(step: Step) -> None:
+    last = replace(BEGUN, step=step, owes_hook=True)
+    assert (owes_hook([BEGUN, last]) == last) == (step is Step.CLOSED)
+    waits = replace(last, retire_at=9.5)
+    assert (owes_hook([waits]) == waits) == (step in (Step.PROVEN, Step.CLOSED))
+    assert owes_hook([replace(waits, owes_hook=False)]) is None
+
+
+def test_without_a_rotation_nothing_is_owed() -> None:
+    assert owes_hook([]) is None

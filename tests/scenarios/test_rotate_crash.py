@@ -15,7 +15,6 @@ from support.power import State
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 PARTS = 4
-SOPS_CALLS = 8
 SOPS_MODES = ("before", "empty", "after")
 
 

@@ -16,6 +16,7 @@ from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.domain.secret import Secret
 from support import crash, homes, labs
 from support.rotations import CREATING, PROMOTING, RETIRING, paused
+from support.sops_lab import REAL_SOPS
 from support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -86,6 +87,21 @@ def test_the_process_of_the_gateway_stays(lab: labs.CliLab) -> None:
     assert lab.pid == pid
 
 
+def test_a_rotation_runs_sops_no_more_often_than_it_must(lab: labs.CliLab) -> None:
+    """Each run takes 20 ms: read, pending key, both keys in their places, and each proven."""
+    log = lab.root.parent / "runs"
+    script = lab.root.parent / "counting-sops"
+    script.write_text(f'#!/bin/sh\necho "$1" >>{log}\nexec {REAL_SOPS} "$@"\n')
+    script.chmod(0o755)
+    old, before = lab.key, lab.store.read_text().splitlines()
+    assert lab.call("rotate", "-q", env={"KEYTURN_SOPS": str(script)}).code == 0
+    assert log.read_text().split() == ["decrypt", "set", "decrypt", "set", "set", "decrypt"]
+    assert alone_in_force(lab, lab.key, old)
+    after = lab.store.read_text().splitlines()
+    changed = [a.partition("=")[0] for a, b in zip(after, before, strict=True) if a != b]
+    assert changed == ["LITELLM_MASTER_KEY", "sops_lastmodified", "sops_mac"]
+
+
 def test_a_dry_run_shows_the_protocol_and_changes_nothing(lab: labs.CliLab) -> None:
     before = lab.snapshot()
     ran = lab.ok("rotate", "--dry-run")
@@ -115,6 +131,21 @@ class TestOneAtATime:
                 assert ran.code == 7
                 assert "another keyturn works on this lab" in ran.error["error"]
             assert first.finish().code == 0
+        assert alone_in_force(lab, lab.key, old)
+
+    def test_a_rotation_is_refused_while_apply_works_and_nothing_is_lost(
+        self, lab: labs.CliLab
+    ) -> None:
+        old = lab.key
+        lab.file.write_text(lab.file.read_text() + "# so that there is something to look at\n")
+        with paused(lab, 1, command="apply") as first:
+            for words in (("rotate",), ("rotate", "--now"), ("rotate", "--resume")):
+                ran = lab.run(*words)
+                assert ran.code == 7
+                assert "another keyturn works on this lab" in ran.error["error"]
+            assert first.finish().code == 0
+        assert alone_in_force(lab, old, new_key().reveal())
+        lab.ok("rotate", "-q")
         assert alone_in_force(lab, lab.key, old)
 
     def test_reading_commands_say_that_a_rotation_is_open(self, lab: labs.CliLab) -> None:
@@ -415,8 +446,6 @@ class TestMasterKeyCheck:
 
 class TestByHand:
     def set(self, lab: labs.CliLab, value: str) -> None:
-        from support.sops_lab import REAL_SOPS
-
         subprocess.run(
             [REAL_SOPS, "set", "--value-stdin", str(lab.store), '["LITELLM_MASTER_KEY"]'],
             input=json.dumps(value).encode(),

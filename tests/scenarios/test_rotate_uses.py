@@ -4,6 +4,9 @@ Real sops, age and supervisor; the gateway is a stand-in, so the counts are writ
 """
 
 import json
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +18,8 @@ from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.uses import USES_FILE
 from support import labs
+from support.rotations import RETIRING, paused
+from support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -88,6 +93,83 @@ def test_who_holds_the_old_key_is_named_until_it_is_retired(lab: labs.CliLab) ->
     entries = lab.ok("rotate", "--log", "--json").json["rotations"]
     assert [row["event"] for row in entries] == ["overlap", "rotated"]
     assert (lab.state / "rotations.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_whoever_asks_for_it_waits_until_the_old_key_is_refused(lab: labs.CliLab) -> None:
+    old = lab.key
+    ran = lab.ok("rotate", "--grace", "until-unused:2s")
+    mark = Secret(old).fingerprint()
+    assert f"wait until nobody has used {mark} for 2 s, at the latest until" in ran.err
+    assert ran.out.endswith(f"retired  {mark} is refused, proven\n")
+    assert not accepts(lab, old)
+    assert lab.ok("rotate", "--status", "--json").json["open"] is False
+
+
+def test_one_who_waits_can_be_stopped_and_another_goes_on(lab: labs.CliLab) -> None:
+    old = lab.key
+    counted(lab, old, claude_cli=-30)
+    words = ("rotate", "--grace", "until-unused:20m", "--json", "--verbose")
+    log = lab.root.parent / "said"
+    with log.open("w") as said:
+        waiting = subprocess.Popen(
+            [*labs.MODULE, *words],
+            cwd=lab.root,
+            env=lab.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+        )
+        until(lambda: "used by  claude-cli" in log.read_text(), "who uses it")
+        lab.ok("apply", "-q")  # nobody is kept from working
+        waiting.send_signal(signal.SIGINT)
+        out, _ = waiting.communicate(timeout=60)
+    assert waiting.returncode == 130
+    assert json.loads(out)["retire_at"]
+    mark = Secret(old).fingerprint()
+    assert f"{mark} is accepted until the grace time ends" in log.read_text()
+    assert accepts(lab, old)
+    for mode in ("--abort", "--status", "--log", "--dry-run"):
+        assert lab.call("rotate", mode, "--wait").code == 2
+    _age_journal(lab, 700)
+    counted(lab, old, claude_cli=650)
+    assert "finished" in lab.ok("rotate", "--resume", "--wait").out
+    assert not accepts(lab, old)
+
+
+def test_one_who_wants_no_waiting_gets_none(lab: labs.CliLab) -> None:
+    old = lab.key
+    assert "retired" not in lab.ok("rotate", "--grace", "until-unused", "--no-wait").out
+    assert accepts(lab, old)
+
+
+# The first time it takes the keyturn along that runs it.
+DEADLY = """#!/bin/sh
+echo "$KEYTURN_NEW" >>hooked
+[ -e once ] && exit
+touch once
+kill -9 $PPID
+"""
+
+
+def test_a_hook_is_run_once_at_least_whoever_finishes_the_rotation(lab: labs.CliLab) -> None:
+    hook = lab.root / "hook.sh"
+    hook.write_text(DEADLY)
+    hook.chmod(0o755)
+    lab.file.write_text(lab.file.read_text() + '[rotate]\nafter = ["./hook.sh"]\n')
+    lab.ok("apply", "-q")
+
+    with paused(lab, RETIRING) as running:
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.finish()
+    hooked = lab.root / "hooked"
+    assert not hooked.exists()
+    assert lab.run("recover", "-q").code == -signal.SIGKILL
+    new = Secret(lab.key).fingerprint()
+    assert hooked.read_text().split() == [new]
+    lab.ok("apply", "-q")
+    lab.ok("apply", "-q")
+    assert hooked.read_text().split() == [new, new]
 
 
 def _age_journal(lab: labs.CliLab, seconds: float) -> None:

@@ -83,11 +83,18 @@ def test_a_database_that_the_master_key_encrypts(tmp_path: Path) -> None:
     error = refused(world)
     assert f"has a database and no {SALT_KEY}" in error.what
     assert f"the value of {MASTER_KEY} as {SALT_KEY}" in error.fix
+    assert error.why.endswith(f"({MASTER_KEY}), and could never read them again")
 
 
 def test_a_database_that_the_internal_key_encrypts(tmp_path: Path) -> None:
     world = make_world(tmp_path, LAB + SALT_OPTIONAL + DATABASE, held=NO_SALT)
-    assert f"the value of {INTERNAL_KEY} as {SALT_KEY}" in refused(world).fix
+    error = refused(world)
+    assert f"{INTERNAL_KEY}), which this rotation would leave as it is" in error.why
+    assert f"the value of {INTERNAL_KEY} as {SALT_KEY}" in error.fix
+    assert "--re-encrypt" in error.fix
+    with pytest.raises(ConfigError) as caught:
+        rotate(world.tools, world.using, names=(INTERNAL_KEY,))
+    assert f"({INTERNAL_KEY}), and could never read them again" in caught.value.why
 
 
 def test_a_database_that_an_own_template_names(tmp_path: Path) -> None:
