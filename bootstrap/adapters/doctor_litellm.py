@@ -100,7 +100,13 @@ def observe_litellm(scene: Scene, lab: Lab, service: Service, state: Mapping[str
         version=_version(site),
         weakness=(weakness_of(key) or "") if key else "",
         leaked=_leaked(service, known),
+        salt=str(state.get("salt", "")),
+        strays=_strays(listener.pid) if listener and listener.pid and not own else None,
     )
+
+
+def _strays(pid: int) -> frozenset[str] | None:
+    return frozenset(name for name, value in environment_of(pid).items() if value) or None
 
 
 def _variables(path: PurePath) -> dict[str, Secret]:

@@ -173,3 +173,24 @@ CONFIG_BROKEN = Code(
     "It must be YAML, a mapping, with a list model_list. keyturn renders it from lab.toml, so it "
     "need not be written by hand.",
 )
+VARIABLES = Code(
+    "KT321",
+    "variables that change what LiteLLM does",
+    "LiteLLM takes addresses, proxies and debugging from variables, whatever its config says.",
+    "take them out of the unit's drop-ins, or of the program that gateway.command names; then: "
+    "keyturn service restart",
+    "HOST, PORT and NUM_WORKERS change where and how it serves, DEBUG, DETAILED_DEBUG and "
+    "LITELLM_LOG what it logs, HTTP_PROXY which way requests to a backend go, CONFIG_FILE_PATH "
+    "which config it reads. keyturn takes all of these away from the gateway that it runs, unless "
+    "the lab gives it one as a secret. In this shell they matter to a LiteLLM started by hand.",
+)
+SALT_CHANGED = Code(
+    "KT322",
+    "another salt key than the database was encrypted with",
+    "LiteLLM reads the models and credentials in its database with it, and now cannot.",
+    "put the earlier LITELLM_SALT_KEY back into its store (sops edit, or from git); where the "
+    "database is a new one: keyturn rotate LITELLM_SALT_KEY --i-know",
+    "keyturn remembers the fingerprint of the salt key that it last applied, and keeps it for as "
+    "long as there is a database. LiteLLM says nothing: what it cannot decrypt is not there. There "
+    "is no way to the values but the old salt key.",
+)

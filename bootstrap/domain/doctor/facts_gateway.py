@@ -70,6 +70,10 @@ class LitellmFacts:
         version: Of the installed LiteLLM; empty where none is.
         weakness: Why the master key is not good enough, one clause; empty where it is.
         leaked: The secrets that stand in the service's log.
+        salt: The fingerprint of the salt key that the database was last seen with; empty where
+            there was none.
+        strays: The names of the variables of a gateway that keyturn does not run and that has the
+            port, where it is ours; None where nobody knows.
     """
 
     service: str
@@ -89,6 +93,8 @@ class LitellmFacts:
     version: str = ""
     weakness: str = ""
     leaked: tuple[str, ...] = ()
+    salt: str = ""
+    strays: frozenset[str] | None = None
 
     @property
     def names(self) -> frozenset[str] | None:

@@ -17,12 +17,16 @@ class StoreFacts:
         problem: Why it is not sound, one clause; empty where it is.
         mend: What mends that.
         plain_commits: Short ids of commits that hold it unencrypted; only some of them.
+        wanted: The age recipients that `.sops.yaml` has for it; None where no rule is for it.
+        rules: That `.sops.yaml`; None where there is none.
     """
 
     file: FoundFile
     problem: str = ""
     mend: str = ""
     plain_commits: tuple[str, ...] = ()
+    wanted: frozenset[str] | None = None
+    rules: PurePath | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class SecretsFacts:
         caching: Names of git's settings that make it store decrypted texts.
         disagree: (secret, the source in force, others that hold something else).
         session: What `systemctl --user show-environment` has of the lab's secrets.
+        salt: The fingerprint of LITELLM_SALT_KEY as the lab's sources hold it; empty for none.
+        login_files: The files of environment.d, whose variables every login session gets.
+        own: The age recipients of the identities here.
+        sops: The sops that is used, as it is called in a shell.
     """
 
     stores: tuple[StoreFacts, ...] = ()
@@ -50,7 +58,30 @@ class SecretsFacts:
     caching: tuple[str, ...] = ()
     disagree: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     session: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    salt: str = ""
+    login_files: tuple[FoundFile, ...] = ()
+    own: tuple[str, ...] = ()
+    sops: str = "sops"
 
     def secret_texts(self) -> Iterator[tuple[str, Secret]]:
-        """Yield (name, value) of the keys in the session's environment."""
+        """Yield (name, value) of the keys in the session's environment, now and at a login."""
+        from bootstrap.domain.doctor.login_environment import variables_in
+
         yield from self.session.items()
+        for file in self.login_files:
+            yield from variables_in(file.data or b"")
+
+
+@dataclass(frozen=True)
+class KeyringFacts:
+    """What was seen of the keyrings that the lab names.
+
+    Attributes:
+        file: Where a plaintext backend keeps its entries.
+        problems: (reference, why it cannot be used, what mends that), one for each service.
+        leftovers: (service, name) of entries of the lab that stand in `file`.
+    """
+
+    file: PurePath
+    problems: tuple[tuple[str, str, str], ...] = ()
+    leftovers: tuple[tuple[str, str], ...] = ()
