@@ -1,10 +1,11 @@
 """Look at the keyrings that the lab names: do they answer, and is there plaintext beside them?"""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePath
 
 from bootstrap.adapters.gathering import Scene
 from bootstrap.adapters.keyring import KeyringProvider, plaintext_file, plaintext_leftovers
+from bootstrap.adapters.keyring_ask import says_none_is_there
 from bootstrap.domain.doctor.facts_secrets import KeyringFacts
 from bootstrap.domain.errors import LabError, ProviderUnavailableError, SecretError
 from bootstrap.domain.ref import SecretRef
@@ -18,19 +19,28 @@ def observe_keyring(scene: Scene) -> KeyringFacts | None:
     refs = [ref for spec in specs for ref in spec.sources if ref.scheme == "keyring"]
     if not refs:
         return None
-    # One of each service: to open a keyring for one entry opens it for all.
-    first = {ref.place: ref for ref in reversed(refs)}
-    problems = tuple(_problems(tuple(first.values())))
-    return KeyringFacts(PurePath(plaintext_file()), problems, tuple(_leftovers(refs)))
+    alone = [spec.sources[0] for spec in specs if {r.scheme for r in spec.sources} == {"keyring"}]
+    # One of each service, since what opens a keyring for one entry opens it for all; where there
+    # is one, an entry that has no other source.
+    one = {ref.place: ref for ref in [*reversed(refs), *alone]}
+    return KeyringFacts(
+        PurePath(plaintext_file()),
+        tuple(_problems(one.values(), alone)),
+        tuple(_leftovers(refs)),
+    )
 
 
-def _problems(refs: tuple[SecretRef, ...]) -> Iterator[tuple[str, str, str]]:
+def _problems(
+    refs: Iterable[SecretRef], alone: Collection[SecretRef]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong; that there is no keyring at all only where nothing else is asked."""
     provider = KeyringProvider("/", timeout_s=_ANSWER_S)
     for ref in refs:
         try:
             provider.read(ref)
         except ProviderUnavailableError as error:
-            yield str(ref), error.why, error.fix
+            if ref in alone or not says_none_is_there(error):
+                yield str(ref), error.why, error.fix
         except SecretError:  # it answers, and has no such entry
             continue
 
