@@ -37,13 +37,14 @@ def plain_commits(path: Path) -> tuple[str, ...]:
     )
 
 
-def caching(root: Path) -> Iterator[str]:
-    """Yield the settings that make git store decrypted texts."""
-    listed = _git(root, "config", "--get-regexp", r"^diff\..*\.cachetextconv$")
-    for line in listed.decode("utf-8", "replace").splitlines():
-        name, _, value = line.partition(" ")
+def caching(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield (scope, name) of the settings that make git store decrypted texts."""
+    words = ("config", "--show-scope", "--get-regexp", r"^diff\..*\.cachetextconv$")
+    for line in _git(root, *words).decode("utf-8", "replace").splitlines():
+        scope, _, setting = line.partition("\t")
+        name, _, value = setting.partition(" ")
         if value.lower() not in ("false", "no", "off", "0"):
-            yield name
+            yield scope, name
 
 
 def _blobs(printed: bytes) -> Iterator[bytes]:

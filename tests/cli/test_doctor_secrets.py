@@ -209,6 +209,28 @@ def test_a_planted_fault_is_found_and_said(sick: Patient, fault: str) -> None:
     assert (KEY in said, OLD_KEY in said) == (False, False)
 
 
+BY_COMMAND = {
+    "an identity for everybody",
+    "an env file for everybody",
+    "sources that disagree",
+    "a stale key in the shell",
+    "no .gitattributes",
+    "half a .gitattributes",
+    "a key in a plaintext keyring",
+    "an old key for every login",
+    "a cache of plaintext",
+}
+# Only sops itself can make and mend that, see tests/scenarios/test_doctor_real_secrets.py.
+BY_SOPS = {"a rule that names another recipient"}
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - BY_SOPS))
+def test_who_does_what_doctor_says_gets_back_to_green(sick: Patient, fault: str) -> None:
+    code, plant, *_ = FAULTS[fault]
+    plant(sick)
+    assert sick.leads_back(code) == (fault in BY_COMMAND)
+
+
 @pytest.mark.parametrize("fault", MENDED)
 def test_what_is_safe_to_mend_is_mended_and_can_be_taken_back(sick: Patient, fault: str) -> None:
     code, plant, *_ = FAULTS[fault]

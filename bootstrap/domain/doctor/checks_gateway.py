@@ -118,10 +118,10 @@ def unit_unusable(seen: Observations) -> Iterator[Finding]:
     if unit is None:
         return
     if unit.load == "masked":
-        mend = f"systemctl --user unmask {found.service}, then: keyturn apply"
+        mend = f"systemctl --user unmask {found.service} && keyturn apply"
         yield codes.UNIT_UNUSABLE.error(f"{found.service}: {_LOAD[unit.load]}", mend=mend)
     elif unit.load in _LOAD:
-        mend = f"systemd-analyze --user verify {found.service}; then: keyturn apply"
+        mend = f"keyturn apply --force, or see: systemd-analyze --user verify {found.service}"
         yield codes.UNIT_UNUSABLE.error(f"{found.service}: {_LOAD[unit.load]}", mend=mend)
     elif unit.active == "failed" or unit.result == "start-limit-hit":
         yield codes.UNIT_UNUSABLE.error(f"{found.service}: {found.detail}")

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import PurePath
 
 from bootstrap.domain.doctor import codes_secrets as codes
 from bootstrap.domain.doctor.check import Check, Group
@@ -34,7 +35,13 @@ def identity_open(seen: Observations) -> Iterator[Finding]:
     for path, mode in _facts(seen).identities:
         if mode & 0o077:
             fix = FileFix(path, "only you can read it", mode=_PRIVATE)
-            yield codes.IDENTITY_OPEN.error(f"{seen.show(path)} has mode {mode:04o}", fix=fix)
+            mend = f"{_chmod(path)}, but where others use this machine: make a new one, rotate"
+            words = f"{seen.show(path)} has mode {mode:04o}"
+            yield codes.IDENTITY_OPEN.error(words, mend=mend, fix=fix)
+
+
+def _chmod(path: PurePath) -> str:
+    return f"chmod 600 {shlex.quote(str(path))}"
 
 
 def identity(seen: Observations) -> Iterator[Finding]:
@@ -66,7 +73,9 @@ def env_open(seen: Observations) -> Iterator[Finding]:
         mode = file.state.mode if file.state else _PRIVATE
         if mode & 0o077:
             fix = FileFix(file.path, "only you can read it", mode=_PRIVATE)
-            yield codes.ENV_OPEN.error(f"{seen.show(file.path)} has mode {mode:04o}", fix=fix)
+            mend = f"{_chmod(file.path)}, and keyturn rotate where others use this machine"
+            words = f"{seen.show(file.path)} has mode {mode:04o}"
+            yield codes.ENV_OPEN.error(words, mend=mend, fix=fix)
 
 
 def env_form(seen: Observations) -> Iterator[Finding]:
@@ -83,7 +92,9 @@ def disagree(seen: Observations) -> Iterator[Finding]:
     """Find sources that hold something else."""
     for name, used, others in _facts(seen).disagree:
         words = f"{name}: {', '.join(others)} disagrees with {used}, which is in force"
-        yield codes.DISAGREE.warning(words)
+        variables = [o.removeprefix("env:") for o in others if is_variable_name(o[len("env:") :])]
+        alone = len(variables) == len(others)
+        yield codes.DISAGREE.warning(words, mend=f"unset {' '.join(variables)}" if alone else "")
 
 
 def stale(seen: Observations) -> Iterator[Finding]:
@@ -139,8 +150,12 @@ def in_history(seen: Observations) -> Iterator[Finding]:
 
 def caching(seen: Observations) -> Iterator[Finding]:
     """Find settings of git that keep plaintext."""
-    for name in _facts(seen).caching:
-        yield codes.CACHING.error(f"{name} is on", mend=f"git config --unset {name}")
+    root = shlex.quote(str(seen.lab.root)) if seen.lab else "."
+    for scope, name in _facts(seen).caching:
+        notes = shlex.quote(f"refs/notes/textconv/{name.split('.', 1)[1].rpartition('.')[0]}")
+        off = f"git -C {root} config --{scope} --unset {shlex.quote(name)}"
+        mend = f"{off} && git -C {root} update-ref -d {notes}"
+        yield codes.CACHING.error(f"{name} is on", mend=mend)
 
 
 def keyring(seen: Observations) -> Iterator[Finding]:

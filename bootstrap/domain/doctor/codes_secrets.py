@@ -50,7 +50,7 @@ ENV_FORM = Code(
     "KT406",
     "an env file that its readers disagree about",
     "systemd, shells, sops and docker take different values from it.",
-    "keyturn apply --force writes it anew, with a backup",
+    "keyturn apply --force, which writes it anew and keeps a backup",
     "A line is NAME='value', without `export`, without spaces around the `=`, with one line feed "
     "at its end. systemd leaves out lines with `export` and quotes them in its journal.",
 )
@@ -66,7 +66,7 @@ STALE = Code(
     "KT408",
     "a key in this shell's environment that is not in force",
     "Programs started here send it, and are refused.",
-    "start a new shell, or: direnv reload; or start programs with keyturn exec",
+    "unset LITELLM_MASTER_KEY, or start a new shell, or: direnv reload",
     "A shell keeps what it was given when it started, and a rotation does not reach it. `keyturn "
     "exec` gives a program the key of the moment.",
 )

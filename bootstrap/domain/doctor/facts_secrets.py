@@ -40,7 +40,7 @@ class SecretsFacts:
         env_files: The env files that keyturn writes, where they are there.
         attributes: The lab's .gitattributes.
         in_git: Whether the lab is in a git work tree.
-        caching: Names of git's settings that make it store decrypted texts.
+        caching: (scope, name) of git's settings that make it store decrypted texts.
         disagree: (secret, the source in force, others that hold something else).
         session: What `systemctl --user show-environment` has of the lab's secrets.
         salt: The fingerprint of LITELLM_SALT_KEY as the lab's sources hold it; empty for none.
@@ -55,7 +55,7 @@ class SecretsFacts:
     env_files: tuple[FoundFile, ...] = ()
     attributes: FoundFile | None = None
     in_git: bool = False
-    caching: tuple[str, ...] = ()
+    caching: tuple[tuple[str, str], ...] = ()
     disagree: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     session: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     salt: str = ""
