@@ -6,7 +6,7 @@ from pathlib import PurePath
 from bootstrap.adapters.gathering import Scene
 from bootstrap.adapters.keyring import KeyringProvider, plaintext_file, plaintext_leftovers
 from bootstrap.adapters.keyring_ask import says_none_is_there
-from bootstrap.domain.doctor.facts_secrets import KeyringFacts
+from bootstrap.domain.doctor.facts_secrets import KeyringFacts, KeyringProblem
 from bootstrap.domain.errors import LabError, ProviderUnavailableError, SecretError
 from bootstrap.domain.ref import SecretRef
 
@@ -19,28 +19,28 @@ def observe_keyring(scene: Scene) -> KeyringFacts | None:
     refs = [ref for spec in specs for ref in spec.sources if ref.scheme == "keyring"]
     if not refs:
         return None
-    alone = [spec.sources[0] for spec in specs if {r.scheme for r in spec.sources} == {"keyring"}]
-    # One of each service, since what opens a keyring for one entry opens it for all; where there
-    # is one, an entry that has no other source.
-    one = {ref.place: ref for ref in [*reversed(refs), *alone]}
+    asked_first = [spec.sources[0] for spec in specs if spec.sources[0] in refs]
+    # One of each service, since what opens a keyring for one entry opens it for all.
+    one = {ref.place: ref for ref in [*reversed(refs), *asked_first]}
     return KeyringFacts(
         PurePath(plaintext_file()),
-        tuple(_problems(one.values(), alone)),
+        tuple(_problems(one.values(), asked_first)),
         tuple(_leftovers(refs)),
     )
 
 
 def _problems(
-    refs: Iterable[SecretRef], alone: Collection[SecretRef]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield what is wrong; that there is no keyring at all only where nothing else is asked."""
+    refs: Iterable[SecretRef], asked_first: Collection[SecretRef]
+) -> Iterator[KeyringProblem]:
+    """Yield what is wrong; that there is no keyring at all only where it is asked first."""
     provider = KeyringProvider("/", timeout_s=_ANSWER_S)
     for ref in refs:
         try:
             provider.read(ref)
         except ProviderUnavailableError as error:
-            if ref in alone or not says_none_is_there(error):
-                yield str(ref), error.why, error.fix
+            first = ref in asked_first
+            if first or not says_none_is_there(error):
+                yield KeyringProblem(str(ref), error.why, error.fix, first)
         except SecretError:  # it answers, and has no such entry
             continue
 

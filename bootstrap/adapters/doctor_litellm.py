@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -160,7 +161,15 @@ def _unit(service: SystemdService) -> UnitFacts:
         tuple(found.get("DropInPaths", "").split()),
         found.get("NeedDaemonReload") == "yes",
         service.lingering(),
+        _user(),
     )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user whom no database knows
+        return str(os.getuid())
 
 
 def _site_packages(scene: Scene, lab: Lab) -> list[Path]:

@@ -89,5 +89,11 @@ def unusable(ref: SecretRef, problem: str, detail: str) -> ProviderUnavailableEr
 
 def says_none_is_there(error: ProviderUnavailableError) -> bool:
     """Tell whether an error of `unusable` says that this session has no keyring at all."""
-    absent = (child.NO_BUS, child.DEAD_BUS, child.NO_SERVICE, child.NO_LIBRARY)
+    absent = (
+        child.NO_BUS,
+        child.DEAD_BUS,
+        child.NO_SERVICE,
+        child.NO_COLLECTION,
+        child.NO_LIBRARY,
+    )
     return error.why in [_EXPLANATIONS[problem][0] for problem in absent]

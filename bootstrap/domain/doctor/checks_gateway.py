@@ -1,6 +1,7 @@
 """KT301 to KT310, KT316, KT317, KT319: the gateway as it runs."""
 
 import ipaddress
+import shlex
 from collections.abc import Iterator
 
 from bootstrap.domain.doctor import codes_gateway as codes
@@ -147,7 +148,8 @@ def lingering(seen: Observations) -> Iterator[Finding]:
     """Find a gateway that does not outlive the session."""
     unit = _parts(seen)[1].unit
     if unit is not None and unit.lingering is False:
-        yield codes.LINGERING.note("lingering is off for this user")
+        mend = f"loginctl enable-linger {shlex.quote(unit.user)}".removesuffix(" ''")
+        yield codes.LINGERING.note("lingering is off for this user", mend=mend)
 
 
 def version(seen: Observations) -> Iterator[Finding]:

@@ -160,8 +160,9 @@ def caching(seen: Observations) -> Iterator[Finding]:
 
 def keyring(seen: Observations) -> Iterator[Finding]:
     """Find keyrings that do not give what they hold."""
-    for ref, why, mend in _keyring(seen).problems:
-        yield codes.KEYRING.warning(f"{ref}: {why}", mend=mend)
+    for problem in _keyring(seen).problems:
+        verdict = codes.KEYRING.warning if problem.first else codes.KEYRING.note
+        yield verdict(f"{problem.ref}: {problem.why}", mend=problem.mend)
 
 
 def leftover(seen: Observations) -> Iterator[Finding]:

@@ -84,7 +84,7 @@ LINGERING = Code(
     "KT310",
     "the gateway ends when you log out",
     "After a logout or a reboot nothing answers until somebody logs in.",
-    "loginctl enable-linger",
+    "loginctl enable-linger USER",
     "The manager of a user's units ends with the last session of that user, unless lingering is "
     "on. On a machine that you sit at all day that may be what you want.",
 )

@@ -38,6 +38,7 @@ class UnitFacts:
         drop_ins: Files that change it.
         stale: Whether its file changed since systemd read it.
         lingering: Whether it runs without a login; None where nobody knows.
+        user: Whose it is, by name.
     """
 
     load: str = "loaded"
@@ -46,6 +47,7 @@ class UnitFacts:
     drop_ins: tuple[str, ...] = ()
     stale: bool = False
     lingering: bool | None = None
+    user: str = ""
 
 
 @dataclass(frozen=True)

@@ -73,15 +73,32 @@ class SecretsFacts:
 
 
 @dataclass(frozen=True)
+class KeyringProblem:
+    """A keyring that does not give what it holds.
+
+    Attributes:
+        ref: An entry in it.
+        why: One clause.
+        mend: What mends that.
+        first: Whether a secret is asked for there before anywhere else.
+    """
+
+    ref: str
+    why: str
+    mend: str
+    first: bool
+
+
+@dataclass(frozen=True)
 class KeyringFacts:
     """What was seen of the keyrings that the lab names.
 
     Attributes:
         file: Where a plaintext backend keeps its entries.
-        problems: (reference, why it cannot be used, what mends that), one for each service.
+        problems: One for each service at most.
         leftovers: (service, name) of entries of the lab that stand in `file`.
     """
 
     file: PurePath
-    problems: tuple[tuple[str, str, str], ...] = ()
+    problems: tuple[KeyringProblem, ...] = ()
     leftovers: tuple[tuple[str, str], ...] = ()
