@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -100,7 +101,13 @@ def observe_litellm(scene: Scene, lab: Lab, service: Service, state: Mapping[str
         version=_version(site),
         weakness=(weakness_of(key) or "") if key else "",
         leaked=_leaked(service, known),
+        salt=str(state.get("salt", "")),
+        strays=_strays(listener.pid) if listener and listener.pid and not own else None,
     )
+
+
+def _strays(pid: int) -> frozenset[str] | None:
+    return frozenset(name for name, value in environment_of(pid).items() if value) or None
 
 
 def _variables(path: PurePath) -> dict[str, Secret]:
@@ -154,7 +161,15 @@ def _unit(service: SystemdService) -> UnitFacts:
         tuple(found.get("DropInPaths", "").split()),
         found.get("NeedDaemonReload") == "yes",
         service.lingering(),
+        _user(),
     )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user whom no database knows
+        return str(os.getuid())
 
 
 def _site_packages(scene: Scene, lab: Lab) -> list[Path]:

@@ -1,28 +1,37 @@
-"""What doctor looks at to judge the stores, the identities and git."""
+"""What doctor looks at to judge the stores, the identities and the places where keys go astray."""
 
-import os
+import shlex
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePath
 
-from bootstrap.adapters.age import identity_file, identity_problems
-from bootstrap.adapters.gathering import Scene
-from bootstrap.adapters.looking import look_at
-from bootstrap.adapters.process import run
+from bootstrap.adapters.age import identity_file, identity_problems, recipients
+from bootstrap.adapters.doctor_git import caching, in_work_tree, plain_commits
+from bootstrap.adapters.gathering import Scene, gather
+from bootstrap.adapters.looking import listed, look_at
+from bootstrap.adapters.sops_program import find_sops
 from bootstrap.adapters.sops_text import kind_of, names_in
 from bootstrap.adapters.systemd_session import session_environment
 from bootstrap.domain.doctor.facts import FoundFile
 from bootstrap.domain.doctor.facts_secrets import SecretsFacts, StoreFacts
 from bootstrap.domain.errors import LabError, StoreDamagedError
+from bootstrap.domain.lab import Lab
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import SALT_KEY
+from bootstrap.domain.sops_rules import wanted_for
 
-_GIT_S = 2.0
-_MOST_COMMITS = 20
 _OPEN = " is open to other users"
+# Less than doctor has: a keyring that does not answer must not hide what is known without it.
+_SOURCES_S = 3.0
 # Every source of a secret, what it holds, and why it holds nothing.
 Survey = Callable[[str], Sequence[tuple[SecretRef, Secret | None, str]]]
+# By secret: (source, value) of those that hold it, in their order.
+_Held = dict[str, list[tuple[str, Secret]]]
 
 
 def observe_secrets(scene: Scene, survey: Survey) -> SecretsFacts:
@@ -41,21 +50,52 @@ def observe_secrets(scene: Scene, survey: Survey) -> SecretsFacts:
         identity_problems=tuple(problems),
         env_files=tuple(file for file in found if file.state is not None or file.problem),
     )
-    if lab is None:
-        return facts
+    return facts if lab is None else _of_lab(scene, lab, survey, facts)
+
+
+def _of_lab(scene: Scene, lab: Lab, survey: Survey, known: SecretsFacts) -> SecretsFacts:
     root = Path(lab.root)
-    in_git = _git(root, "rev-parse", "--is-inside-work-tree").strip() == b"true"
-    return SecretsFacts(
-        stores=tuple(_store(Path(path), in_git=in_git) for path in _stores(scene)),
-        identities=facts.identities,
-        identity_problems=facts.identity_problems,
-        env_files=facts.env_files,
+    in_git = in_work_tree(root)
+    stores = tuple(_store(Path(path), root, in_git=in_git) for path in _stores(scene))
+    held: _Held = {}
+    given, _ = gather(
+        {
+            "session": session_environment,
+            "sources": partial(_ask, tuple(lab.secrets), survey, held),
+        },
+        _SOURCES_S,
+    )
+    session = given.get("session")
+    known_to_systemd = session if isinstance(session, dict) else {}
+    salts = held.get(SALT_KEY, [])
+    login = listed(scene.places.config / "environment.d", "*.conf")
+    return replace(
+        known,
+        stores=stores,
         attributes=look_at(lab.root / ".gitattributes"),
         in_git=in_git,
-        caching=tuple(_caching(root)) if in_git else (),
-        disagree=tuple(_disagree(tuple(lab.secrets), survey)),
-        session={n: v for n, v in session_environment().items() if n in lab.secrets},
+        caching=tuple(caching(root)) if in_git else (),
+        disagree=tuple(_disagree({name: held.get(name, []) for name in lab.secrets})),
+        session={n: v for n, v in known_to_systemd.items() if n in lab.secrets},
+        salt=salts[0][1].fingerprint() if salts else "",
+        login_files=tuple(look_at(PurePath(path)) for path in login),
+        own=_own(scene),
+        sops=_sops(scene),
     )
+
+
+def _own(scene: Scene) -> tuple[str, ...]:
+    with suppress(LabError):  # said elsewhere
+        return tuple(recipients(scene.environment))
+    return ()
+
+
+def _sops(scene: Scene) -> str:
+    if shutil.which("sops", path=scene.environment.get("PATH", "")):
+        return "sops"
+    with suppress(LabError):
+        return shlex.quote(find_sops(scene.environment))
+    return "sops"
 
 
 def _identities(scene: Scene) -> Iterator[tuple[PurePath, int]]:
@@ -74,11 +114,17 @@ def _stores(scene: Scene) -> Iterator[str]:
     yield from dict.fromkeys(str(root / Path(ref.place).expanduser()) for ref in refs)
 
 
-def _store(path: Path, *, in_git: bool) -> StoreFacts:
+def _store(path: Path, root: Path, *, in_git: bool) -> StoreFacts:
     file = look_at(PurePath(path))
-    commits = tuple(_plain_commits(path)) if in_git else ()
+    commits = plain_commits(path) if in_git else ()
     problem, mend = _problem(file)
-    return StoreFacts(file, problem, mend, commits)
+    rules = (look_at(PurePath(place, ".sops.yaml")) for place in (*path.parents, root))
+    found = next((file for file in rules if file.state is not None), None)
+    if found is None or found.data is None:
+        return StoreFacts(file, problem, mend, commits)
+    folder = found.path.parent
+    place = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return StoreFacts(file, problem, mend, commits, wanted_for(found.data, str(place)), found.path)
 
 
 def _problem(file: FoundFile) -> tuple[str, str]:
@@ -92,39 +138,15 @@ def _problem(file: FoundFile) -> tuple[str, str]:
     return "", ""
 
 
-def _plain_commits(path: Path) -> Iterator[str]:
-    """Yield those of the last commits that changed a store in which no name is encrypted."""
-    words = ("log", f"--max-count={_MOST_COMMITS}", "--format=%h", "--", path.name)
-    for commit in _git(path.parent, *words).decode("ascii", "replace").split():
-        data = _git(path.parent, "show", "--no-textconv", f"{commit}:./{path.name}")
-        if data.strip() and b"ENC[AES256_GCM," not in data:
-            yield commit
-
-
-def _caching(root: Path) -> Iterator[str]:
-    listed = _git(root, "config", "--get-regexp", r"^diff\..*\.cachetextconv$")
-    for line in listed.decode("utf-8", "replace").splitlines():
-        name, _, value = line.partition(" ")
-        if value.lower() not in ("false", "no", "off", "0"):
-            yield name
-
-
-def _git(folder: Path, *words: str) -> bytes:
-    """Return what git prints; nothing where there is no git, no folder or no answer in time."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    argv = ["git", "--no-pager", "-C", str(folder), *words]
-    with suppress(OSError):
-        answer = run(argv, env=environment, timeout_s=_GIT_S)
-        return answer.stdout if answer.returncode == 0 else b""
-    return b""
-
-
-def _disagree(names: Sequence[str], survey: Survey) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _ask(names: Sequence[str], survey: Survey, held: _Held) -> None:
+    """Put what the sources hold into `held`, name by name, since a later one may not answer."""
     for name in names:
         with suppress(LabError):
-            held = [(str(ref), value) for ref, value, _ in survey(name) if value is not None]
-            if held:
-                used, first = held[0]
-                others = tuple(ref for ref, value in held[1:] if value != first)
-                if others:
-                    yield name, used, others
+            held[name] = [(str(ref), value) for ref, value, _ in survey(name) if value is not None]
+
+
+def _disagree(held: _Held) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    for name, sources in held.items():
+        others = tuple(ref for ref, value in sources if value != sources[0][1])
+        if others:
+            yield name, sources[0][0], others

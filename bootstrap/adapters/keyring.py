@@ -147,7 +147,9 @@ def plaintext_leftovers(service: str) -> tuple[str, ...]:
     """
     import configparser
 
-    path = _data_root() / "keyring_pass.cfg"
+    from bootstrap.domain.plaintext_keyring import escape, unescape
+
+    path = plaintext_file()
     file = configparser.RawConfigParser(strict=False)
     try:
         file.read(path, encoding="utf-8")
@@ -157,34 +159,22 @@ def plaintext_leftovers(service: str) -> tuple[str, ...]:
             why="it is not a readable file in the form that keyrings.alt writes",
             fix=f"look into it, and delete it if nothing needs it: rm {path}",
         ) from None
-    section = _escape(service)
-    return tuple(map(_unescape, file.options(section))) if file.has_section(section) else ()
+    section = escape(service)
+    return tuple(map(unescape, file.options(section))) if file.has_section(section) else ()
 
 
 def _not_found(ref: SecretRef, why: str) -> SecretNotFoundError:
     return SecretNotFoundError(f"no secret at {ref}", why=why, fix="store one with: keyturn init")
 
 
-def _data_root() -> "Path":
-    """Where keyring keeps its files on this platform (keyring 25.7.0, keyring.util.platform_)."""
+def plaintext_file() -> "Path":
+    """Return where `keyrings.alt` keeps plaintext here (keyring 25.7.0, keyring.util.platform_)."""
     import os
     from pathlib import Path
 
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "."), "Python Keyring")
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data, "python_keyring")
-
-
-def _escape(text: str) -> str:
-    """Spell `text` as keyrings.alt does: `_2D` for a byte that is no ASCII letter or digit."""
-    return "".join(
-        chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else f"_{byte:02X}"
-        for byte in text.encode()
-    )
-
-
-def _unescape(text: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(text.replace("_", "%"))  # no '%' of its own: that is escaped, too
+        folder = Path(os.environ.get("LOCALAPPDATA", "."), "Python Keyring")
+    else:
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        folder = Path(data, "python_keyring")
+    return folder / "keyring_pass.cfg"

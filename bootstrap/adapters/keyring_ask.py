@@ -85,3 +85,15 @@ def unusable(ref: SecretRef, problem: str, detail: str) -> ProviderUnavailableEr
     return ProviderUnavailableError(
         f"cannot use the keyring for {ref}", why=why.format(detail=detail), fix=fix
     )
+
+
+def says_none_is_there(error: ProviderUnavailableError) -> bool:
+    """Tell whether an error of `unusable` says that this session has no keyring at all."""
+    absent = (
+        child.NO_BUS,
+        child.DEAD_BUS,
+        child.NO_SERVICE,
+        child.NO_COLLECTION,
+        child.NO_LIBRARY,
+    )
+    return error.why in [_EXPLANATIONS[problem][0] for problem in absent]

@@ -202,8 +202,10 @@ class SystemdService:
         """Tell whether the user's services run without a login, or None where nobody knows."""
         argv = ["loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value"]
         with suppress(OSError):
-            word = run(argv, env=manager_environment(), timeout_s=_ASK_S).stdout.strip()
-            return {b"yes": True, b"no": False}.get(word)
+            answer = run(argv, env=manager_environment(), timeout_s=_ASK_S)
+            if b"not logged in or lingering" in answer.stderr:
+                return False
+            return {b"yes": True, b"no": False}.get(answer.stdout.strip())
         return None
 
     def _end_spare(self) -> None:

@@ -11,6 +11,7 @@ from bootstrap.cli.show import short
 from bootstrap.domain.doctor.finding import Code, Finding, Severity
 from bootstrap.domain.doctor.fix_run import FixRun
 from bootstrap.domain.doctor.groups import GROUPS, codes
+from bootstrap.domain.doctor.mend_command import command_in
 from bootstrap.wiring import labs
 from bootstrap.workflows.doctor import ShownMending
 
@@ -59,7 +60,7 @@ def _show_finding(session: Session, finding: Finding) -> None:
     session.print(Text(f"          {finding.why}", style="dim"))
     if finding.mend:
         session.print(f"          mend: {finding.mend}")
-    if finding.fixes:
+    if finding.fixes and "keyturn doctor --fix" not in finding.mend:
         by_itself = all(not fix.on_request for fix in finding.fixes)
         session.print(
             f"          or:   keyturn doctor --fix {finding.code}"
@@ -87,6 +88,7 @@ def findings_data(findings: Sequence[Finding], code: int) -> dict[str, Any]:
                 "seen": finding.seen,
                 "why": finding.why or None,
                 "mend": finding.mend or None,
+                "command": command_in(finding.mend) or None,
                 "fixes": [fix.summary for fix in finding.fixes],
             }
             for finding in findings

@@ -12,6 +12,7 @@ from bootstrap.adapters.doctor_backends import observe_backends
 from bootstrap.adapters.doctor_claude import observe_claude
 from bootstrap.adapters.doctor_droid import observe_droid
 from bootstrap.adapters.doctor_gateway import observe_issued, observe_served
+from bootstrap.adapters.doctor_keyring import observe_keyring
 from bootstrap.adapters.doctor_litellm import observe_answers, observe_litellm
 from bootstrap.adapters.doctor_secrets import observe_secrets
 from bootstrap.adapters.files import LocalFiles
@@ -64,6 +65,7 @@ OBSERVERS: Mapping[str, Observer] = {
     "answers": observe_answers,
     "litellm": _litellm,
     "secrets": _secrets,
+    "keyring": observe_keyring,
     "backends": _backends,
 }
 _LIMIT_S = 4.5

@@ -17,10 +17,11 @@ from bootstrap.workflows.gateway_up import (
     require_port_free,
     wait_until_ready,
 )
-from bootstrap.workflows.memory import doubt_gateway, intend, remember
+from bootstrap.workflows.memory import doubt_gateway, intend, remember, remember_salt
 from bootstrap.workflows.own_keys import make_missing, prove_own_keys
 from bootstrap.workflows.pickup import pick_up, replaced_key
 from bootstrap.workflows.planning import gateway_digest, make_plan, needed_secrets, only_secrets
+from bootstrap.workflows.preflight import has_database
 from bootstrap.workflows.tools import Tools
 
 
@@ -100,6 +101,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         if status.pid is not None:
             require_own_listener(tools, status.pid)
     remember(tools, plan, gateway=gateway_digest(tools, plan.remember))
+    remember_salt(tools, secrets, replaced=not has_database(tools))
     return Applied(plan, backups, proven=True, models=models, installed=installed)
 
 

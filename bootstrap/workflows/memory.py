@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bootstrap.domain.plan import Plan
+from bootstrap.domain.secret_spec import SALT_KEY
 from bootstrap.domain.targets import targets
 from bootstrap.workflows.planning import (
     gateway_digest,
@@ -93,3 +94,18 @@ def remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:
 def remember_applied(tools: Tools, plan: Plan) -> None:
     """Remember that every target and the gateway are as `plan` found them."""
     remember(tools, plan, gateway=gateway_digest(tools, plan.remember))
+
+
+def remember_salt(tools: Tools, secrets: NamedSecrets, *, replaced: bool) -> None:
+    """Remember the fingerprint of the salt key; LiteLLM cannot tell that it was changed.
+
+    Args:
+        tools: The lab and everything around it.
+        secrets: What was put in force.
+        replaced: Whether another one than is remembered is meant: there is no database that it
+            encrypts, or it was rotated by one who knows.
+    """
+    salt = secrets.get(SALT_KEY)
+    state = dict(tools.state.load())
+    if salt is not None and (replaced or "salt" not in state):
+        tools.state.save({**state, "salt": salt.fingerprint()})

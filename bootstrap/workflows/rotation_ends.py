@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 from bootstrap.domain.rotation import Record, Step, reached
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
 from bootstrap.workflows.doors import overlaps, reopen, shut
 from bootstrap.workflows.force import deploy, prove_targets
-from bootstrap.workflows.memory import remember_applied
+from bootstrap.workflows.memory import remember_applied, remember_salt
 from bootstrap.workflows.reencrypt import migrating, prove_reencrypted, was_begun
 from bootstrap.workflows.tools import NamedSecrets, Pairs, RotationTools, Tools
 
@@ -37,6 +37,7 @@ def finish(
         note(Step.RETIRED)
         using.vaults.put(_alone(pairs))
         remember_applied(tools, prove_targets(tools, secrets))
+        remember_salt(tools, secrets, replaced=SALT_KEY in pairs)
         note(Step.CLOSED)
 
 

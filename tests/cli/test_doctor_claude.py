@@ -279,6 +279,35 @@ def test_a_planted_fault_is_found_and_said(sick: Patient, fault: str) -> None:
     assert OLD_KEY not in "".join(sick.said)
 
 
+BY_COMMAND = {
+    "a key beside the token",
+    "/v1 in the shell",
+    "no model",
+    "a stale key in a function",
+    "today's key in an alias",
+    "a quoted key that is exported",
+    "a key for fish",
+    "a token beside the helper",
+    "a stale token",
+    "a stale token in the file",
+    "a stale key in the file",
+    "a literal key in the file",
+    "a switch",
+    "a file for everybody",
+    "the key goes elsewhere",
+    "the key goes to Anthropic",
+    "a proxy",
+    "a proxy in the file",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_who_does_what_doctor_says_gets_back_to_green(sick: Patient, fault: str) -> None:
+    code, plant, *_ = FAULTS[fault]
+    plant(sick)
+    assert sick.leads_back(code) == (fault in BY_COMMAND)
+
+
 @pytest.mark.parametrize("fault", sorted(MENDED))
 def test_what_is_safe_to_mend_is_mended_and_can_be_taken_back(sick: Patient, fault: str) -> None:
     code, plant, *_ = FAULTS[fault]

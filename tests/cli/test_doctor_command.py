@@ -110,7 +110,7 @@ def test_a_fix_is_shown_made_and_taken_back(sick: Patient) -> None:
     path = sick.home / ".factory/settings.json"
     before = path.read_bytes()
     found = sick.run("doctor", "KT107")
-    assert (found.code, "or:   keyturn doctor --fix KT107" in found.out) == (1, True)
+    assert (found.code, "mend: keyturn doctor --fix KT107, or" in found.out) == (1, True)
     dry = sick.run("doctor", "--fix", "--dry-run", "KT107")
     assert (dry.code, path.read_bytes()) == (0, before)
     assert "mend    KT107 ~/.factory/settings.json  the key in force" in dry.out
@@ -129,7 +129,7 @@ def test_quiet_says_nothing_but_errors(sick: Patient) -> None:
     done = sick.run("doctor", "-q", "KT1")
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("error: KT107 ~/.factory/settings.json: ")
-    assert done.err.splitlines()[1] == "fix:   keyturn apply"
+    assert done.err.splitlines()[1] == "fix:   keyturn doctor --fix KT107, or keyturn apply --force"
     assert sick.run("doctor", "-q", "KT0").err == ""
 
 

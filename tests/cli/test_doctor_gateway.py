@@ -18,6 +18,7 @@ from bootstrap.domain.doctor.check import diagnose
 from bootstrap.domain.doctor.checks_gateway import GATEWAY
 from bootstrap.domain.doctor.facts import FoundFile
 from bootstrap.domain.doctor.facts_gateway import Answers, GatewayProcess, LitellmFacts, UnitFacts
+from bootstrap.domain.doctor.facts_secrets import SecretsFacts
 from bootstrap.domain.doctor.finding import Severity
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.lab import Lab
@@ -32,13 +33,13 @@ from support.fakes import make_places
 CONFIG = """\
 model_list:
 - model_name: qwen
-  litellm_params: {model: ollama_chat/qwen, api_key: os.environ/OLLAMA_API_KEY}
+  litellm_params: {model: ollama_chat/qwen, api_key: os.environ/QWEN_KEY}
 litellm_settings: {drop_params: true}
 general_settings: {master_key: os.environ/KEYTURN_INTERNAL_KEY}
 """
 REFUSED = Answer(401)
 OPEN = Answer(200, model_ids=("qwen",))
-NAMES = frozenset({"OLLAMA_API_KEY", "KEYTURN_INTERNAL_KEY", "LITELLM_SALT_KEY"})
+NAMES = frozenset({"QWEN_KEY", "KEYTURN_INTERNAL_KEY", "LITELLM_SALT_KEY"})
 INTERNAL, OTHER = Secret("sk-test-internal-0123"), Secret("sk-test-internal-9876")
 RUNNING = GatewayProcess(4242, 1000.0, NAMES, {"KEYTURN_INTERNAL_KEY": INTERNAL})
 
@@ -94,6 +95,15 @@ def said(seen: Observations) -> list[tuple[str, str, str]]:
     bad = (f for f in found if f.severity not in (Severity.OK, Severity.NOT_APPLICABLE))
     assert not [f for f in found if "check itself failed" in f.seen], found
     return [(f.code, f.severity.value, f.seen) for f in bad]
+
+
+SALT = Secret("sk-test-salt-1")
+
+
+def salted(now: Secret) -> LitellmFacts:
+    """Return a gateway with a database that was seen with another salt key, maybe."""
+    process = replace(RUNNING, names=NAMES | {"DATABASE_URL"}, keys={"LITELLM_SALT_KEY": now})
+    return replace(WELL, process=process, env={"LITELLM_SALT_KEY": now}, salt=SALT.fingerprint())
 
 
 ROWS = "router_settings: {fallbacks: [{qwen: [gone]}]}\n"
@@ -179,7 +189,7 @@ FAULTS: dict[str, tuple[Observations, str, str, str]] = {
     "a unit not read again": (unit(stale=True), "KT309", "warning", "since systemd read it"),
     "no lingering": (unit(lingering=False), "KT310", "note", "lingering is off"),
     "an unset variable": (
-        with_config("OLLAMA_API_KEY", "NOBODY"),
+        with_config("QWEN_KEY", "NOBODY"),
         "KT311",
         "error",
         "os.environ/NOBODY is not set",
@@ -245,6 +255,38 @@ FAULTS: dict[str, tuple[Observations, str, str, str]] = {
     ),
     "every address": (scene(of=lab('host = "0.0.0.0"')), "KT319", "warning", "gateway.host is"),
     "a host name": (scene(of=lab('host = "box"')), "KT319", "warning", "gateway.host is box"),
+    "a variable of the gateway's": (
+        scene(replace(WELL, process=replace(RUNNING, names=NAMES | {"DETAILED_DEBUG", "TERM"}))),
+        "KT321",
+        "warning",
+        "the gateway has DETAILED_DEBUG",
+    ),
+    "a variable of a gateway that was started by hand": (
+        scene(replace(WELL, strays=frozenset({"HTTP_PROXY", "PORT", "NO_PROXY"}))),
+        "KT321",
+        "warning",
+        "the program on the gateway's port has HTTP_PROXY, PORT",
+    ),
+    "a variable of this shell": (
+        replace(scene(), environment={"NUM_WORKERS": "4"}),
+        "KT321",
+        "note",
+        "NUM_WORKERS is set in this shell",
+    ),
+    "another salt key": (
+        scene(salted(Secret("sk-test-salt-2"))),
+        "KT322",
+        "error",
+        f"the gateway has LITELLM_SALT_KEY {Secret('sk-test-salt-2').fingerprint()}; the database",
+    ),
+    "another salt key in the store": (
+        replace(
+            scene(salted(SALT)), secrets=SecretsFacts(salt=Secret("sk-test-salt-2").fingerprint())
+        ),
+        "KT322",
+        "error",
+        "stored is LITELLM_SALT_KEY",
+    ),
     "no YAML": (scene(replace(WELL, config=config("a: [\n"))), "KT320", "error", "not YAML"),
     "an unreadable config": (
         scene(replace(WELL, config=replace(config(""), state=None, problem="permission denied"))),
@@ -271,6 +313,12 @@ def test_a_well_gateway_has_nothing() -> None:
 
 def test_every_code_of_the_group_has_a_fault() -> None:
     assert {row[1] for row in FAULTS.values()} == {code.id for code in GATEWAY.codes}
+
+
+def test_a_salt_key_that_stays_or_encrypts_nothing_is_fine() -> None:
+    assert said(scene(salted(SALT))) == []
+    other = salted(Secret("sk-test-salt-2"))
+    assert said(scene(replace(other, process=replace(RUNNING, keys=other.env)))) == []
 
 
 def test_what_is_not_known_is_not_judged() -> None:
@@ -336,7 +384,7 @@ def test_the_files_of_a_real_home_are_read(sick: Patient) -> None:
     sick.write(f"{package}/litellm/llms/openai_like/providers.json", {"tiny": {}})
     found = sick.findings("KT3")
     assert [row["seen"] for row in found["KT311"]] == [
-        "os.environ/OLLAMA_API_KEY is not set for the gateway"
+        "os.environ/QWEN_KEY is not set for the gateway"
     ]
     assert [row["severity"] for row in found["KT314"]] == ["error"]
     assert "never started" in found["KT304"][0]["seen"]

@@ -19,6 +19,7 @@ from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.secret import Secret
 from support.doctor import KEY, LAB, OLD_KEY, PORT, Patient, patient
 from support.fakes import make_places
+from support.homes import AgeIdentity
 
 STORE = "lab/secrets/global.enc.env"
 SOUND = """\
@@ -62,12 +63,37 @@ def committed(sick: Patient) -> None:
     git(sick, "commit", "-qam", "encrypted")
 
 
+def committed_elsewhere(sick: Patient) -> None:
+    in_git(sick)
+    sick.write(STORE, SOUND)
+    git(sick, "add", "secrets")
+    git(sick, "commit", "-qm", "encrypted")
+    git(sick, "checkout", "-qb", "try")
+    sick.write(STORE, f"LITELLM_MASTER_KEY={OLD_KEY}\n")
+    git(sick, "commit", "-qam", "oops")
+    git(sick, "rm", "-qr", "secrets")
+    git(sick, "commit", "-qm", "gone")
+    git(sick, "checkout", "-q", "-")
+
+
+def in_keyring(sick: Patient) -> None:
+    file = sick.lab / "lab.toml"
+    more = '[secrets.A_KEY]\nsources = ["keyring:keyturn#LITELLM_MASTER_KEY"]\n[backends'
+    file.write_text(file.read_text().replace("[backends", more, 1))
+
+
 def caching(sick: Patient) -> None:
     in_git(sick)
     git(sick, "config", "diff.sops.cachetextconv", "true")
     git(sick, "config", "diff.other.cachetextconv", "false")
 
 
+RULES = "creation_rules:\n  - path_regex: secrets/.*\n    age: {}\n"
+OTHER = "age1" + "p" * 40
+LOGIN = ".config/environment.d/lab.conf"
+PLAIN = ".local/share/python_keyring/keyring_pass.cfg"
+ENTRY = "litellm_5fmaster_5fkey = \n\tc2st\n\tdGVz\n"
+LEFT = f"[other]\n{ENTRY}\n[keyturn]\n{ENTRY}mine = \n\tYQ==\n"
 IDENTITY = ".config/sops/age/keys.txt"
 FAULTS: dict[str, tuple[str, Plant, str, str]] = {
     "an identity for everybody": ("KT401", put(IDENTITY, "# none\n", 0o644), "error", "mode 0644"),
@@ -123,11 +149,36 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "lacks *.enc.json -text",
     ),
     "plaintext in the history": ("KT411", committed, "error", "in commit "),
+    "plaintext in another branch": ("KT411", committed_elsewhere, "error", "in commit "),
+    "a keyring without a desktop": ("KT413", in_keyring, "warning", "no D-Bus"),
+    "a key in a plaintext keyring": (
+        "KT414",
+        both(in_keyring, put(PLAIN, LEFT)),
+        "warning",
+        "keyring_pass.cfg holds litellm_master_key of keyturn",
+    ),
+    "a rule that names another recipient": (
+        "KT415",
+        both(put(STORE, SOUND), put("lab/.sops.yaml", RULES.format(OTHER))),
+        "warning",
+        f"lacks {OTHER}, is also open to age1qqq",
+    ),
+    "an old key for every login": (
+        "KT416",
+        put(LOGIN, f"# mine\nA=b\nLITELLM_MASTER_KEY='{OLD_KEY}'\nEDITOR=vi"),
+        "warning",
+        "which is not in force",
+    ),
     "a cache of plaintext": ("KT412", caching, "error", "diff.sops.cachetextconv is on"),
 }
 MENDED = {
     "an identity for everybody": (IDENTITY, None),
     "an env file for everybody": (ENV, None),
+    "a key in a plaintext keyring": (
+        PLAIN,
+        f"[other]\n{ENTRY}\n[keyturn]\nmine = \n\tYQ==\n",
+    ),
+    "an old key for every login": (LOGIN, "# mine\nA=b\nEDITOR=vi"),
     "half a .gitattributes": (
         "lab/.gitattributes",
         "*.enc.env -text\n*.png binary\n*.enc.json -text\n*.enc.yaml -text\n",
@@ -156,6 +207,28 @@ def test_a_planted_fault_is_found_and_said(sick: Patient, fault: str) -> None:
     assert all(row["why"] and row["mend"] for row in found)
     said = "".join(sick.said)
     assert (KEY in said, OLD_KEY in said) == (False, False)
+
+
+BY_COMMAND = {
+    "an identity for everybody",
+    "an env file for everybody",
+    "sources that disagree",
+    "a stale key in the shell",
+    "no .gitattributes",
+    "half a .gitattributes",
+    "a key in a plaintext keyring",
+    "an old key for every login",
+    "a cache of plaintext",
+}
+# Only sops itself can make and mend that, see tests/scenarios/test_doctor_real_secrets.py.
+BY_SOPS = {"a rule that names another recipient"}
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - BY_SOPS))
+def test_who_does_what_doctor_says_gets_back_to_green(sick: Patient, fault: str) -> None:
+    code, plant, *_ = FAULTS[fault]
+    plant(sick)
+    assert sick.leads_back(code) == (fault in BY_COMMAND)
 
 
 @pytest.mark.parametrize("fault", MENDED)
@@ -213,12 +286,44 @@ def scene(facts: SecretsFacts) -> Observations:
 def test_what_cannot_be_read_is_said_not_judged() -> None:
     broken = FoundFile(PurePath("/x"), problem="permission denied")
     facts = SecretsFacts(stores=(StoreFacts(broken),), env_files=(broken,), attributes=broken)
-    found = [f for f in diagnose(scene(facts), [SECRETS]) if f.severity is not Severity.OK]
+    fine = (Severity.OK, Severity.NOT_APPLICABLE)
+    found = [f for f in diagnose(scene(facts), [SECRETS]) if f.severity not in fine]
     assert {f.code for f in found} == {"KT403", "KT406"}
     assert all("permission denied" in f.seen for f in found)
     assert json.dumps([f.seen for f in found])
     none = replace(facts, stores=(), env_files=())
-    assert {f.severity for f in diagnose(scene(none), [SECRETS])} == {Severity.OK}
+    assert {f.severity for f in diagnose(scene(none), [SECRETS])} == set(fine)
+
+
+def test_a_rule_that_would_lock_its_reader_out_is_an_error_without_that_command(
+    sick: Patient, age_identity: AgeIdentity
+) -> None:
+    sick.write(STORE, SOUND.replace("age1" + "q" * 39, age_identity.recipient))
+    sick.write("lab/.sops.yaml", RULES.format(OTHER))
+    (finding,) = sick.findings("KT415")["KT415"]
+    assert (finding["severity"], "lock you out" in finding["seen"]) == ("error", True)
+    assert finding["mend"] == f"add {age_identity.recipient} to ~/lab/.sops.yaml first"
+
+
+def test_a_store_that_is_encrypted_as_its_rule_says_is_fine(sick: Patient) -> None:
+    sick.write(STORE, SOUND)
+    held = "age1" + "q" * 39
+    for rules in (
+        RULES.format(held),
+        f"creation_rules:\n  - path_regex: nothing\n  - key_groups:\n      - age: [{held}]\n",
+        RULES.replace("secrets/.*", "[").format(OTHER),
+        "creation_rules: {}\n",
+        "[",
+        "creation_rules: [x]\n",
+    ):
+        sick.write("lab/.sops.yaml", rules)
+        assert "KT415" not in sick.findings("KT415"), rules
+
+
+def test_a_plaintext_keyring_that_does_not_parse_is_not_judged(sick: Patient) -> None:
+    in_keyring(sick)
+    sick.write(PLAIN, "c2st\n")
+    assert sick.severity("KT414") == "ok"
 
 
 def test_every_code_of_the_group_has_a_fault() -> None:

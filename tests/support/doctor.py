@@ -3,6 +3,9 @@
 import contextlib
 import json
 import os
+import re
+import shlex
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +25,8 @@ OLD_KEY = "sk-test-doctor-of-yesterday-0123456789abcdef"
 # Low, so that no gateway of the machine, and no test, listens there by chance.
 PORT = 1021
 URL = f"http://127.0.0.1:{PORT}"
+# A path, a variable or option, an address, a process: where to look.
+_PLACE = re.compile(r"[~/]/?\w|[A-Z_]{4,}|\w+\.\w+|process \d")
 SETTINGS = ".factory/settings.json"
 LAB = """\
 version = 1
@@ -121,6 +126,50 @@ class Patient:
         assert not [row for row in rows if "check itself failed" in row["seen"]], rows
         return rows
 
+    def follow(self, command: str) -> None:
+        """Do what a person does who types the command that a finding names, in this shell."""
+        for part in command.split(" && "):
+            words = shlex.split(part)
+            name, _, value = words[1].partition("=")
+            if words[0] == "unset":
+                for variable in words[1:]:
+                    self.environment.pop(variable, None)
+            elif words[0] == "export":
+                self.environment[name] = self._expanded(value)
+            elif words[0] == "keyturn":
+                done = self.run(*words[1:])
+                assert done.code in (0, 1), done  # 1: something else is not well
+            else:
+                variables = {**os.environ, "HOME": str(self.home), **self.environment}
+                subprocess.run(["sh", "-c", command], check=True, env=variables, cwd=self.cwd)
+                return
+
+    def _expanded(self, value: str) -> str:
+        asked = value.removeprefix("$(keyturn ").removesuffix(")")
+        if asked == value:
+            return value
+        with self.inside():
+            done = labs.call(*asked.split(), cwd=self.cwd)
+        assert done.code == 0, done
+        return done.out.strip()
+
+    def leads_back(self, code: str) -> bool:
+        """Follow what doctor says until it finds the code no more; False where it is no command.
+
+        What only a gateway can do, which this home has not, is no command here. What is said in
+        words names a file, a variable or an address.
+        """
+        for _ in range(4):
+            rows = self.findings(code).get(code, [])
+            commands = [row["command"] for row in rows if row["command"] and _is_for(row)]
+            if not commands:
+                break
+            self.follow(commands[0])
+        else:
+            raise AssertionError(rows)
+        assert not [row for row in rows if not _PLACE.search(f"{row['seen']} {row['mend']}")], rows
+        return not rows
+
     def severity(self, code: str) -> str:
         """Return the worst severity that doctor gives for a code."""
         order = ("not applicable", "ok", "note", "warning", "error")
@@ -171,6 +220,11 @@ class Patient:
         bad = [row for row in rows if row["severity"] not in ("ok", "not applicable")]
         code = workflow.exit_code(found)
         return {"exit_code": code, "changes": steps, "failed": list(failed), "bad": bad}
+
+
+def _is_for(row: dict[str, Any]) -> bool:
+    """Tell whether the command of a finding needs no gateway."""
+    return not row["command"].startswith(("keyturn apply", "keyturn rotate", "keyturn service"))
 
 
 def droid_entry(**changes: object) -> dict[str, object]:

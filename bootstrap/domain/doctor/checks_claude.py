@@ -95,7 +95,9 @@ def model(seen: Observations) -> Iterator[Finding]:
     chosen = any(name in (_MAIN, "model") for name, _ in asked)
     if not chosen and not any(alias.startswith("claude") for alias in known):
         words = f"{_MAIN} is not set, so one of Anthropic's names is asked for"
-        yield codes.MODEL.error(f"{words}; {_listed(known)}", mend=f"export {_MAIN}=ALIAS")
+        yield codes.MODEL.error(
+            f"{words}; {_listed(known)}", mend=f"export {_MAIN}={min(known, default='ALIAS')}"
+        )
 
 
 def _listed(known: set[str]) -> str:

@@ -35,16 +35,26 @@ def both_keys(seen: Observations) -> Iterator[Finding]:
     if api_key is None:
         return
     if value_of(seen, TOKEN) is not None:
-        yield codes.BOTH_KEYS.warning(f"{api_key.where} {API_KEY}, and {TOKEN} is set, too")
+        beside = f"{TOKEN} is set, too"
     elif helper_of(seen):
-        yield codes.BOTH_KEYS.warning(f"{api_key.where} {API_KEY}, and there is an apiKeyHelper")
+        beside = "there is an apiKeyHelper"
+    else:
+        return
+    words = f"{api_key.where} {API_KEY}, and {beside}"
+    yield codes.BOTH_KEYS.warning(words, mend=_taken_out(api_key, seen))
+
+
+def _taken_out(value: Value, seen: Observations) -> str:
+    """Return how to take a variable out of the settings; empty where it is the shell's."""
+    path = seen.show(claude_of(seen).settings.path)
+    return f"take env.{value.name} out of {path}" if value.in_file else ""
 
 
 def helper_shadowed(seen: Observations) -> Iterator[Finding]:
     """Find a token that wins over a helper."""
     token = value_of(seen, TOKEN)
     if token is not None and helper_of(seen):
-        yield codes.HELPER_SHADOWED.warning(f"{token.where} {TOKEN}")
+        yield codes.HELPER_SHADOWED.warning(f"{token.where} {TOKEN}", mend=_taken_out(token, seen))
 
 
 def key_differs(seen: Observations) -> Iterator[Finding]:
@@ -57,7 +67,9 @@ def key_differs(seen: Observations) -> Iterator[Finding]:
         current = seen.key.fingerprint() if seen.key else "?"
         words = f"{value.where} {value.name} {value.key.fingerprint()}, in force is {current}"
         fix = _helper_instead(seen) if value.in_file else ()
-        yield codes.KEY_DIFFERS.error(words, fix=fix)
+        shell = f'export {value.name}="$(keyturn get {MASTER_KEY})", or start a new shell'
+        mend = "keyturn doctor --fix KT208" if value.in_file else shell
+        yield codes.KEY_DIFFERS.error(words, mend=mend, fix=fix)
 
 
 def _credentials(seen: Observations) -> Iterator[Value]:
@@ -160,8 +172,11 @@ def shell_key(seen: Observations) -> Iterator[Finding]:
             verdict = codes.SHELL_KEY.error if stale else codes.SHELL_KEY.warning
             words = f"{seen.show(file.path)}:{item.line} sets {item.name} {item.key.fingerprint()}"
             state = ", which is not in force" if stale else ""
-            fix = _ask_instead(file, seen) if item.safe and _can_be_asked(seen) else ()
-            yield verdict(f"{words}{state}", fix=fix)
+            able = item.safe and _can_be_asked(seen)
+            mend = "" if able else f"take it out of {seen.show(file.path)}; see keyturn shell-init"
+            yield verdict(
+                f"{words}{state}", mend=mend, fix=_ask_instead(file, seen) if able else ()
+            )
 
 
 def _is_ours(item: Literal, file: FoundFile, seen: Observations) -> bool:

@@ -19,7 +19,7 @@ from bootstrap.domain.doctor.droid_models import (
 from bootstrap.domain.doctor.facts_droid import Level
 from bootstrap.domain.doctor.finding import Code, FileFix, Finding
 from bootstrap.domain.doctor.observations import Observations
-from bootstrap.domain.droid_schema import GENERIC
+from bootstrap.domain.droid_schema import GENERIC, ID_PREFIX
 from bootstrap.domain.endpoints import LOOPBACK, endpoint, safe_url, shown
 
 KNOWN = ("anthropic", "openai", GENERIC, "bedrock-converse")
@@ -44,6 +44,17 @@ def mended(entry: Entry, summary: str, decide: Decide) -> "FileFix | tuple[()]":
     return ()
 
 
+def by_keyturn(code: Code, entry: Entry, fix: "FileFix | tuple[()]" = ()) -> str:
+    """Return what to type so that keyturn writes the entry anew; empty where `apply` just does so.
+
+    An entry that keyturn made and somebody edited is left alone by a plain `apply`.
+    """
+    if not entry.id.startswith(ID_PREFIX):
+        return ""
+    force = "keyturn apply --force"
+    return f"keyturn doctor --fix {code.id}, or {force}" if fix else f"{force}, or mend it there"
+
+
 def judge(code: Code, entry: Entry, seen: Observations) -> Callable[..., Finding]:
     """Return how bad a finding about the entry is: our models concern us, others are warned of."""
     return code.error if is_ours(entry.fields, seen) else code.warning
@@ -56,10 +67,11 @@ def required(seen: Observations) -> Iterator[Finding]:
         missing = [n for n in _NEEDED if not entry.text(n) and not (bedrock and n == "baseUrl")]
         if missing:
             words = f"{name(entry, seen)} has no {', '.join(missing)}, so droid skips it"
-            yield judge(files.REQUIRED, entry, seen)(words)
+            mend = by_keyturn(files.REQUIRED, entry)
+            yield judge(files.REQUIRED, entry, seen)(words, mend=mend)
         elif _has_no_key(entry) and is_ours(entry.fields, seen):
             words = f"{name(entry, seen)} has no apiKey, so the gateway refuses it"
-            yield files.REQUIRED.error(words)
+            yield files.REQUIRED.error(words, mend=by_keyturn(files.REQUIRED, entry))
 
 
 def _has_no_key(entry: Entry) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from bootstrap.domain.doctor import codes_droid_files as files
 from bootstrap.domain.doctor import codes_droid_setup as setup
 from bootstrap.domain.doctor.check import Check
-from bootstrap.domain.doctor.checks_droid_entries import each, judge, mended, name
+from bootstrap.domain.doctor.checks_droid_entries import by_keyturn, each, judge, mended, name
 from bootstrap.domain.doctor.checks_droid_syntax import facts
 from bootstrap.domain.doctor.droid_edits import Decide, retire
 from bootstrap.domain.doctor.droid_models import (
@@ -22,6 +22,7 @@ from bootstrap.domain.doctor.facts_droid import Level
 from bootstrap.domain.doctor.finding import FileFix, Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_schema import ID_PREFIX, PLACEHOLDERS
+from bootstrap.domain.probes import Verdict, verdict
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 
@@ -37,12 +38,20 @@ def key_differs(seen: Observations) -> Iterator[Finding]:
         stale = key is not None and not seen.is_in_force(key)
         if key is not None and stale and is_ours(entry.fields, seen):
             current = seen.key.fingerprint() if seen.key else "?"
+            fix = _with_key(entry, seen)
+            # Where the gateway has not got the key either, `apply` hands it to both.
+            mend = "" if _is_refused(seen) else by_keyturn(files.KEY_DIFFERS, entry, fix)
             yield files.KEY_DIFFERS.error(
                 f"{name(entry, seen)} holds {key.fingerprint()}, in force is {current}",
-                mend="keyturn apply" if entry.file.level is not Level.PROJECT else "mend that file",
-                fix=_with_key(entry, seen),
+                mend=mend if entry.file.level is not Level.PROJECT else "mend that file",
+                fix=fix,
             )
         yield from _stale_variable(entry, seen)
+
+
+def _is_refused(seen: Observations) -> bool:
+    answer = seen.answers.right if seen.answers else None
+    return answer is not None and verdict(answer, with_key=True) is Verdict.REFUSED
 
 
 def _stale_variable(entry: Entry, seen: Observations) -> Iterator[Finding]:
@@ -97,7 +106,8 @@ def wrong_notation(seen: Observations) -> Iterator[Finding]:
             change = retire(seen.aliases, seen.gateway_url)
             fix = FileFix(entry.file.file.path, "our models leave the legacy file", change)
         words = f"{name(entry, seen)}: apiKey names {variable} in a way that droid does not know"
-        yield judge(files.NOTATION, entry, seen)(words, fix=fix)
+        mend = by_keyturn(files.NOTATION, entry, fix)
+        yield judge(files.NOTATION, entry, seen)(words, mend=mend, fix=fix)
 
 
 def _as_reference(fields: Mapping[str, object], _: int) -> Mapping[str, object] | None:
@@ -161,7 +171,8 @@ def whitespace(seen: Observations) -> Iterator[Finding]:
             kind = "a line end" if "\n" in text or "\r" in text else "white space"
             fix = _with_key(entry, seen) if is_ours(entry.fields, seen) else ()
             verdict = judge(setup.WHITESPACE, entry, seen)
-            yield verdict(f"{name(entry, seen)}: {kind} in its key", fix=fix)
+            mend = by_keyturn(setup.WHITESPACE, entry, fix)
+            yield verdict(f"{name(entry, seen)}: {kind} in its key", mend=mend, fix=fix)
 
 
 def placeholder(seen: Observations) -> Iterator[Finding]:
@@ -170,7 +181,8 @@ def placeholder(seen: Observations) -> Iterator[Finding]:
         if entry.text("apiKey") in PLACEHOLDERS:
             words = f"{name(entry, seen)}: its key is a placeholder, so droid skips it"
             fix = _with_key(entry, seen) if is_ours(entry.fields, seen) else ()
-            yield judge(setup.PLACEHOLDER, entry, seen)(words, fix=fix)
+            mend = by_keyturn(setup.PLACEHOLDER, entry, fix)
+            yield judge(setup.PLACEHOLDER, entry, seen)(words, mend=mend, fix=fix)
 
 
 def helper(seen: Observations) -> Iterator[Finding]:

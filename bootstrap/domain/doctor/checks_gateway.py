@@ -1,6 +1,7 @@
 """KT301 to KT310, KT316, KT317, KT319: the gateway as it runs."""
 
 import ipaddress
+import shlex
 from collections.abc import Iterator
 
 from bootstrap.domain.doctor import codes_gateway as codes
@@ -118,10 +119,10 @@ def unit_unusable(seen: Observations) -> Iterator[Finding]:
     if unit is None:
         return
     if unit.load == "masked":
-        mend = f"systemctl --user unmask {found.service}, then: keyturn apply"
+        mend = f"systemctl --user unmask {found.service} && keyturn apply"
         yield codes.UNIT_UNUSABLE.error(f"{found.service}: {_LOAD[unit.load]}", mend=mend)
     elif unit.load in _LOAD:
-        mend = f"systemd-analyze --user verify {found.service}; then: keyturn apply"
+        mend = f"keyturn apply --force, or see: systemd-analyze --user verify {found.service}"
         yield codes.UNIT_UNUSABLE.error(f"{found.service}: {_LOAD[unit.load]}", mend=mend)
     elif unit.active == "failed" or unit.result == "start-limit-hit":
         yield codes.UNIT_UNUSABLE.error(f"{found.service}: {found.detail}")
@@ -147,7 +148,8 @@ def lingering(seen: Observations) -> Iterator[Finding]:
     """Find a gateway that does not outlive the session."""
     unit = _parts(seen)[1].unit
     if unit is not None and unit.lingering is False:
-        yield codes.LINGERING.note("lingering is off for this user")
+        mend = f"loginctl enable-linger {shlex.quote(unit.user)}".removesuffix(" ''")
+        yield codes.LINGERING.note("lingering is off for this user", mend=mend)
 
 
 def version(seen: Observations) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""KT311 to KT315, KT318, KT320: what config.yaml tells LiteLLM, whoever wrote it."""
+"""KT311 to KT315, KT318, KT320 to KT322: what config.yaml tells LiteLLM, whoever wrote it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,15 +10,30 @@ from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_schema import printable
 from bootstrap.domain.errors import ConfigError
-from bootstrap.domain.lab import BACKEND_KINDS
+from bootstrap.domain.lab import BACKEND_KINDS, Lab
 from bootstrap.domain.litellm_config import REFERENCE, names_database, texts
 from bootstrap.domain.litellm_read import read_document, section
 from bootstrap.domain.ref import is_variable_name
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import DATABASE_URL, INTERNAL_KEY, MASTER_KEY, SALT_KEY
+from bootstrap.domain.service_env import REDIRECTING_VARIABLES, service_environment
 
 _CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 _LONGEST = 60
+# What would change a LiteLLM that is started by hand from a shell that has it.
+_BY_HAND = (
+    "CONFIG_FILE_PATH",
+    "DEBUG",
+    "DETAILED_DEBUG",
+    "HOST",
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY",
+    "LITELLM_DISABLE_REDACT_SECRETS",
+    "LITELLM_LOG",
+    "NUM_WORKERS",
+    "PORT",
+)
+# What is looked at by itself, or only makes exceptions.
+_SAID = frozenset({DATABASE_URL, "NO_PROXY", "no_proxy"})
 
 
 def _facts(seen: Observations) -> LitellmFacts:
@@ -55,10 +70,15 @@ def unset(seen: Observations) -> Iterator[Finding]:
     if names is None:
         return
     own = section(document, "environment_variables")
-    asked = {text.removeprefix(REFERENCE) for text in texts(document) if text.startswith(REFERENCE)}
-    for name in sorted(asked - names - {str(key) for key in own}):
+    for name in sorted(_asked(document) - names - {str(key) for key in own}):
         shown = name if is_variable_name(name) else "a name that is none"
         yield codes.UNSET.error(f"{REFERENCE}{shown} is not set for the gateway")
+
+
+def _asked(document: Mapping[str, Any]) -> set[str]:
+    """Return the variables that the config refers to."""
+    found = (text for text in texts(document) if text.startswith(REFERENCE))
+    return {text.removeprefix(REFERENCE) for text in found}
 
 
 def two_keys(seen: Observations) -> Iterator[Finding]:
@@ -123,11 +143,52 @@ def salt(seen: Observations) -> Iterator[Finding]:
     found, lab = _facts(seen), seen.lab
     if lab is None:
         return
-    names = {*(found.names or ()), *found.env}
-    has = DATABASE_URL in lab.secrets or DATABASE_URL in names
-    has = has or names_database(found.config.data or b"")
-    if has and names and SALT_KEY not in names:
+    names = _variables(found)
+    if names and SALT_KEY not in names and _has_database(lab, found):
         yield codes.SALT.warning(f"there is a database, and {SALT_KEY} is not set for the gateway")
+
+
+def salt_changed(seen: Observations) -> Iterator[Finding]:
+    """Find a salt key that is not the one of the database."""
+    found, lab = _facts(seen), seen.lab
+    if lab is None or not found.salt or not _has_database(lab, found):
+        return
+    given = [("the gateway has", key) for key in _salts(found)]
+    stored = seen.secrets.salt if seen.secrets else ""
+    for where, print_of in dict.fromkeys([*given, *([("stored is", stored)] if stored else [])]):
+        if print_of != found.salt:
+            words = f"{where} {SALT_KEY} {print_of}; the database was seen with {found.salt}"
+            yield codes.SALT_CHANGED.error(words)
+
+
+def _salts(found: LitellmFacts) -> Iterator[str]:
+    held = found.process.keys if found.process else found.env
+    if SALT_KEY in held:
+        yield held[SALT_KEY].fingerprint()
+
+
+def _has_database(lab: Lab, found: LitellmFacts) -> bool:
+    named = DATABASE_URL in lab.secrets or DATABASE_URL in _variables(found)
+    return named or names_database(found.config.data or b"")
+
+
+def _variables(found: LitellmFacts) -> set[str]:
+    return {*(found.names or ()), *found.env}
+
+
+def variables(seen: Observations) -> Iterator[Finding]:
+    """Find variables with which LiteLLM does something else than its config says."""
+    found, lab = _facts(seen), seen.lab
+    meant = {*(lab.secrets if lab else ()), *service_environment(), *_asked(_document(seen))}
+    has = found.process.names if found.process else None
+    for names, who in ((has, "the gateway"), (found.strays, "the program on the gateway's port")):
+        odd = sorted((names or frozenset()) & (REDIRECTING_VARIABLES - meant - _SAID))
+        if odd:
+            yield codes.VARIABLES.warning(f"{who} has {', '.join(odd)}")
+    here = sorted(name for name in _BY_HAND if seen.variable(name))
+    if here:
+        mend = f"unset {' '.join(here)}"
+        yield codes.VARIABLES.note(f"{', '.join(here)} is set in this shell", mend=mend)
 
 
 def drop_params(seen: Observations) -> Iterator[Finding]:
@@ -150,4 +211,6 @@ CONFIG_CHECKS = (
     Check(codes.SALT, salt, _NEEDS),
     Check(codes.DROP_PARAMS, drop_params, _NEEDS),
     Check(codes.CONFIG_BROKEN, config_broken, _NEEDS),
+    Check(codes.VARIABLES, variables, _NEEDS),
+    Check(codes.SALT_CHANGED, salt_changed, _NEEDS),
 )

@@ -42,7 +42,7 @@ SHELL_KEY = Code(
     "KT205",
     "a key that stands literally in a shell's start file",
     "The next rotation does not reach it, and such files are copied and published.",
-    "keyturn shell-init bash defines functions claude-ALIAS without a key in them",
+    "keyturn doctor --fix KT205, or functions without a key: keyturn shell-init bash",
     "It comes from a guide whose shell function has the key in it. `--fix` puts `keyturn get` "
     "in its place, which asks the store each time. A value inside double quotes, such as in "
     'alias x="…", is left to you, since the shell would ask at the wrong moment.',
@@ -81,7 +81,7 @@ LITERAL = Code(
     "KT209",
     "the key stands in Claude Code's settings as plain text",
     "The next rotation does not reach it.",
-    "keyturn doctor --fix KT209 has Claude Code ask keyturn get instead",
+    "keyturn doctor --fix KT209, which has Claude Code ask keyturn get instead",
     "keyturn does not write ~/.claude/settings.json. A helper command in `apiKeyHelper` is run "
     "when a key is needed and again after a 401, and leaves no key on disk.",
     fixable=True,
@@ -115,7 +115,7 @@ NO_KEY = Code(
     "KT213",
     "Claude Code is led to the gateway and has no key",
     "It says 'Not logged in', or the gateway refuses it.",
-    "keyturn exec --client claude -- claude",
+    "start it by: keyturn exec --client claude -- claude",
     "It needs ANTHROPIC_AUTH_TOKEN or an apiKeyHelper. A helper that fails is only a warning, "
     "and an empty key is sent.",
 )
@@ -138,7 +138,7 @@ VERSION = Code(
     "KT216",
     "a Claude Code version that keyturn was not tested with",
     "Its variables and settings may have changed.",
-    "keyturn exec --client claude -- claude -p hi shows whether it works",
+    "see whether it works: keyturn exec --client claude -- claude -p hi",
     "Tested is 2.1.197. The version is that of the package beside the program.",
 )
 OLD_SESSION = Code(

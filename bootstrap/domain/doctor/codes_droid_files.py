@@ -85,7 +85,7 @@ LEGACY = Code(
     "KT109",
     "the legacy config.json has models of the gateway's",
     "droid copies them into settings.json, keys included; from then on this file changes nothing.",
-    "keyturn apply moves them; a backup is kept",
+    "keyturn apply, which moves them and keeps a backup",
     "droid still reads `~/.factory/config.json`, but settings.json wins for the same model. It "
     "expands nothing in it: `env:NAME` and `${NAME}` are sent as they stand.",
     fixable=True,
@@ -127,7 +127,7 @@ VERSION = Code(
     "KT114",
     "a droid version that keyturn was not tested with",
     "Its settings may have changed; keyturn writes what the tested versions read.",
-    "keyturn exec --client droid -- droid exec hi shows whether it works",
+    "see whether it works: keyturn exec --client droid -- droid exec hi",
     "Tested are 0.215.0 to 0.225.2. The version is that of the package beside the program.",
 )
 OLD_SESSION = Code(
@@ -152,7 +152,7 @@ UNSET = Code(
     "KT117",
     "a ${NAME} that droid cannot put in",
     "It is sent literally, or, where the variable is empty, no key is sent at all.",
-    "keyturn exec -- droid, or export the variable",
+    "start it by: keyturn exec -- droid; or export the variable",
     "An unset variable leaves the words `${NAME}` in the request. droid expands references in "
     "`apiKey` only: not in `baseUrl`, `model` or `extraHeaders`, and not in config.json. "
     "Interactive sessions started from a desktop do not see what your shell exports.",
@@ -161,7 +161,8 @@ EXPANDED = Code(
     "KT118",
     "a ${NAME} that an interactive start replaces by the key itself",
     "The key then stands in the file as plain text, and the next rotation does not reach it.",
-    "keyturn apply, which keeps the key there current; or keyturn exec --client droid -- droid",
+    "keyturn apply, which keeps the key there current, or start it by: "
+    "keyturn exec --client droid -- droid",
     "The interactive droid rewrites settings.json at its first start, when a folder is trusted "
     "and when a favourite is added: references are expanded, comments go. `droid exec` never "
     "does.",
@@ -170,7 +171,7 @@ COPIES = Code(
     "KT119",
     "stale copies of our models",
     "They look the same in /model and are refused, since their key is not in force.",
-    "keyturn apply removes them",
+    "keyturn apply, which removes them",
     "droid makes them when it rewrites settings.json: it copies the models of config.json and "
     "of settings.local.json into it, with the keys of that day.",
     fixable=True,

@@ -6,7 +6,7 @@ OPEN = Code(
     "KT301",
     "the gateway serves requests without the right key",
     "Anybody who reaches the port uses every model at your expense.",
-    "keyturn service stop, then keyturn apply",
+    "keyturn service stop && keyturn apply",
     "GET /v1/models was answered although no key, or a made-up one, was sent. LiteLLM before "
     "1.106 serves openly where its master key is unset; later ones do with "
     "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY.",
@@ -15,7 +15,7 @@ NOT_IN_FORCE = Code(
     "KT302",
     "the gateway does not accept the lab's key",
     "Every client that has the right key is refused.",
-    "keyturn apply restarts it where its files changed; keyturn check says more",
+    "keyturn apply, or look what is wrong: keyturn check",
     "LiteLLM reads its key once, when it starts; a process that was started before the key was "
     "replaced by hand goes on with the old one. A wrong key gets 400 or 401, by version.",
 )
@@ -32,7 +32,7 @@ SILENT = Code(
     "KT304",
     "the gateway does not run or does not answer",
     "No client gets an answer.",
-    "keyturn apply; keyturn service log shows why it ended",
+    "keyturn apply, or look why it ended: keyturn service log",
     "LiteLLM takes 10 to 20 seconds until it answers, longer after an installation. Where systemd "
     "holds the port open, requests wait meanwhile; where not, they are refused.",
 )
@@ -66,7 +66,7 @@ UNIT_UNUSABLE = Code(
     "KT308",
     "systemd does not run the gateway's unit",
     "The gateway does not come up, now or at the next login.",
-    "keyturn apply; keyturn service log shows why it ended",
+    "keyturn apply, or look why it ended: keyturn service log",
     "A masked unit is never started; one that failed too often in a short time (start-limit-hit) "
     "is not tried again before `systemctl --user reset-failed`; one with a setting that systemd "
     "does not take is not loaded at all.",
@@ -75,7 +75,8 @@ UNIT_EDITED = Code(
     "KT309",
     "the service's files were changed by hand",
     "What runs is not what the lab says, and the next apply will ask what to do about it.",
-    "keyturn plan shows the difference; keyturn apply --force puts it back, with a backup",
+    "keyturn apply --force, which puts it back and keeps a backup; keyturn plan shows the "
+    "difference",
     "Found are files that are not as keyturn wrote them, drop-ins below litellm.service.d, and "
     "unit files that changed since systemd read them (systemctl --user daemon-reload).",
 )
@@ -83,7 +84,7 @@ LINGERING = Code(
     "KT310",
     "the gateway ends when you log out",
     "After a logout or a reboot nothing answers until somebody logs in.",
-    "loginctl enable-linger",
+    "loginctl enable-linger USER",
     "The manager of a user's units ends with the last session of that user, unless lingering is "
     "on. On a machine that you sit at all day that may be what you want.",
 )
@@ -101,7 +102,7 @@ TWO_KEYS = Code(
     "KT312",
     "config.yaml and the environment name different master keys",
     "The one in config.yaml wins, so the key in the environment is refused.",
-    'write master_key: "os.environ/NAME" into config.yaml, or: keyturn apply --force',
+    'keyturn apply --force, or write master_key: "os.environ/NAME" into config.yaml',
     "A literal general_settings.master_key overrides the variable. White space around it becomes "
     "part of the key, and then nobody can log in.",
 )
@@ -109,7 +110,7 @@ FALLBACK = Code(
     "KT313",
     "a fallback to a model that does not exist",
     "It fails at the moment when it is needed.",
-    "correct the name in config.yaml, or have it written anew: keyturn apply --force",
+    "keyturn apply --force, or correct the name in config.yaml or lab.toml",
     "LiteLLM starts with fallbacks to names that model_list does not have, and --validate_config "
     "passes them. Looked at are fallbacks, context_window_fallbacks, content_policy_fallbacks and "
     "default_fallbacks, in router_settings and litellm_settings.",
@@ -127,7 +128,7 @@ SALT = Code(
     "KT315",
     "a database without a salt key",
     "LiteLLM encrypts it with the master key, so a new master key makes its rows unreadable.",
-    "keyturn rotate says how to give it one, and refuses until then",
+    "give it one, as keyturn rotate says when it refuses",
     "Models, credentials and settings in LiteLLM's database are encrypted with LITELLM_SALT_KEY, "
     "or, where that is unset, with the master key. To change the master key, the database must be "
     "encrypted anew (keyturn rotate --re-encrypt), or the salt key be fixed to today's key first.",
@@ -144,7 +145,7 @@ LEAKED = Code(
     "KT317",
     "a key stands in the gateway's log",
     "Whoever reads the log, or a copy of it, has the key.",
-    "keyturn rotate, after taking --detailed_debug or LITELLM_LOG=DEBUG away",
+    "take --detailed_debug or LITELLM_LOG=DEBUG away, then: keyturn rotate",
     "The last 2000 lines of the service were searched for the keys of the lab, also in their "
     "base64, URL and JSON forms. LiteLLM before 1.106 writes them with --detailed_debug. "
     "Older lines, rotated logs and copies were not searched.",
@@ -153,7 +154,7 @@ DROP_PARAMS = Code(
     "KT318",
     "drop_params is off",
     "Claude Code sends parameters that other providers refuse, so its requests fail with 400.",
-    "write drop_params: true under litellm_settings, or: keyturn apply --force",
+    "keyturn apply --force, or write drop_params: true under litellm_settings",
     "Anthropic's clients send fields such as thinking. With drop_params LiteLLM leaves out what a "
     "provider does not take; a few fields (top_k) pass nevertheless.",
 )
@@ -169,7 +170,28 @@ CONFIG_BROKEN = Code(
     "KT320",
     "config.yaml cannot be read",
     "LiteLLM does not start with it.",
-    "keyturn apply --force writes it anew, with a backup",
+    "keyturn apply --force, which writes it anew and keeps a backup",
     "It must be YAML, a mapping, with a list model_list. keyturn renders it from lab.toml, so it "
     "need not be written by hand.",
+)
+VARIABLES = Code(
+    "KT321",
+    "variables that change what LiteLLM does",
+    "LiteLLM takes addresses, proxies and debugging from variables, whatever its config says.",
+    "take them out of the unit's drop-ins, or of the program that gateway.command names; then: "
+    "keyturn service restart",
+    "HOST, PORT and NUM_WORKERS change where and how it serves, DEBUG, DETAILED_DEBUG and "
+    "LITELLM_LOG what it logs, HTTP_PROXY which way requests to a backend go, CONFIG_FILE_PATH "
+    "which config it reads. keyturn takes all of these away from the gateway that it runs, unless "
+    "the lab gives it one as a secret. In this shell they matter to a LiteLLM started by hand.",
+)
+SALT_CHANGED = Code(
+    "KT322",
+    "another salt key than the database was encrypted with",
+    "LiteLLM reads the models and credentials in its database with it, and now cannot.",
+    "put the earlier LITELLM_SALT_KEY back into its store (sops edit, or from git); where the "
+    "database is a new one: keyturn rotate LITELLM_SALT_KEY --i-know",
+    "keyturn remembers the fingerprint of the salt key that it last applied, and keeps it for as "
+    "long as there is a database. LiteLLM says nothing: what it cannot decrypt is not there. There "
+    "is no way to the values but the old salt key.",
 )

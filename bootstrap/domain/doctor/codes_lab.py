@@ -14,7 +14,7 @@ KEY_UNREADABLE = Code(
     "KT002",
     "the master key cannot be read from its sources",
     "Nothing can be compared with the key that should be in force.",
-    "keyturn list shows each source and why it was passed over",
+    "see each source and why it was passed over: keyturn list",
     "The sources of LITELLM_MASTER_KEY in lab.toml are asked in order. Usual causes: no age "
     "identity on this machine, a locked keyring, a store that git left with conflict markers.",
 )

@@ -50,7 +50,7 @@ ENV_FORM = Code(
     "KT406",
     "an env file that its readers disagree about",
     "systemd, shells, sops and docker take different values from it.",
-    "keyturn apply --force writes it anew, with a backup",
+    "keyturn apply --force, which writes it anew and keeps a backup",
     "A line is NAME='value', without `export`, without spaces around the `=`, with one line feed "
     "at its end. systemd leaves out lines with `export` and quotes them in its journal.",
 )
@@ -66,7 +66,7 @@ STALE = Code(
     "KT408",
     "a key in this shell's environment that is not in force",
     "Programs started here send it, and are refused.",
-    "start a new shell, or: direnv reload; or start programs with keyturn exec",
+    "unset LITELLM_MASTER_KEY, or start a new shell, or: direnv reload",
     "A shell keeps what it was given when it started, and a rotation does not reach it. `keyturn "
     "exec` gives a program the key of the moment.",
 )
@@ -93,8 +93,8 @@ IN_HISTORY = Code(
     "git's history holds a store unencrypted",
     "Whoever has the repository, now or later, has those secrets.",
     "replace every secret that was in it (keyturn rotate NAME), then rewrite the history",
-    "The last 20 commits of the current branch that changed the store were looked at. Taking a "
-    "file out of the history does not take it back from those who fetched it.",
+    "The newest 200 commits of all branches, tags and stashes that changed the store were looked "
+    "at. Taking a file out of the history does not take it back from those who fetched it.",
 )
 CACHING = Code(
     "KT412",
@@ -103,4 +103,43 @@ CACHING = Code(
     "git config --unset NAME, then git update-ref -d refs/notes/textconv/DRIVER",
     "With diff.DRIVER.cachetextconv git writes what a textconv program such as sops gives into "
     "refs/notes/textconv/DRIVER.",
+)
+KEYRING = Code(
+    "KT413",
+    "a keyring that cannot be used",
+    "What it holds cannot be read, so another source is taken, or none.",
+    "unlock it in the desktop's password manager, or log out and in with your password",
+    "A keyring is locked until you log in with your password, and is not there without a desktop "
+    "session. keyturn uses only backends that encrypt: one that the settings of the Python package "
+    "keyring choose, and that keeps plain text or forgets what it is given, is refused.",
+)
+LEFTOVER = Code(
+    "KT414",
+    "a key that a plaintext keyring still holds",
+    "It lies on the disk base64-coded, and stays when the real keyring's key is changed.",
+    "keyturn doctor --fix KT414",
+    "The Python package keyrings.alt keeps secrets in ~/.local/share/python_keyring/"
+    "keyring_pass.cfg where there is no session bus, without a word. keyturn never reads it, other "
+    "programs that use the package keyring do. The fix takes the lab's entries out of it, and only "
+    "where its code is named, since the file may be the last place that has the key.",
+    fixable=True,
+)
+RECIPIENTS = Code(
+    "KT415",
+    "a store that is not encrypted for those whom .sops.yaml names",
+    "Who was added cannot open it, or who was taken out still can.",
+    "sops updatekeys FILE",
+    "sops reads .sops.yaml for new files only. After a change of it, sops updatekeys gives an "
+    "existing store the recipients of its rule. Who could open it before has the old secrets, so "
+    "change them when somebody leaves: sops rotate -i FILE, then keyturn rotate --all.",
+)
+LOGIN = Code(
+    "KT416",
+    "a key in the environment of every login",
+    "Every program of the session gets it, and the next rotation does not reach it.",
+    "keyturn doctor --fix KT416",
+    "systemd reads ~/.config/environment.d/*.conf when the user's manager starts. What it has got "
+    "by then stays until the next login, or until: systemctl --user unset-environment NAME. Keys "
+    "in the start files of shells are KT205, in this shell KT408.",
+    fixable=True,
 )

@@ -38,6 +38,7 @@ class UnitFacts:
         drop_ins: Files that change it.
         stale: Whether its file changed since systemd read it.
         lingering: Whether it runs without a login; None where nobody knows.
+        user: Whose it is, by name.
     """
 
     load: str = "loaded"
@@ -46,6 +47,7 @@ class UnitFacts:
     drop_ins: tuple[str, ...] = ()
     stale: bool = False
     lingering: bool | None = None
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ class LitellmFacts:
         version: Of the installed LiteLLM; empty where none is.
         weakness: Why the master key is not good enough, one clause; empty where it is.
         leaked: The secrets that stand in the service's log.
+        salt: The fingerprint of the salt key that the database was last seen with; empty where
+            there was none.
+        strays: The names of the variables of a gateway that keyturn does not run and that has the
+            port, where it is ours; None where nobody knows.
     """
 
     service: str
@@ -89,6 +95,8 @@ class LitellmFacts:
     version: str = ""
     weakness: str = ""
     leaked: tuple[str, ...] = ()
+    salt: str = ""
+    strays: frozenset[str] | None = None
 
     @property
     def names(self) -> frozenset[str] | None:

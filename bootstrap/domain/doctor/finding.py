@@ -6,6 +6,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import TypeAlias
 
+from bootstrap.domain.doctor.mend_command import command_in
 from bootstrap.domain.secret import Secret
 
 # Turns a key into text on its way into a file; an adapter brings it.
@@ -127,4 +128,7 @@ class Code:
         self, severity: Severity, seen: str, mend: str, fix: "Fix | Sequence[Fix]"
     ) -> Finding:
         fixes = (fix,) if isinstance(fix, FileFix | CommandFix) else tuple(fix)
-        return Finding(self.id, severity, seen, self.why, mend or self.mend, fixes)
+        words = mend or self.mend
+        if fixes and not command_in(words) and not any(fix.on_request for fix in fixes):
+            words = f"keyturn doctor --fix {self.id}, or {words}"
+        return Finding(self.id, severity, seen, self.why, words, fixes)

@@ -10,7 +10,7 @@ from bootstrap.domain.doctor.facts_backends import BackendsFacts
 from bootstrap.domain.doctor.facts_claude import ClaudeFacts
 from bootstrap.domain.doctor.facts_droid import DroidFacts
 from bootstrap.domain.doctor.facts_gateway import Answers, LitellmFacts
-from bootstrap.domain.doctor.facts_secrets import SecretsFacts
+from bootstrap.domain.doctor.facts_secrets import KeyringFacts, SecretsFacts
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
@@ -53,6 +53,7 @@ class Observations:
     answers: Answers | None = None
     litellm: LitellmFacts | None = None
     secrets: SecretsFacts | None = None
+    keyring: KeyringFacts | None = None
     backends: BackendsFacts | None = None
 
     @property
