@@ -1,5 +1,6 @@
 """Every test lives in an empty home of its own, without the developer's keys and network."""
 
+import itertools
 import os
 import signal
 import socket
@@ -13,6 +14,8 @@ import pytest
 from support import homes
 from support import leaks as leaks_module
 from support.sessions import SecretService, UserSystemd
+
+_numbers = itertools.count()
 
 
 class NetworkBlocked(AssertionError):
@@ -67,8 +70,8 @@ def _block_network(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Isolate what module- and session-wide fixtures do, too."""
+def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Isolate what module- and session-wide fixtures do, too; give the folder of all homes."""
     before = os.umask(0o022)
     # A shell has what it starts in the background ignore these, and all that is started from there.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -78,17 +81,20 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         _isolate(patch, tmp_path_factory.mktemp("session"))
         _block_network(patch)
-        yield
+        yield tmp_path_factory.mktemp("homes")
     os.umask(before)
 
 
 # A patch of its own, so that a test's monkeypatch.undo() cannot end the isolation.
 @pytest.fixture(autouse=True)
-def home(_isolated_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def home(_isolated_session: Path) -> Iterator[Path]:
     """The empty HOME of this test, 0700."""
     os.umask(0o022)
+    # Counted here: mktemp() looks at all its folders to find the next number.
+    base = _isolated_session / str(next(_numbers))
+    base.mkdir(mode=0o700)
     with pytest.MonkeyPatch.context() as patch:
-        yield _isolate(patch, tmp_path_factory.mktemp("isolated"))
+        yield _isolate(patch, base)
 
 
 @pytest.fixture
