@@ -20,6 +20,8 @@ from bootstrap.domain.secret import Secret
 from support.doctor import KEY, LAB, OLD_KEY, PORT, Patient, patient
 from support.fakes import make_places
 
+pytestmark = pytest.mark.integration
+
 STORE = "lab/secrets/global.enc.env"
 SOUND = """\
 LITELLM_MASTER_KEY=ENC[AES256_GCM,data:aaaa,iv:bbbb,tag:cccc,type:str]
