@@ -1,18 +1,51 @@
 """Every test lives in an empty home of its own, without the developer's keys and network."""
 
+import itertools
 import os
+import re
+import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from support import homes
 from support import leaks as leaks_module
 from support.sessions import SecretService, UserSystemd
+
+# For the tiers that run all day; without it, as in a run of everything, hypothesis' own number.
+settings.register_profile("quick", max_examples=10)
+_numbers = itertools.count()
+
+
+# What `scripts/test.sh unit` selects: no tier but this one does without all marked tests.
+_UNIT = "not integration and not slow and not faults"
+_ELSEWHERE = re.compile(r"^pytestmark = .*\bmark\.(?:integration|slow|faults)\b", re.MULTILINE)
+_STARTS = ("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn")
+_MARKS = ("integration", "slow", "faults")
+_in_unit_test = False
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the unit tier the import of every module that is another tier's as a whole."""
+    if config.getoption("markexpr") != _UNIT or collection_path.suffix != ".py":
+        return None
+    return _ELSEWHERE.search(collection_path.read_text()) is not None or None
+
+
+class ProcessStarted(AssertionError):
+    """A unit test started a process. Not an OSError: the code under test must not catch it."""
+
+
+def _no_process_in_unit_tests(event: str, arguments: tuple[object, ...]) -> None:
+    if _in_unit_test and event in _STARTS:
+        raise ProcessStarted(f"a test that starts a process ({event}) is marked `integration`")
 
 
 class NetworkBlocked(AssertionError):
@@ -67,28 +100,43 @@ def _block_network(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Isolate what module- and session-wide fixtures do, too."""
+def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Isolate what module- and session-wide fixtures do, too; give the folder of all homes."""
     before = os.umask(0o022)
     # A shell has what it starts in the background ignore these, and all that is started from there.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    sys.addaudithook(_no_process_in_unit_tests)
     with pytest.MonkeyPatch.context() as patch:
         _isolate(patch, tmp_path_factory.mktemp("session"))
         _block_network(patch)
-        yield
+        yield tmp_path_factory.mktemp("homes")
     os.umask(before)
 
 
 # A patch of its own, so that a test's monkeypatch.undo() cannot end the isolation.
 @pytest.fixture(autouse=True)
-def home(_isolated_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The empty HOME of this test, 0700."""
+def home(_isolated_session: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The empty HOME of this test, 0700; kept afterwards where the test failed."""
     os.umask(0o022)
+    # Counted here: mktemp() looks at all its folders to find the next number.
+    base = _isolated_session / str(next(_numbers))
+    base.mkdir(mode=0o700)
+    failed_before = request.session.testsfailed
     with pytest.MonkeyPatch.context() as patch:
-        yield _isolate(patch, tmp_path_factory.mktemp("isolated"))
+        yield _isolate(patch, base)
+    if request.session.testsfailed == failed_before:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _unit_tests_start_no_process(home: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    global _in_unit_test
+    _in_unit_test = not any(request.node.get_closest_marker(mark) for mark in _MARKS)
+    yield
+    _in_unit_test = False
 
 
 @pytest.fixture

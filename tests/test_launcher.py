@@ -12,6 +12,8 @@ import pytest
 
 from support.homes import REPOSITORY
 
+pytestmark = pytest.mark.integration
+
 LAUNCHER = REPOSITORY / "scripts" / "keyturn"
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 WORDS = ("exec", "--secret", "K=env:CI_KEY", "--", "sh", "-c", 'printf "%s" "$K"')

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH115, PTH118, PTH120 - each file that is looked at costs this at every step
 """Whether a path can be written without somebody else being able to swap it under us."""
 
 import os
@@ -22,13 +23,13 @@ def real_path(path: Path) -> Path:
     Raises:
         TargetError: Somebody else could have planted a part of the path.
     """
-    reached = Path(path.anchor)
+    reached = path.anchor
     _check(path, reached, _lstat(path, reached))
     ahead = list(reversed(path.parts[1:]))
     links = 0
     while ahead:
         part = ahead.pop()
-        step = reached.parent if part == ".." else reached / part
+        step = os.path.dirname(reached) if part == ".." else os.path.join(reached, part)
         found = _lstat(path, step)
         _check(path, step, found)
         if found is None or not stat.S_ISLNK(found.st_mode):
@@ -39,34 +40,35 @@ def real_path(path: Path) -> Path:
             raise TargetError(
                 f"{path} is not usable", why="its symlinks form a loop", fix=f"rm {step}"
             )
-        behind = PurePath(step.readlink())
+        behind = PurePath(os.readlink(step))
         if behind.is_absolute():
-            reached = Path(behind.anchor)
+            reached = behind.anchor
         ahead += reversed(behind.parts[1:] if behind.is_absolute() else behind.parts)
-    return reached
+    return Path(reached)
 
 
-def _lstat(path: Path, step: Path) -> os.stat_result | None:
+def _lstat(path: Path, step: str) -> os.stat_result | None:
     """Return what stands at `step` of `path`, or None."""
     try:
-        return step.lstat()
+        return os.lstat(step)
     except FileNotFoundError:
         return None
     except NotADirectoryError:
+        folder = Path(step).parent
         raise TargetError(
             f"{path} cannot be written",
-            why=f"{step.parent} is not a folder",
-            fix=f"name another place, or look at it and move it away: ls -ld {step.parent}",
+            why=f"{folder} is not a folder",
+            fix=f"name another place, or look at it and move it away: ls -ld {folder}",
         ) from None
     except OSError as error:
         raise TargetError(
             f"{path} cannot be read",
             why=os.strerror(error.errno or 0).lower(),
-            fix=f"ls -ld {step.parent}",
+            fix=f"ls -ld {Path(step).parent}",
         ) from None
 
 
-def _check(path: Path, step: Path, found: os.stat_result | None) -> None:
+def _check(path: Path, step: str, found: os.stat_result | None) -> None:
     """Refuse a step that another user owns, or could put something else in the place of."""
     if found is None:
         return

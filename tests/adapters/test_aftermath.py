@@ -11,6 +11,8 @@ from bootstrap.adapters import aftermath
 from bootstrap.adapters.aftermath import afterwards
 from support.waiting import until
 
+pytestmark = pytest.mark.integration
+
 
 def test_it_follows_the_block_in_another_process(tmp_path: Path) -> None:
     note = tmp_path / "note"

@@ -11,6 +11,8 @@ from bootstrap.adapters import ahead, exec_cache, find_lab
 from support.sops_lab import fake_sops
 from support.waiting import until
 
+pytestmark = pytest.mark.integration
+
 DATA = b"A=ENC[x]\n"
 
 

@@ -14,6 +14,8 @@ from bootstrap.adapters.become import child_environment
 from bootstrap.domain.secret import Secret
 from support.homes import REPOSITORY
 
+pytestmark = pytest.mark.integration
+
 BECOME = """
 import json, os, sys
 from bootstrap.adapters.become import become, child_environment

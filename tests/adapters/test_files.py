@@ -113,6 +113,7 @@ def finish(folder: Folder) -> None:
     assert folder.leftovers() == []
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("failure", "for_good"),
     [
@@ -152,6 +153,7 @@ def test_whichever_system_call_fails_all_files_are_old_or_all_are_new(
     assert number > 60, "the failures did not reach the code under test"
 
 
+@pytest.mark.faults
 def test_whichever_line_a_signal_interrupts_all_files_are_old_or_all_are_new(
     folders: Iterator[Folder],
 ) -> None:

@@ -128,12 +128,14 @@ def raw() -> Iterator[Callable[[Callable[[socket.socket], None]], str]]:
 # The stand-in
 
 
+@pytest.mark.integration
 def test_the_right_key_gets_the_catalogue(stand_in: HttpGateway) -> None:
     answer = stand_in.models(KEY)
     assert answer.model_ids == ("lab-echo", "small")
     assert verdict(answer, with_key=True) is Verdict.ACCEPTED
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("key", [WRONG, None])
 def test_a_wrong_key_and_no_key_are_refused(stand_in: HttpGateway, key: Secret | None) -> None:
     answer = stand_in.models(key)
@@ -141,15 +143,18 @@ def test_a_wrong_key_and_no_key_are_refused(stand_in: HttpGateway, key: Secret |
     assert verdict(answer, with_key=key is not None) is Verdict.REFUSED
 
 
+@pytest.mark.integration
 def test_it_tells_that_it_lives_without_a_key(stand_in: HttpGateway) -> None:
     assert stand_in.alive() == Answer(200, is_gateway=True)
 
 
+@pytest.mark.integration
 def test_a_completion_gives_the_models_text(stand_in: HttpGateway) -> None:
     assert stand_in.complete(KEY, "lab-echo").text == "ok"
     assert stand_in.complete(KEY, "nowhere").error_type == "invalid_request_error"
 
 
+@pytest.mark.integration
 def test_no_cache_is_an_answer_too(stand_in: HttpGateway) -> None:
     assert stand_in.cache_ping(KEY).status == 404
 

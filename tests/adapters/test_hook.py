@@ -8,6 +8,8 @@ from bootstrap.adapters import hook
 from bootstrap.adapters.hook import run_hook
 from bootstrap.domain.errors import ConfigError
 
+pytestmark = pytest.mark.integration
+
 TOLD = {"KEYTURN_NEW": "22222222"}
 
 

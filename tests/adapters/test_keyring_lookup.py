@@ -43,18 +43,21 @@ def find() -> str | None:
     return look_up("keyturn", "KEY", 30)
 
 
+@pytest.mark.integration
 def test_the_only_entry_is_the_answer(tool: Callable[[str], Path], tmp_path: Path) -> None:
     tool(shows(KEY))
     assert find() == KEY
     assert (tmp_path / "runs").read_text() == "search --all service keyturn username KEY\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("text", ["", "two\\nlines", " outer spaces ", "ä", "secret = x"])
 def test_any_text_is_exact(tool: Callable[[str], Path], text: str) -> None:
     tool(shows(text))
     assert find() == text.replace("\\n", "\n")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "body",
     [
@@ -74,11 +77,13 @@ def test_a_doubtful_answer_is_none(tool: Callable[[str], Path], body: str) -> No
     assert find() is None
 
 
+@pytest.mark.integration
 def test_a_program_that_does_not_start_is_no_answer(tool: Callable[[str], Path]) -> None:
     tool("").write_bytes(b"\x7fELF of another machine")
     assert find() is None
 
 
+@pytest.mark.integration
 def test_settings_that_choose_another_keyring_are_respected(
     tool: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
@@ -96,6 +101,7 @@ def test_settings_that_choose_another_keyring_are_respected(
     assert find() is None
 
 
+@pytest.mark.integration
 def test_without_a_bus_or_without_the_tool_nothing_is_asked(
     tool: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -117,6 +123,7 @@ def test_elsewhere_than_on_linux_python_is_asked(
     assert find() is None
 
 
+@pytest.mark.integration
 def test_a_keyring_that_does_not_answer_is_given_up_once(
     tool: Callable[[str], Path], tmp_path: Path
 ) -> None:

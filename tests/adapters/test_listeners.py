@@ -56,6 +56,7 @@ def test_a_port_that_is_bound_but_not_listened_on_is_free() -> None:
         assert LocalPorts().listener(bound.getsockname()[1]) is None
 
 
+@pytest.mark.integration
 def test_of_several_processes_with_one_socket_the_first_is_named() -> None:
     with (
         listening("127.0.0.1") as server,
@@ -119,6 +120,7 @@ def test_a_process_that_ends_while_it_is_looked_at_is_no_trouble(
     assert LocalPorts().listener(4000) == Listener(pid, "")
 
 
+@pytest.mark.integration
 def test_a_process_serves_a_port_where_it_or_a_child_of_its_holds_the_socket() -> None:
     inner = "[sys.executable, '-c', 'print(1); input()'], close_fds=False"
     script = f"import subprocess, sys; subprocess.run({inner})"
@@ -145,6 +147,7 @@ def test_a_process_serves_a_port_where_it_or_a_child_of_its_holds_the_socket() -
     assert not ports.serves(os.getpid(), port)
 
 
+@pytest.mark.integration
 def test_a_port_that_a_stranger_listens_on_too_is_not_served() -> None:
     with listening("127.0.0.1") as server:
         port = port_of(server)

@@ -22,6 +22,8 @@ from bootstrap.domain.lab import LITELLM_VERSION
 from support.litellm import QuietProgress
 from support.waiting import until
 
+pytestmark = pytest.mark.integration
+
 # What both doubles do: note how they were called, and fail where the file `fail` says so.
 NOTE = """#!/bin/sh
 here=$(dirname "$0"); notes={notes}

@@ -14,6 +14,8 @@ from bootstrap.domain.errors import ExitCode, LockedError, TargetError
 from support.sessions import TOOLS
 from support.waiting import until
 
+pytestmark = pytest.mark.integration
+
 REPOSITORY = TOOLS.parent.parent
 HOLDER = """
 import pathlib, sys

@@ -13,6 +13,8 @@ from bootstrap.adapters.mask import copy, maskable, masks, run_masked
 from bootstrap.domain.masking import Masker
 from bootstrap.domain.secret import Secret
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-test-filter-0123456789"
 FORMS = masks([("KEY", Secret(KEY)), ("SAME", Secret(KEY))])
 

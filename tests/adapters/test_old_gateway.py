@@ -98,6 +98,7 @@ def port() -> Iterator[int]:
         until(lambda: LocalPorts().listener(number) is None)
 
 
+@pytest.mark.integration
 def test_a_process_started_by_hand_is_stopped_and_started_again(tmp_path: Path, port: int) -> None:
     (tmp_path / "c.yaml").write_text("")
     words = [sys.executable, "-c", SERVER, "--config=c.yaml", str(port)]
@@ -127,6 +128,7 @@ def test_a_process_of_somebody_else_cannot_be_taken_over(monkeypatch: pytest.Mon
     assert "--port" in caught.value.fix
 
 
+@pytest.mark.integration
 def test_a_port_that_does_not_become_free_is_an_error(
     monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:
@@ -141,6 +143,7 @@ def test_a_port_that_does_not_become_free_is_an_error(
     assert "by hand" in caught.value.fix
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "ours"), [("keyturn_serve.py", True), ("proxy.py", False)])
 def test_keyturns_own_gateway_is_known_also_behind_a_held_socket(name: str, ours: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:

@@ -18,6 +18,7 @@ def test_a_value_is_written_raw_and_ends_in_one_newline(capfd: pytest.CaptureFix
     assert capfd.readouterr().out == AWKWARD + "\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_a_shell_that_evaluates_the_exports_has_the_exact_values(
     capfd: pytest.CaptureFixture[str], shell: str
@@ -44,6 +45,7 @@ def test_a_pipe_is_no_terminal_and_a_terminal_is(monkeypatch: pytest.MonkeyPatch
         os.close(handle)
 
 
+@pytest.mark.integration
 def test_a_pipe_that_takes_little_at_a_time_gets_everything() -> None:
     program = (
         "from bootstrap.adapters.output import *\n"

@@ -12,6 +12,8 @@ import pytest
 from bootstrap.adapters.process import Finished, run, scrubbed
 from bootstrap.domain.errors import Interrupted
 
+pytestmark = pytest.mark.integration
+
 SECRET = "sk-test-process-0123456789"
 
 

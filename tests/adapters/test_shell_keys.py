@@ -7,6 +7,8 @@ import pytest
 from bootstrap.adapters.shell_keys import assigned, holds, with_reference, without_keys
 from bootstrap.domain.secret import Secret
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-test-0123456789abcdef"
 # What a shell prints that asks this command is the key again.
 COMMAND = "printf %s sk-test-$((0))123456789abcdef"

@@ -22,7 +22,7 @@ from support.sops_lab import (
     writer_environment,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.faults
 
 KEY = "sk-test-sops-0123456789"
 OTHER = "sk-test-other-9876543210"

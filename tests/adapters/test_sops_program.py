@@ -66,6 +66,7 @@ def test_the_program_of_our_own_dependency_is_used_without_any_other(
     assert find_sops({**environ, "PATH": ""}) == str(REAL_SOPS)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("version", ["3.11.0", "3.12.0", "4.0", "3.11.1-rc.1"])
 def test_a_tested_sops_on_path_is_preferred(
     path_folder: Path, environ: dict[str, str], version: str
@@ -74,6 +75,7 @@ def test_a_tested_sops_on_path_is_preferred(
     assert find_sops(environ) == program
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("version", ["3.10.9", "3.9.0", "unknown", "", "3.x"])
 def test_an_older_sops_on_path_is_passed_over(
     path_folder: Path, environ: dict[str, str], version: str
@@ -82,6 +84,7 @@ def test_an_older_sops_on_path_is_passed_over(
     assert find_sops(environ) == str(REAL_SOPS)
 
 
+@pytest.mark.integration
 def test_the_version_is_asked_without_the_network_and_once(
     path_folder: Path, environ: dict[str, str]
 ) -> None:
@@ -92,6 +95,7 @@ def test_the_version_is_asked_without_the_network_and_once(
     assert [entry.name for entry in cache_of(environ).parent.iterdir()] == ["sops-version.json"]
 
 
+@pytest.mark.integration
 def test_another_sops_in_its_place_is_asked_again(
     path_folder: Path, environ: dict[str, str]
 ) -> None:
@@ -102,6 +106,7 @@ def test_another_sops_in_its_place_is_asked_again(
     assert find_sops(environ) == str(REAL_SOPS)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"program": 1}', '{"program": 1, "version": 2}'])
 def test_a_damaged_memory_only_costs_another_question(
     path_folder: Path, environ: dict[str, str], text: str
@@ -113,6 +118,7 @@ def test_a_damaged_memory_only_costs_another_question(
     assert json.loads(cache_of(environ).read_text())["version"] == [3, 12, 0]
 
 
+@pytest.mark.integration
 def test_where_nothing_can_be_remembered_it_still_works(
     path_folder: Path, environ: dict[str, str]
 ) -> None:
@@ -121,6 +127,7 @@ def test_where_nothing_can_be_remembered_it_still_works(
     assert find_sops(environ) == program
 
 
+@pytest.mark.integration
 def test_an_interrupted_memory_leaves_nothing_behind(
     path_folder: Path, environ: dict[str, str]
 ) -> None:
@@ -130,6 +137,7 @@ def test_an_interrupted_memory_leaves_nothing_behind(
     assert [entry.name for entry in cache_of(environ).parent.iterdir()] == ["sops-version.json"]
 
 
+@pytest.mark.integration
 def test_the_cache_folder_of_the_user_is_respected(
     path_folder: Path, environ: dict[str, str], tmp_path: Path
 ) -> None:
@@ -155,6 +163,7 @@ def test_a_sops_in_the_working_directory_is_not_picked_up(
     assert find_sops({**environ, "PATH": ":"}) == str(REAL_SOPS)
 
 
+@pytest.mark.integration
 def test_a_sops_that_cannot_be_run_is_passed_over(
     path_folder: Path, environ: dict[str, str]
 ) -> None:
@@ -182,6 +191,7 @@ def test_a_wrong_choice_is_explained(environ: dict[str, str], tmp_path: Path) ->
     assert "KEYTURN_SOPS" in caught.value.why
 
 
+@pytest.mark.integration
 def test_a_program_that_fails_tells_no_version(tmp_path: Path) -> None:
     assert version_of(fake_sops(tmp_path / "sops", "echo sops 3.12.0; exit 1"), {}) is None
     assert version_of(str(tmp_path / "none"), {}) is None
@@ -194,6 +204,7 @@ def test_the_real_sops_tells_a_tested_version() -> None:
     assert version >= sops_program.TESTED_MINIMUM
 
 
+@pytest.mark.integration
 def test_without_any_sops_the_error_says_how_to_get_one(
     environ: dict[str, str], path_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

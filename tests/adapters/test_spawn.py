@@ -15,6 +15,8 @@ from bootstrap.adapters.spawn import Child, can_spawn
 from bootstrap.domain.errors import Interrupted
 from support.waiting import until
 
+pytestmark = pytest.mark.integration
+
 SH = "/bin/sh"
 ENV = {"PATH": os.environ["PATH"], "GIVEN": "yes"}
 

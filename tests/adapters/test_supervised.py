@@ -21,6 +21,8 @@ from support.exec_runs import is_gone
 from support.homes import REPOSITORY, environment
 from support.waiting import until
 
+pytestmark = pytest.mark.integration
+
 RUN = f"""
 import sys
 sys.path.insert(0, {str(REPOSITORY)!r})

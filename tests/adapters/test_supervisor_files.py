@@ -82,6 +82,7 @@ def test_a_process_is_told_apart_from_an_earlier_one_with_its_number() -> None:
     assert not ProcessIdentity(own.pid, own.start, "another boot").alive()
 
 
+@pytest.mark.integration
 def test_a_process_that_ended_is_not_alive_even_before_it_is_waited_for() -> None:
     with subprocess.Popen(["/bin/sh", "-c", "read x"], stdin=subprocess.PIPE) as child:
         identity = ProcessIdentity.of(child.pid)
@@ -95,6 +96,7 @@ def test_a_process_that_ended_is_not_alive_even_before_it_is_waited_for() -> Non
     identity.send(signal.SIGTERM)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("sandboxed", [False, True])
 def test_only_the_very_process_gets_a_signal(
     sandboxed: bool, monkeypatch: pytest.MonkeyPatch
@@ -113,6 +115,7 @@ def test_only_the_very_process_gets_a_signal(
         assert child.wait() == -signal.SIGTERM
 
 
+@pytest.mark.integration
 def test_a_program_name_with_spaces_and_parentheses_is_no_trouble(tmp_path: Path) -> None:
     program = tmp_path / "a) S 1 (b"
     program.symlink_to("/bin/sleep")

@@ -13,6 +13,8 @@ from bootstrap.adapters.systemd import SystemdService
 from bootstrap.adapters.systemd_session import session_environment
 from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
 
+pytestmark = pytest.mark.integration
+
 LEAK = "sk-test-from-a-complaint"
 
 

@@ -68,7 +68,7 @@ def test_a_path_that_may_not_be_looked_at_is_explained(
             raise PermissionError(errno.EACCES, "no")
         return real(path)
 
-    monkeypatch.setattr(Path, "lstat", lambda self: lstat(self))
+    monkeypatch.setattr(os, "lstat", lstat)
     error = refused(tmp_path / "closed")
     assert str(error) == f"{tmp_path / 'closed'} cannot be read: permission denied"
     assert error.fix == f"ls -ld {tmp_path}"

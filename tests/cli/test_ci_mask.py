@@ -84,6 +84,7 @@ def test_azure_is_given_its_own_command(
     ]
 
 
+@pytest.mark.integration
 def test_buildkite_is_given_shell_lines_that_hand_each_value_to_its_redactor(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],

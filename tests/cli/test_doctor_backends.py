@@ -152,6 +152,7 @@ def sick(home: Path) -> Patient:
     return patient(home)
 
 
+@pytest.mark.integration
 def test_each_backend_is_asked_in_its_own_way(sick: Patient) -> None:
     paid = sick.write("paid", OLD_KEY)
     with serving() as port:

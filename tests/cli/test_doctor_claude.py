@@ -11,6 +11,8 @@ import pytest
 from bootstrap.domain.doctor.groups import codes
 from support.doctor import KEY, OLD_KEY, PORT, URL, Patient, patient
 
+pytestmark = pytest.mark.integration
+
 SETTINGS = ".claude/settings.json"
 FUNCTION = """\
 _claude_via_litellm() {{

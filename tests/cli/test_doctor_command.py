@@ -16,6 +16,8 @@ from bootstrap.wiring import doctor as wired
 from support.doctor import KEY, OLD_KEY, Patient, droid_entry, patient
 from support.homes import REPOSITORY, environment
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def well(home: Path) -> Patient:

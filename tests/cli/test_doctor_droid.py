@@ -23,6 +23,8 @@ from support.doctor import (
     patient,
 )
 
+pytestmark = pytest.mark.integration
+
 PROJECT = "project/.factory/settings.json"
 ELSEWHERE = "http://thief.invalid/v1"
 Plant = Callable[[Patient], object]

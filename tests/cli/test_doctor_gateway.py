@@ -362,6 +362,7 @@ def sick(home: Path) -> Patient:
     return patient(home)
 
 
+@pytest.mark.integration
 def test_an_open_gateway_that_is_none_of_ours_is_seen_as_it_is(sick: Patient) -> None:
     with serving() as sick.port:
         sick.write_lab()
@@ -371,6 +372,7 @@ def test_an_open_gateway_that_is_none_of_ours_is_seen_as_it_is(sick: Patient) ->
     assert KEY not in "".join(sick.said)
 
 
+@pytest.mark.integration
 def test_the_files_of_a_real_home_are_read(sick: Patient) -> None:
     sick.write(".config/litellm/config.yaml", CONFIG)
     sick.write(".config/lab-secrets/gateway.env", "KEYTURN_INTERNAL_KEY='sk-test-internal-1'\n")
@@ -390,6 +392,7 @@ def test_the_files_of_a_real_home_are_read(sick: Patient) -> None:
     assert "never started" in found["KT304"][0]["seen"]
 
 
+@pytest.mark.integration
 def test_a_service_file_that_was_edited_is_named(sick: Patient) -> None:
     with sick.inside():
         root = wired_labs.require(None)
@@ -428,6 +431,7 @@ class CannedUnit(SystemdService):
         return ["quiet", f"Bearer {KEY}"]
 
 
+@pytest.mark.integration
 def test_a_unit_its_process_and_its_log_are_read(
     sick: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

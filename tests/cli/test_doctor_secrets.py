@@ -21,6 +21,8 @@ from support.doctor import KEY, LAB, OLD_KEY, PORT, Patient, patient
 from support.fakes import make_places
 from support.homes import AgeIdentity
 
+pytestmark = pytest.mark.integration
+
 STORE = "lab/secrets/global.enc.env"
 SOUND = """\
 LITELLM_MASTER_KEY=ENC[AES256_GCM,data:aaaa,iv:bbbb,tag:cccc,type:str]

@@ -13,6 +13,8 @@ from support.homes import REPOSITORY
 from support.sops_lab import fake_sops
 from support.waiting import until
 
+pytestmark = pytest.mark.integration
+
 CODE = """\
 import posix, sys
 def instead(*words):

@@ -127,6 +127,7 @@ def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path: Path, home: Path) 
     assert list(odd.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_a_working_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()

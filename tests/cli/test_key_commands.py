@@ -111,6 +111,7 @@ def test_a_lab_without_the_guard_has_no_client_keys(
     assert 'auth = "guard"' in capfd.readouterr().err
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("words", "code", "shown"), [([], 2, False), (["--reveal"], 0, True)])
 def test_a_terminal_gets_a_key_only_where_that_is_asked_for(
     words: list[str], code: int, shown: bool, keyset: Path

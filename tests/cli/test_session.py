@@ -182,6 +182,7 @@ def test_main_ends_quietly(
     assert capfd.readouterr().err.startswith(said)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("words", "closed"),
     [
@@ -203,6 +204,7 @@ def test_closed_or_full_standard_streams_do_no_harm(
     assert (ran.returncode, ran.stderr) == (1 if words == ["list"] else 0, "")
 
 
+@pytest.mark.integration
 def test_a_terminal_of_another_encoding_gets_escapes_instead_of_a_crash(tmp_path: Path) -> None:
     folder = tmp_path / "läb ☃"
     folder.mkdir()

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,6 +97,7 @@ def test_a_file_without_the_list_keeps_all_that_it_says(data: st.DataObject) -> 
     assert same(plain(parse(merge(merged.data, [], merged).data).root), {**said, KEY: []})
 
 
+@pytest.mark.faults
 def test_a_large_file_is_merged() -> None:
     other = {**FOREIGN[1], "extraArgs": {"x": "y" * 2000}}
     before = json.dumps({"a": {"b": "c" * 5_000_000}, KEY: [other] * 2000}).encode()
@@ -104,6 +106,7 @@ def test_a_large_file_is_merged() -> None:
     assert merge(merged.data, [], merged).data == before
 
 
+@pytest.mark.faults
 def test_a_long_file_on_one_line_with_many_members_is_merged() -> None:
     before = json.dumps({**{f"k{n}": n for n in range(20_000)}, KEY: [1] * 20_000}).encode()
     merged = merge(before, OURS)

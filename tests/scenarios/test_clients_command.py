@@ -96,6 +96,7 @@ def test_keys_are_found_in_each_clients_file(tmp_path: Path) -> None:
     assert keys_in("openwebui", webui, url) == ()
 
 
+@pytest.mark.integration
 def test_a_client_that_does_not_run_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ import pytest
 from support.labs import MODULE, CliLab, bootstrapped, make, stopped_after
 from support.waiting import until
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.faults
 
 MODELS = '[backends.near]\nkind = "vllm"\n[[models]]\nalias = "qwen"\nbackend = "near"\n'
 LITERAL = b'master_key: "sk-'

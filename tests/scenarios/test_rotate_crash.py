@@ -12,7 +12,7 @@ import pytest
 from support import crash, labs
 from support.power import State
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 PARTS = 4
 SOPS_MODES = ("before", "empty", "after")

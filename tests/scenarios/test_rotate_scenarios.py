@@ -155,6 +155,7 @@ class TestOneAtATime:
             first.finish()
 
 
+@pytest.mark.faults
 class TestSignals:
     @pytest.mark.parametrize("at", [CREATING, PROMOTING])
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -181,6 +182,7 @@ class TestSignals:
         assert lab.key != old
 
 
+@pytest.mark.faults
 class TestTheWorldChanges:
     def test_a_gateway_that_is_down_at_first_stops_everything(self, lab: labs.CliLab) -> None:
         lab.service.stop()

@@ -82,6 +82,7 @@ class TestKeyring:
         assert self.held("_KEYTURN_ROTATION") == self.held("_KEYTURN_PREVIOUS") == ""
         assert lab.call("plan", "--exit-code").code == 0
 
+    @pytest.mark.faults
     def test_a_keyring_that_is_locked_in_the_middle_recovers_once_it_is_open(
         self, lab: labs.CliLab, start: Callable[[], SecretService]
     ) -> None:

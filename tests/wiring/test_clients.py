@@ -16,6 +16,8 @@ from bootstrap.wiring.clients import ClientOptions, Prepared, prepare
 from support.homes import REPOSITORY, environment
 from support.waiting import until
 
+pytestmark = pytest.mark.integration
+
 MASTER = Secret("sk-test-master")
 LAB = """
 version = 1

@@ -19,6 +19,8 @@ from support.homes import snapshot
 from support.rotation_crash import Killed, kill
 from support.rotation_fakes import NEW, PLAIN, THIRD, World, afresh, make_world, raises
 
+pytestmark = pytest.mark.faults
+
 OPEN_STEPS = tuple(step for step in Step if step not in (Step.CLOSED, Step.UNDONE))
 REF = f"sops:{STORE}#{MASTER_KEY}"
 

@@ -214,6 +214,7 @@ def test_without_the_guard_only_what_the_gateway_reads_restarts_it_unless_asked(
     assert not make_plan(world.tools)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("step", TO_PROOF[1::2], ids=lambda step: step.value)
 def test_a_failure_at_any_step_takes_all_of_them_back(world: World, step: Step) -> None:
     before = values(world)
@@ -225,6 +226,7 @@ def test_a_failure_at_any_step_takes_all_of_them_back(world: World, step: Step) 
     assert settled(world)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.value)
 def test_after_a_crash_they_are_all_new_or_all_old(world: World, step: Step, before: bool) -> None:
@@ -453,6 +455,7 @@ class TestEncryption:
         assert plain == "plain"
         assert held(saltless, INTERNAL_KEY) == INTERNAL
 
+    @pytest.mark.faults
     @pytest.mark.parametrize("step", STEPS[2:], ids=lambda step: step.value)
     def test_after_a_crash_it_encrypts_for_the_key_in_force(
         self, saltless: World, step: Step

@@ -80,6 +80,7 @@ def test_every_step_is_drawn() -> None:
     assert {step for edge in drawn() for step in edge} == {"[*]", *(step.value for step in Step)}
 
 
+@pytest.mark.faults
 def test_what_is_drawn_is_what_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     happened: set[Edge] = set()
     for edges in journals(tmp_path, monkeypatch):
