@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from bootstrap.adapters.backend_ask import ask_models
 from bootstrap.adapters.gateway import HttpGateway, get_json
 from bootstrap.adapters.gathering import Scene, gather
 from bootstrap.adapters.redis_ping import ping
@@ -66,7 +67,7 @@ def _backend(backend: Backend, ask: Ask) -> BackendFacts:
         answer, document = get_json(f"{base}/api/tags", key, _ANSWER_S)
         found = read_tags(document, base, None)
     else:
-        answer, document = get_json(f"{base}/v1/models", key, _ANSWER_S)
+        answer, document = ask_models(base, key, _ANSWER_S / 2)
         found = read_models(document, f"{base}/v1", None)
     # A key that cannot be read is no reason to say that the backend wants one.
     if backend.key and key is None and answer.status is not None:

@@ -1,7 +1,8 @@
 """What a running backend says that it serves, in the words of lab.toml.
 
 Ollama answers GET /api/tags; llama.cpp, vLLM and everything that speaks OpenAI's protocol answer
-GET /v1/models. The first two can be told apart by `owned_by`.
+GET /v1/models. The first two can be told apart by `owned_by`. Seen with llama.cpp's own server
+(commit 7e4c0a9): it lists its models to anybody, also where it wants a key for all the rest.
 """
 
 from collections.abc import Mapping
@@ -71,15 +72,27 @@ def read_models(document: object, url: str, key: FoundKey | None) -> Found | Non
     return Found(url, tuple(models), None, tuple(left_out))
 
 
+def is_llama_cpp(document: object) -> bool:
+    """Tell whether an answer to /v1/models is that of llama.cpp's own server."""
+    rows = document.get("data") if isinstance(document, dict) else None
+    named = rows if isinstance(rows, list) else []
+    return any(isinstance(row, dict) and row.get("owned_by") == "llamacpp" for row in named)
+
+
 def _alias(name: str) -> str:
     """Return the name that clients get: llama.cpp calls a model by the path of its file."""
     return name.rpartition("/")[2].removesuffix(".gguf") if name.endswith(".gguf") else name
 
 
 def _context(row: Mapping[str, Any]) -> int | None:
-    """Return the size of the context: vLLM's `max_model_len`, llama.cpp's `meta.n_ctx_train`."""
+    """Return how many tokens one request may have: vLLM's `max_model_len`, llama.cpp's `n_ctx`.
+
+    llama.cpp before `n_ctx` said only what the model was trained with, `n_ctx_train`. It refuses
+    with 400 what is longer than the context that it was started with, which is often less.
+    """
     meta = row.get("meta")
-    found = row.get("max_model_len") or (meta.get("n_ctx_train") if isinstance(meta, dict) else 0)
+    meta = meta if isinstance(meta, dict) else {}
+    found = row.get("max_model_len") or meta.get("n_ctx") or meta.get("n_ctx_train")
     whole = isinstance(found, int) and not isinstance(found, bool) and 0 < found <= 100_000_000
     return found if whole else None
 

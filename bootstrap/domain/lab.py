@@ -46,7 +46,7 @@ class BackendKind:
 # `prefix` is the LiteLLM provider that serves droid and Claude Code alike: `openai/` would send
 # /v1/messages to an endpoint that most compatible servers do not have.
 BACKEND_KINDS: Mapping[str, BackendKind] = {
-    "echo": BackendKind("openai", None, needs_key=False),
+    "echo": BackendKind("hosted_vllm", None, needs_key=False),
     "ollama": BackendKind("ollama_chat", "http://127.0.0.1:11434", needs_key=False),
     "ollama-cloud": BackendKind("ollama_chat", "https://ollama.com", needs_key=True),
     "llama.cpp": BackendKind("hosted_vllm", "http://127.0.0.1:8080/v1", needs_key=False),

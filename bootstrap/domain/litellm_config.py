@@ -20,6 +20,9 @@ CAPS_FILE = "keyturn-caps.json"
 # What LiteLLM replaces by a variable of its environment.
 REFERENCE = "os.environ/"
 _NO_KEY = "none"
+# Where nobody serves: what a model without a backend would send out otherwise goes to
+# api.openai.com (a count of tokens, a moderation), although its answers are made up.
+_NOWHERE = "http://127.0.0.1:9/v1"
 _PREFIXES = frozenset(kind.prefix for kind in BACKEND_KINDS.values())
 # `drop_params` leaves these in although the real OpenAI refuses them with 400.
 _REFUSED_BY_OPENAI = ("top_k", "min_p", "repetition_penalty")
@@ -162,8 +165,9 @@ def _params(lab: Lab, model: Model) -> dict[str, Any]:
     backend = lab.backends[model.backend]
     prefix = BACKEND_KINDS[backend.kind].prefix
     params: dict[str, Any] = {"model": f"{prefix}/{model.upstream}"}
-    if backend.url is not None:
-        params["api_base"] = backend.url
+    url = _NOWHERE if backend.kind == "echo" else backend.url
+    if url is not None:
+        params["api_base"] = url
     # Never left out: LiteLLM would take the provider's usual variable from its environment and
     # send that key to this api_base (OLLAMA_API_KEY to a local Ollama, for example).
     params["api_key"] = REFERENCE + backend.key if backend.key else _NO_KEY

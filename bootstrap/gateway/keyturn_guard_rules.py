@@ -47,8 +47,8 @@ _DESTINATION = re.compile(
 _REFUSED = re.compile(
     r"(?:_|aws_|azure_|gcs_|mock_|s3_|sagemaker_|vertex_).*|(?:extra_)?headers|extra_(?:body|query)"
     r"|api_version|custom_llm_provider|litellm_(?:credential_name|params)|model_(?:alias_map|list)"
-    r"|organization|prompt_id|proxy|router_settings_override|silent_model|specific_deployment"
-    r"|ssl_verify|user_config",
+    r"|(?:adaptive|auto)_router_.*|organization|prompt_id|proxy|router_settings_override"
+    r"|silent_model|specific_deployment|ssl_verify|user_config",
     re.DOTALL,
 )
 # but for these, which are of use to a client and choose nothing.

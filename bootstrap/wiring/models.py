@@ -3,6 +3,7 @@
 import os
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.backend_ask import REFUSED, ask_models
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.gateway import get_json
 from bootstrap.adapters.redact import KnownSecrets
@@ -62,11 +63,13 @@ def from_backend(url: str, root: PurePath, key_name: str | None) -> Found:
     found = read_tags(document, base, key)
     if found is not None:
         return found
-    answer, document = get_json(f"{base}/v1/models", secret)
+    answer, document = ask_models(base, secret)
     found = read_models(document, f"{base}/v1", key)
     if found is not None and answer.status == 200:
         return found
     why = answer.problem or f"GET /v1/models gives {answer.status}, and /api/tags no list"
+    if answer.status in REFUSED:
+        why = f"it refuses the key {key_name}" if key_name else "it wants a key"
     raise GatewayError(
         f"{base} does not say which models it has",
         why=why,

@@ -120,6 +120,8 @@ class Servers(BaseHTTPRequestHandler):
         answers: dict[str, tuple[int, object]] = {
             "/api/tags": (200, {"models": [{"name": "llama3:latest"}, {"name": "ä"}]}),
             "/paid/v1/models": (200, {"data": [{"id": "p"}]}),
+            "/cpp/v1/models": (200, {"data": [{"id": "m", "owned_by": "llamacpp"}]}),
+            "/cpp/props": (401, {"error": {"message": "Invalid API Key"}}),
         }
         status, document = answers.get(self.path, (404, {}))
         if self.path.startswith("/paid") and sent != f"Bearer {OLD_KEY}":
@@ -171,6 +173,14 @@ def test_each_backend_is_asked_in_its_own_way(sick: Patient) -> None:
     assert unknown == {}
     said = "".join(sick.said)
     assert (KEY in said, OLD_KEY in said) == (False, False)
+
+
+def test_a_llama_cpp_that_lists_its_models_to_anybody_is_seen_to_want_a_key(sick: Patient) -> None:
+    with serving() as port:
+        more = MORE.replace("127.0.0.1:9/v1", "127.0.0.1:{port}/cpp/v1")
+        sick.write_lab(more.format(port=port, paid=sick.write("paid", OLD_KEY), redis=TAKEN))
+        found = sick.findings("KT503")["KT503"]
+    assert "/cpp/v1) refuses to be asked without a key" in found[0]["seen"]
 
 
 def test_without_a_lab_no_backend_is_judged(sick: Patient) -> None:

@@ -89,7 +89,8 @@ def test_every_model_is_listed_in_the_labs_order() -> None:
 
 def test_the_echo_model_answers_without_an_upstream() -> None:
     assert params("lab-echo") == {
-        "model": "openai/lab-echo",
+        "model": "hosted_vllm/lab-echo",
+        "api_base": "http://127.0.0.1:9/v1",
         "api_key": "none",
         "mock_response": "the gateway works",
     }

@@ -323,6 +323,8 @@ def test_ollama_is_asked_for_its_tags() -> None:
 def test_servers_of_openais_protocol_say_who_they_are() -> None:
     rows = [
         {"id": "/srv/models/qwen.Q4.gguf", "owned_by": "llamacpp", "meta": {"n_ctx_train": 32768}},
+        {"id": "coder", "owned_by": "llamacpp", "meta": {"n_ctx": 1024, "n_ctx_train": 8192}},
+        {"id": "routed.Q8_0", "owned_by": "llamacpp", "status": {"value": "unloaded"}},
         {"id": "Qwen/Q", "owned_by": "vllm", "max_model_len": 4096},
         {"id": "gpt-x", "owned_by": "someone"},
         {"id": "a b"},
@@ -333,6 +335,8 @@ def test_servers_of_openais_protocol_say_who_they_are() -> None:
     assert what is not None
     assert [(m.alias, m.kind, m.context_tokens) for m in what.models] == [
         ("qwen.Q4", "llama.cpp", 32768),
+        ("coder", "llama.cpp", 1024),
+        ("routed.Q8_0", "llama.cpp", None),
         ("Qwen/Q", "vllm", 4096),
         ("gpt-x", "openai-compatible", None),
     ]

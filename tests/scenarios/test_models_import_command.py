@@ -26,6 +26,20 @@ model_list:
   - model_name: "*"
     litellm_params: {{model: "openai/*"}}
 """
+# As llama.cpp's own server answers, shortened.
+LLAMA_CPP = {
+    "models": [{"name": "models/tiny-random.Q8_0.gguf", "capabilities": ["completion"]}],
+    "object": "list",
+    "data": [
+        {
+            "id": "models/tiny-random.Q8_0.gguf",
+            "aliases": ["models/tiny-random.Q8_0.gguf"],
+            "object": "model",
+            "owned_by": "llamacpp",
+            "meta": {"n_vocab": 300, "n_ctx": 1024, "n_ctx_train": 8192, "ftype": "all F32"},
+        }
+    ],
+}
 
 
 class Backend(BaseHTTPRequestHandler):
@@ -33,12 +47,14 @@ class Backend(BaseHTTPRequestHandler):
 
     answers: ClassVar[dict[str, Any]] = {}
     key = ""
+    open_to_all = ""
 
     def do_GET(self) -> None:
         right = not self.key or self.headers.get("Authorization") == f"Bearer {self.key}"
+        right = right or self.path == self.open_to_all
         found = self.answers.get(self.path) if right else None
         data = json.dumps(found if found is not None else {"error": "no"}).encode()
-        self.send_response(200 if found is not None else 404)
+        self.send_response(200 if found is not None else 404 if right else 401)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -110,6 +126,24 @@ def test_a_server_behind_a_key_is_asked_with_that(
     done = lab.call("models", "import", "--from", url, "--key", "MY_KEY", env={"MY_KEY": KEY})
     assert done.code == 0, done.err
     assert 'key = "MY_KEY"' in lab.file.read_text()
+
+
+def test_a_llama_cpp_that_wants_a_key_for_all_but_its_list_is_asked_with_one(
+    lab: CliLab, backend: tuple[type[Backend], str]
+) -> None:
+    kind, url = backend
+    kind.answers |= {"/v1/models": LLAMA_CPP, "/props": {"total_slots": 2}}
+    kind.key, kind.open_to_all = KEY, "/v1/models"
+    lab.write(more="[secrets.MY_KEY]")
+    failed = lab.call("models", "import", "--from", url)
+    assert (failed.code, failed.error["cause"]) == (1, "it wants a key")
+    failed = lab.call("models", "import", "--from", url, "--key", "MY_KEY", env={"MY_KEY": "wrong"})
+    assert (failed.code, failed.error["cause"]) == (1, "it refuses the key MY_KEY")
+    done = lab.call("models", "import", "--from", url, "--key", "MY_KEY", env={"MY_KEY": KEY})
+    assert done.code == 0, done.err
+    text = lab.file.read_text()
+    assert 'alias = "tiny-random.Q8_0"' in text
+    assert "context_tokens = 1024" in text
 
 
 def test_a_lab_file_that_is_gone_or_no_text_is_said(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The real LiteLLM: installed once into a cache, started with files that keyturn rendered."""
+"""The real LiteLLM: installed once into a cache, started with files that keyturn rendered.
+
+It is the version that keyturn pins, or the one that LITELLM_VERSION names for a run by hand.
+"""
 
 import fcntl
 import json
@@ -24,11 +27,15 @@ from bootstrap.domain.litellm_config import (
     validate,
 )
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.service_env import service_environment
 from bootstrap.domain.template import render
 from support.homes import DOWNLOADS, environment, machine_environment
 from support.sessions import TOOLS
 
 START_S = 120.0
+VERSION = machine_environment().get("LITELLM_VERSION") or LITELLM_VERSION
+# 1.80 neither hides its schema nor refuses by itself what a body must not set.
+IS_OLD = tuple(map(int, VERSION.split(".")[:2])) < (1, 100)
 
 
 class QuietProgress:
@@ -56,8 +63,8 @@ def real_litellm() -> Path:
     machine = machine_environment()
     cache = Path(machine.get("KEYTURN_TEST_CACHE") or DOWNLOADS)
     cache.mkdir(parents=True, exist_ok=True)
-    venv = cache / f"litellm-{LITELLM_VERSION}-py{sys.version_info[0]}.{sys.version_info[1]}"
-    installer = LitellmInstaller(venv, LITELLM_VERSION, None, environ=machine)
+    venv = cache / f"litellm-{VERSION}-py{sys.version_info[0]}.{sys.version_info[1]}"
+    installer = LitellmInstaller(venv, VERSION, None, environ=machine)
     with (cache / "litellm.lock").open("w") as lock:  # parallel test runs share the cache
         fcntl.flock(lock, fcntl.LOCK_EX)
         return Path(installer.install(QuietProgress()))
@@ -106,17 +113,11 @@ def running_litellm(
         for line in (folder / "litellm.env").read_text().splitlines()
         if line and not line.startswith("#")
     )
-    more = {
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "LITELLM_MODE": "PRODUCTION",
-        "NO_DOCS": "True",
-        "NO_OPENAPI": "True",
-    }
     gateway = HttpGateway(f"http://127.0.0.1:{port}")
     with (folder / "litellm.log").open("wb") as log:
         process = subprocess.Popen(
             [real_litellm(), "--config", config, "--host", "127.0.0.1", "--port", str(port)],
-            env=environment(folder) | more | variables,
+            env=environment(folder) | service_environment() | variables,
             cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,

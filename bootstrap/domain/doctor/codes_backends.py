@@ -1,4 +1,4 @@
-"""KT5xx: what runs the models. Seen with Ollama's and OpenAI's protocols, and Redis 7."""
+"""KT5xx: what runs the models. Seen with llama.cpp's own server and Redis 7."""
 
 from bootstrap.domain.doctor.finding import Code
 
@@ -23,8 +23,8 @@ KEY_REFUSED = Code(
     "a backend refuses its key",
     "Its models fail with the provider's error, which looks like one of the gateway's.",
     "give it the right one: keyturn rotate NAME --value-stdin",
-    "The backend answered 401 or 403 to the question which models it has. Without a key in "
-    "lab.toml none was sent: then it wants one.",
+    "The backend answered 401 or 403 to the question which models it has; llama.cpp, which tells "
+    "that to anybody, to GET /props. Without a key in lab.toml none was sent: then it wants one.",
 )
 REDIS = Code(
     "KT504",
