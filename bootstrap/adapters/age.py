@@ -10,6 +10,7 @@ import stat
 import time
 from pathlib import Path
 
+from bootstrap.adapters.sops_environment import default_identity
 from bootstrap.adapters.sops_store import publish, writing
 from bootstrap.domain.errors import ProviderUnavailableError
 
@@ -25,8 +26,7 @@ def identity_file(environ: "Mapping[str, str] | None" = None) -> Path:
     """Return where sops looks by default: `$XDG_CONFIG_HOME` or ~/.config, /sops/age/keys.txt."""
     environ = os.environ if environ is None else environ
     home = environ.get("HOME")
-    base = environ.get("XDG_CONFIG_HOME") or Path(home if home else Path.home(), ".config")
-    return Path(base, "sops", "age", "keys.txt")
+    return Path(default_identity(environ if home else {**environ, "HOME": str(Path.home())}))
 
 
 def recipients(environ: "Mapping[str, str] | None" = None) -> list[str]:

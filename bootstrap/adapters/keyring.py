@@ -11,6 +11,7 @@ Importing this is cheap, because `keyturn exec` waits for it.
 import sys
 
 from bootstrap.adapters.keyring_lookup import has_no_bus, look_up
+from bootstrap.adapters.paths import xdg_folder
 from bootstrap.domain.base_errors import (
     SecretError,
     SecretNotFoundError,
@@ -172,7 +173,7 @@ def _data_root() -> "Path":
 
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", "."), "Python Keyring")
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    data = xdg_folder(os.environ, "XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data, "python_keyring")
 
 

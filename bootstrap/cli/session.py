@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -114,7 +115,8 @@ class Session:
         for word, text in (("error", error.what), ("cause", error.why), ("fix", error.fix)):
             label = f"{word}:".ljust(7), "bold red" if word == "error" else "bold"
             safe = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-            self.err.print(Text.assemble(label, safe))
+            with suppress(OSError):  # the exit status says it, too
+                self.err.print(Text.assemble(label, safe))
 
 
 def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable[..., Any]:

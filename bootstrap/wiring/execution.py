@@ -208,17 +208,25 @@ def _warn(
 ) -> None:
     """Say in a line each where the shell holds another value than the store, which wins."""
     for note in prepared.notes if prepared else ():
-        sys.stderr.write(f"{note}\n")
+        _say(note)
     for variable, resolved in found.items():
         if resolved.ref.scheme == "env":
             continue
         places = [ref.place for ref in settings.specs[resolved.name].sources if ref.scheme == "env"]
         for place in dict.fromkeys((*places, variable)):
             if is_stale(variables(), place, resolved.secret):
-                sys.stderr.write(
+                _say(
                     f"warning: {place} in this shell differs from {resolved.ref}, which is used; "
-                    f"unset {place}\n"
+                    f"unset {place}"
                 )
+
+
+def _say(note: str) -> None:
+    """Tell a person; no reason to stop where standard error takes nothing."""
+    try:
+        sys.stderr.write(f"{note}\n")
+    except OSError:
+        return
 
 
 def _withheld(settings: "ExecSettings", prepared: "Prepared | None") -> list[str]:
