@@ -10,6 +10,7 @@ from typing import Any
 
 from bootstrap.adapters.disk import read
 from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.find_lab import FILE
 from bootstrap.adapters.paths import xdg_folder
 from bootstrap.domain.content import Content, Write
 from bootstrap.domain.errors import ConfigError, TargetError
@@ -92,6 +93,23 @@ class JsonState:
 
 def _unreadable(path: Path, why: str) -> ConfigError:
     return ConfigError(f"template {path} cannot be read", why=why, fix=f"ls -ld {path}; edit it")
+
+
+def other_labs(states: PurePath, root: PurePath) -> dict[str, Mapping[str, Any]]:
+    """Return what the labs but that at `root` remember, by folder; of those that are still there.
+
+    Args:
+        states: The folder of all labs' state folders.
+        root: The lab's own folder.
+    """
+    found = {}
+    with contextlib.suppress(OSError):
+        for folder in sorted(Path(states).iterdir()):
+            state = JsonState(folder).load()
+            lab = state.get("lab")
+            if isinstance(lab, str) and lab != str(root) and Path(lab, FILE).is_file():
+                found[lab] = state
+    return found
 
 
 def _is_sound(values: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Carry a plan out: files as one unit, then the gateway once, then proof."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -154,6 +155,14 @@ def _refuse_conflicts(plan: Plan) -> None:
     if not plan.conflicts:
         return
     rows = "; ".join(f"{c.target.path}: {c.why}" for c in plan.conflicts)
+    other = next((c.lab for c in plan.conflicts if c.lab), None)
+    if other is not None:
+        raise ConflictError(
+            "some files are another lab's, so nothing was changed",
+            why=rows,
+            fix=f"go on with that one: --lab {shlex.quote(other)}; or make them this lab's, "
+            "keeping backups: keyturn apply --force",
+        )
     raise ConflictError(
         "some files are not as keyturn left them, so nothing was changed",
         why=rows,
