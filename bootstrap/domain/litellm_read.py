@@ -77,6 +77,7 @@ def read_catalogue(document: Mapping[str, Any], source: str, lookup: Lookup) -> 
         tuple(_with_fallbacks(reader, document)),
         _redis(reader, section(document, "litellm_settings")),
         (*reader.left_out, *_other_settings(document)),
+        lost=bool(reader.left_out) and not reader.models,
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from bootstrap.domain.secret import Secret
 from support import homes
 from support.hand_made import KEY, PROVIDER_KEY, HandMade, hand_made
-from support.labs import CliLab, make
+from support.labs import CliLab, make, stopped_after
 from support.sessions import TOOLS
 from support.unit_labs import in_session
 from support.waiting import until
@@ -183,6 +183,24 @@ def test_without_a_running_gateway_the_files_are_taken_over(tmp_path: Path, home
     by_hand.bashrc.write_text(f"export LITELLM_MASTER_KEY={KEY}\n")
     plan = lab.call("adopt", str(lab.root), "--json").json["plan"]
     assert rows(plan, "edit") == [str(by_hand.bashrc)]
+
+
+def test_a_gateway_is_not_replaced_by_one_that_serves_nothing(lab: CliLab) -> None:
+    by_hand = HandMade(lab.home, lab.root, lab.port)
+    by_hand.write()
+    text = by_hand.config.read_text()
+    head = text.partition("model_list:")[0]
+    by_hand.config.write_text(
+        head + "model_list:\n- {litellm_params: {model: cohere/rerank}, model_name: rank}\n"
+    )
+    before = lab.snapshot()
+    refused = lab.call("adopt", str(lab.root), "--yes")
+    assert "none of the models in" in refused.error["error"]
+    assert "rank: keyturn has no kind of backend" in refused.error["cause"]
+    assert lab.snapshot() == before
+    with stopped_after(lab):
+        lab.ok("adopt", str(lab.root), "--yes", "--without-models")
+        assert lab.key == KEY
 
 
 def test_a_gateway_without_a_key_gets_one_and_another_program_is_left_alone(lab: CliLab) -> None:
