@@ -6,7 +6,7 @@ lab that `keyturn bootstrap` registered.
 
 import posix
 
-from bootstrap.adapters.paths import is_file, is_regular, xdg_folder
+from bootstrap.adapters.paths import is_file, is_regular, words, xdg_folder
 from bootstrap.adapters.variables import variables
 
 TYPE_CHECKING = False
@@ -29,9 +29,9 @@ def find_lab(given: str | None, default_file: str) -> str | None:
         ConfigError: `--lab` or KEYTURN_LAB name something that is no lab, or the lab found belongs
             to another user, who could have put it there to catch keys.
     """
-    for words, path in (("--lab", given), ("KEYTURN_LAB", variables().get("KEYTURN_LAB"))):
+    for option, path in (("--lab", given), ("KEYTURN_LAB", variables().get("KEYTURN_LAB"))):
         if path:
-            return _named(words, path)
+            return _named(option, path)
     return _upwards() or _registered(default_file)
 
 
@@ -80,7 +80,7 @@ def open_lab(root: str) -> tuple[str, posix.stat_result]:
     except UnicodeDecodeError:
         raise _error(f"{path} is not text", why="it is not UTF-8", fix=f"edit {path}") from None
     except OSError as error:
-        why = posix.strerror(error.errno or 0).lower()
+        why = words(error)
         raise _error(f"{path} cannot be read", why=why, fix=f"ls -l {path}") from None
 
 
@@ -89,14 +89,14 @@ def _without_waiting(path: str, flags: int) -> int:
     return posix.open(path, flags | posix.O_NONBLOCK)
 
 
-def _named(words: str, path: str) -> str:
+def _named(option: str, path: str) -> str:
     import os
 
     try:
         folder = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib: 10 ms
     except FileNotFoundError:
         raise _error(
-            f"{words} names no lab",
+            f"{option} names no lab",
             why="it is a relative path, and this folder is gone",
             fix="cd somewhere else, or give an absolute path",
         ) from None
@@ -104,7 +104,7 @@ def _named(words: str, path: str) -> str:
         folder = os.path.dirname(folder)  # noqa: PTH120
     if not is_file(f"{folder}/{FILE}"):
         raise _error(
-            f"{words} names no lab",
+            f"{option} names no lab",
             why=f"there is no {FILE} in {folder}",
             fix=f"keyturn init {folder}",
         )

@@ -38,6 +38,11 @@ def is_program(path: str) -> bool:
     return is_file(path) and posix.access(path, posix.X_OK)
 
 
+def words(error: OSError) -> str:
+    """Return what the system says of an error, in lower case; never its own text."""
+    return posix.strerror(error.errno or 0).lower()
+
+
 def xdg_folder(environ: "Mapping[str, str]", name: str) -> str:
     """Return the folder that an XDG variable names; empty where it names none.
 

@@ -7,7 +7,7 @@ truncate and then write (`set` was killed 1500 times at random: the file was lef
 import posix
 
 from bootstrap.adapters import ahead
-from bootstrap.adapters.paths import folder_of, is_file, is_folder
+from bootstrap.adapters.paths import folder_of, is_file, is_folder, words
 from bootstrap.adapters.process import run
 from bootstrap.adapters.sops_environment import from_here, odd_identity, sops_environment
 from bootstrap.adapters.sops_program import find_sops
@@ -155,7 +155,7 @@ class Sops:
         except OSError as error:
             raise ProviderUnavailableError(
                 f"cannot {verb} {file}",
-                why=f"{program} does not start: {posix.strerror(error.errno or 0).lower()}",
+                why=f"{program} does not start: {words(error)}",
                 fix="unset KEYTURN_SOPS, or install a sops that is made for this machine",
             ) from None
         if finished.returncode != 0:

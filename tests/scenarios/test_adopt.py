@@ -20,8 +20,6 @@ from support.waiting import until
 
 pytestmark = pytest.mark.integration
 
-DECLARED = {".config/lab-secrets/litellm.env", ".factory/settings.json"}
-
 
 @pytest.fixture
 def lab(tmp_path: Path, home: Path) -> CliLab:
@@ -70,19 +68,10 @@ def test_one_command_takes_it_over_and_loses_nothing(lab: CliLab, by_hand: HandM
     assert by_hand.process is not None
     assert by_hand.process.wait(10) != 0
 
-    # The key is the same, it is in the store, and it opens keyturn's gateway; no other does.
-    assert lab.key == KEY
-    assert lab.value("YOUR_PROVIDER_ENDPOINT_API_KEY") == PROVIDER_KEY
-    answer = by_hand.gateway.models(Secret(KEY))
-    assert answer.status == 200
-    assert {"qwen3p6-plus", "qwen3-coder:480b-cloud", "canned"} <= set(answer.model_ids)
-    assert by_hand.gateway.models(None).status == 401
-    assert lab.pid is not None
-
-    # No literal outside the declared files but in the copies, which only their owner can read.
+    by_hand.assert_adopted_by(lab)
+    provider = {name for name in by_hand.holders(PROVIDER_KEY) if "/adopted/" not in name}
+    assert provider == {".config/lab-secrets/gateway.env"}
     copies = {name for name in by_hand.holders(KEY) if "/adopted/" in name}
-    assert by_hand.holders(KEY) - copies == DECLARED
-    assert by_hand.holders(PROVIDER_KEY) - copies == {".config/lab-secrets/gateway.env"}
     assert homes.readable_by_others(lab.state) == []
     assert any(name.endswith("config.yaml") for name in copies)
 
