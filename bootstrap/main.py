@@ -13,12 +13,13 @@ from bootstrap.domain.base_errors import ExitCode, Interrupted
 def main() -> int:
     """Run keyturn with the words of the command line, and return its exit status."""
     _open_missing_descriptors()
+    failed = ExitCode.EXEC_FAILED if sys.argv[1:2] == ["exec"] else ExitCode.FAILED
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough, as in `keyturn list | head -1`
         _silence(sys.stdout, sys.stderr)
-        return ExitCode.FAILED
+        return failed
     except Interrupted as signal:
         return 128 + signal.signal_number
     except KeyboardInterrupt:
@@ -31,7 +32,11 @@ def main() -> int:
             sys.stderr.flush()
         except OSError:  # nobody can be told more than the exit status
             _silence(sys.stderr)
-        return ExitCode.FAILED
+        return failed
+    try:
+        sys.stderr.flush()
+    except OSError:  # the status counts nevertheless
+        _silence(sys.stderr)
     return code
 
 

@@ -10,6 +10,8 @@ import stat
 import time
 from pathlib import Path
 
+from bootstrap.adapters.paths import words
+from bootstrap.adapters.sops_environment import default_identity
 from bootstrap.adapters.sops_store import publish, writing
 from bootstrap.domain.errors import ProviderUnavailableError
 
@@ -25,8 +27,7 @@ def identity_file(environ: "Mapping[str, str] | None" = None) -> Path:
     """Return where sops looks by default: `$XDG_CONFIG_HOME` or ~/.config, /sops/age/keys.txt."""
     environ = os.environ if environ is None else environ
     home = environ.get("HOME")
-    base = environ.get("XDG_CONFIG_HOME") or Path(home if home else Path.home(), ".config")
-    return Path(base, "sops", "age", "keys.txt")
+    return Path(default_identity(environ if home else {**environ, "HOME": str(Path.home())}))
 
 
 def recipients(environ: "Mapping[str, str] | None" = None) -> list[str]:
@@ -111,7 +112,7 @@ class _File:
                 yield f"{self._variable} names {self._path}, which is not there"
             return
         except OSError as error:
-            yield f"{self._path} cannot be looked at: {os.strerror(error.errno or 0).lower()}"
+            yield f"{self._path} cannot be looked at: {words(error)}"
             return
         if found.st_mode & 0o077:
             mode = stat.S_IMODE(found.st_mode)
@@ -138,7 +139,7 @@ class _File:
         except FileNotFoundError:
             raise
         except OSError as error:
-            why = os.strerror(error.errno or 0).lower()
+            why = words(error)
             raise _unusable(str(path), why, f"look who may read it: ls -l {path}") from None
         except UnicodeDecodeError:
             raise _garbage(str(path)) from None
@@ -201,7 +202,7 @@ def _make_private_folders(folder: Path) -> None:
         except OSError as error:
             raise _unusable(
                 str(step),
-                f"it cannot be made: {os.strerror(error.errno or 0).lower()}",
+                f"it cannot be made: {words(error)}",
                 f"look at the folder above: ls -ld {step.parent}",
             ) from None
 

@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.paths import words
 from bootstrap.domain.audit import Entry
 from bootstrap.domain.errors import TargetError
 
@@ -53,7 +54,7 @@ class FileAudit:
                 os.fsync(file.fileno())
             temporary.replace(self._path)
         except OSError as error:
-            raise self._problem("written", os.strerror(error.errno or 0).lower()) from None
+            raise self._problem("written", words(error)) from None
 
     def _lines(self) -> list[bytes]:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -66,7 +67,7 @@ class FileAudit:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise self._problem("read", os.strerror(error.errno or 0).lower()) from None
+            raise self._problem("read", words(error)) from None
 
     def _problem(self, verb: str, why: str) -> TargetError:
         fix = f"move it away, a new one is begun: mv {self._path} {self._path}.old"

@@ -8,6 +8,7 @@ import os
 import stat
 from pathlib import Path
 
+from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import (
     ProviderUnavailableError,
     SecretNotFoundError,
@@ -90,7 +91,7 @@ def _contents(path: Path, ref: "SecretRef") -> bytes:
         raise _missing(ref, f"there is no file {path}") from None
     except OSError as error:
         raise ProviderUnavailableError(
-            f"cannot read {ref}", why=os.strerror(error.errno or 0).lower(), fix=f"ls -l {path}"
+            f"cannot read {ref}", why=words(error), fix=f"ls -l {path}"
         ) from None
     if len(data) > MOST_BYTES:
         raise _unsound(ref, f"it is longer than {MOST_BYTES} bytes", "name the right file")

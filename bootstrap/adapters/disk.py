@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import LabError, TargetError
 
 _MARK = ".keyturn-"
@@ -162,8 +163,3 @@ def explain(path: PurePath, verb: str, error: OSError) -> TargetError:
     fix = _FIXES[name](path) if name in _FIXES else f"ls -la {path.parent}"
     done = "read" if verb == "read" else "written; every file is as it was"
     return TargetError(f"{path} cannot be {done}", why=words(error), fix=fix)
-
-
-def words(error: OSError) -> str:
-    """Return what the system says of an error, in lower case."""
-    return os.strerror(error.errno or 0).lower()

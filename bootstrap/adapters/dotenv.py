@@ -3,6 +3,7 @@
 import io
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.disk import read
 from bootstrap.domain.errors import TargetError
 from bootstrap.domain.secret import Secret
 
@@ -49,19 +50,25 @@ def secret_in(path: PurePath, name: str) -> Secret | None:
 
 def _text_of(path: PurePath) -> str:
     try:
-        return Path(path).read_bytes().decode("utf-8")
-    except FileNotFoundError:
+        found = read(path, Path(path).resolve())
+    except TargetError as error:
+        raise _unreadable(path, error.why) from None
+    except OSError as error:
+        raise _unreadable(path, error.strerror or type(error).__name__) from None
+    if found is None:
         raise TargetError(
             f"there is no env file {path}", why="it was not written yet", fix="run: keyturn apply"
-        ) from None
+        )
+    try:
+        return found[0].decode()
     except UnicodeDecodeError:
         raise _malformed(path, "it is not UTF-8") from None
-    except OSError as error:
-        raise TargetError(
-            f"cannot read the env file {path}",
-            why=error.strerror or type(error).__name__,
-            fix=f"check its owner and mode: ls -l {path}",
-        ) from None
+
+
+def _unreadable(path: PurePath, why: str) -> TargetError:
+    return TargetError(
+        f"cannot read the env file {path}", why=why, fix=f"check its owner and mode: ls -l {path}"
+    )
 
 
 def _line_of(statement: str, first: int) -> int:

@@ -22,9 +22,9 @@ from bootstrap.adapters.disk import (
     stage,
     sweep,
     sync_folder,
-    words,
 )
 from bootstrap.adapters.exchange import exchange
+from bootstrap.adapters.paths import words
 from bootstrap.adapters.trust import real_path
 from bootstrap.domain.content import Content, FileState, Write, digest_of
 from bootstrap.domain.errors import ConflictError, TargetError

@@ -6,7 +6,7 @@ lab that `keyturn bootstrap` registered.
 
 import posix
 
-from bootstrap.adapters.paths import is_file
+from bootstrap.adapters.paths import is_file, is_regular, words, xdg_folder
 from bootstrap.adapters.variables import variables
 
 TYPE_CHECKING = False
@@ -29,17 +29,15 @@ def find_lab(given: str | None, default_file: str) -> str | None:
         ConfigError: `--lab` or KEYTURN_LAB name something that is no lab, or the lab found belongs
             to another user, who could have put it there to catch keys.
     """
-    for words, path in (("--lab", given), ("KEYTURN_LAB", variables().get("KEYTURN_LAB"))):
+    for option, path in (("--lab", given), ("KEYTURN_LAB", variables().get("KEYTURN_LAB"))):
         if path:
-            return _named(words, path)
+            return _named(option, path)
     return _upwards() or _registered(default_file)
 
 
 def registry(environ: "Mapping[str, str]") -> str:
     """Return the file that names the default lab."""
-    config = environ.get("XDG_CONFIG_HOME", "")
-    if not config.startswith("/"):
-        config = f"{environ.get('HOME', '')}/.config"
+    config = xdg_folder(environ, "XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     return f"{config}/keyturn/default-lab"
 
 
@@ -75,15 +73,14 @@ def open_lab(root: str) -> tuple[str, posix.stat_result]:
         with open(path, encoding="utf-8", opener=_without_waiting) as file:
             found = posix.fstat(file.fileno())
             _check_owner(path, found.st_uid)
-            if found.st_mode & 0o170000 != 0o100000:  # S_ISREG, without an import
-                raise _error(f"{path} is not a file", why="a device or a pipe", fix=f"ls -l {path}")
+            _check_kind(path, found)
             return file.read(), found
     except FileNotFoundError:
         raise _error(f"there is no {path}", why="the lab has gone", fix="keyturn init") from None
     except UnicodeDecodeError:
         raise _error(f"{path} is not text", why="it is not UTF-8", fix=f"edit {path}") from None
     except OSError as error:
-        why = posix.strerror(error.errno or 0).lower()
+        why = words(error)
         raise _error(f"{path} cannot be read", why=why, fix=f"ls -l {path}") from None
 
 
@@ -92,14 +89,14 @@ def _without_waiting(path: str, flags: int) -> int:
     return posix.open(path, flags | posix.O_NONBLOCK)
 
 
-def _named(words: str, path: str) -> str:
+def _named(option: str, path: str) -> str:
     import os
 
     try:
         folder = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib: 10 ms
     except FileNotFoundError:
         raise _error(
-            f"{words} names no lab",
+            f"{option} names no lab",
             why="it is a relative path, and this folder is gone",
             fix="cd somewhere else, or give an absolute path",
         ) from None
@@ -107,7 +104,7 @@ def _named(words: str, path: str) -> str:
         folder = os.path.dirname(folder)  # noqa: PTH120
     if not is_file(f"{folder}/{FILE}"):
         raise _error(
-            f"{words} names no lab",
+            f"{option} names no lab",
             why=f"there is no {FILE} in {folder}",
             fix=f"keyturn init {folder}",
         )
@@ -133,11 +130,23 @@ def _upwards() -> str | None:
 
 def _registered(default_file: str) -> str | None:
     try:
-        with open(default_file, encoding="utf-8") as file:  # noqa: PTH123
+        with open(default_file, encoding="utf-8", opener=_without_waiting) as file:
+            _check_kind(default_file, posix.fstat(file.fileno()))
             folder = file.read().strip()
+    except IsADirectoryError:
+        raise _no_file(default_file, "a folder") from None
     except (OSError, UnicodeDecodeError):
         return None
     return folder if folder.startswith("/") and is_file(f"{folder}/{FILE}") else None
+
+
+def _check_kind(path: str, found: posix.stat_result) -> None:
+    if not is_regular(found):
+        raise _no_file(path, "a device or a pipe")
+
+
+def _no_file(path: str, why: str) -> "ConfigError":
+    return _error(f"{path} is not a file", why=why, fix=f"ls -ld {path}; move it away")
 
 
 def _error(what: str, *, why: str, fix: str) -> "ConfigError":

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.disk import sync_folder
+from bootstrap.adapters.paths import words
 from bootstrap.adapters.trust import real_path
 from bootstrap.domain.errors import RecoveryNeededError, TargetError
 from bootstrap.domain.rotation import Record
@@ -51,7 +53,7 @@ class FileJournal:
             temporary.unlink(missing_ok=True)
             _append(temporary, record, os.O_EXCL)
             temporary.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def add(self, record: Record) -> None:
         """Add a line, on disk before this returns."""
@@ -66,7 +68,7 @@ class FileJournal:
         except OSError as error:
             raise TargetError(
                 f"{self._path} cannot be written",
-                why=os.strerror(error.errno or 0).lower(),
+                why=words(error),
                 fix=f"make room and rights there: df -h {self._path.parent}",
             ) from None
 
@@ -89,11 +91,3 @@ def _cut_torn_line(path: Path) -> None:
         end = data.rfind(b"\n") + 1
         if end != len(data):
             os.truncate(path, end)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

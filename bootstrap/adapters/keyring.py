@@ -11,6 +11,7 @@ Importing this is cheap, because `keyturn exec` waits for it.
 import sys
 
 from bootstrap.adapters.keyring_lookup import has_no_bus, look_up
+from bootstrap.adapters.paths import xdg_folder
 from bootstrap.domain.base_errors import (
     SecretError,
     SecretNotFoundError,
@@ -175,6 +176,6 @@ def plaintext_file() -> "Path":
     if sys.platform == "win32":
         folder = Path(os.environ.get("LOCALAPPDATA", "."), "Python Keyring")
     else:
-        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        data = xdg_folder(os.environ, "XDG_DATA_HOME") or Path.home() / ".local" / "share"
         folder = Path(data, "python_keyring")
     return folder / "keyring_pass.cfg"

@@ -7,6 +7,7 @@ doubt, and leaves everything else, errors included, to that.
 import posix
 import sys
 
+from bootstrap.adapters.paths import xdg_folder
 from bootstrap.adapters.process import run
 from bootstrap.adapters.variables import variables
 
@@ -87,7 +88,7 @@ def _is_secret_service(environ: "Mapping[str, str]") -> bool:
 
 def _has_settings(environ: "Mapping[str, str]") -> bool:
     """Tell whether keyring's own configuration file is there."""
-    config = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
+    config = xdg_folder(environ, "XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     return _exists(f"{config}/python_keyring/keyringrc.cfg")
 
 
@@ -100,7 +101,7 @@ def _program(environ: "Mapping[str, str]") -> str | None:
 
 def _with_bus(environ: "Mapping[str, str]") -> "Mapping[str, str]":
     """Point at the user's bus where a login shell would have: cron and ssh commands lack that."""
-    runtime = environ.get("XDG_RUNTIME_DIR")
+    runtime = xdg_folder(environ, "XDG_RUNTIME_DIR")
     if environ.get("DBUS_SESSION_BUS_ADDRESS") or not (runtime and _exists(f"{runtime}/bus")):
         return environ
     return {**environ, "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus"}

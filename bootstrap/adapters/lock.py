@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import LockedError, TargetError
 
 LOCK_FILE = "lock"
@@ -36,7 +37,7 @@ def lab_lock(state_dir: PurePath, wait_s: float = 0) -> Iterator[None]:
     except OSError as error:
         raise TargetError(
             f"cannot lock the lab with {path}",
-            why=os.strerror(error.errno or 0),
+            why=words(error),
             fix=f"make {path.parent} a folder that you may write to",
         ) from None
     try:

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePath
 
-from bootstrap.adapters.disk import read, words
+from bootstrap.adapters.disk import read
+from bootstrap.adapters.paths import words
 from bootstrap.domain.content import Content, FileState
 from bootstrap.domain.doctor.facts import FoundFile, Installation, RunningProgram
 from bootstrap.domain.errors import LabError

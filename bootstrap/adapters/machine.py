@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from bootstrap.adapters.disk import read
 from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.find_lab import FILE
+from bootstrap.adapters.paths import xdg_folder
 from bootstrap.domain.content import Content, Write
 from bootstrap.domain.errors import ConfigError, TargetError
 from bootstrap.domain.places import Places
@@ -25,8 +28,7 @@ def places(environ: Mapping[str, str] = os.environ) -> Places:
         raise ConfigError("there is no home", why="HOME is not an absolute path", fix="export HOME")
 
     def folder(name: str, default: str) -> PurePath:
-        given = environ.get(name, "")
-        return PurePath(given if given.startswith("/") else f"{home}/{default}")
+        return PurePath(xdg_folder(environ, name) or f"{home}/{default}")
 
     factory = environ.get("FACTORY_HOME_OVERRIDE", "")
     claude = environ.get("CLAUDE_CONFIG_DIR", "")
@@ -89,6 +91,27 @@ class JsonState:
         self._files.replace_all([Write(self._path, Content(data), 0o600, expected)])
 
 
+def _unreadable(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"template {path} cannot be read", why=why, fix=f"ls -ld {path}; edit it")
+
+
+def other_labs(states: PurePath, root: PurePath) -> dict[str, Mapping[str, Any]]:
+    """Return what the labs but that at `root` remember, by folder; of those that are still there.
+
+    Args:
+        states: The folder of all labs' state folders.
+        root: The lab's own folder.
+    """
+    found = {}
+    with contextlib.suppress(OSError):
+        for folder in sorted(Path(states).iterdir()):
+            state = JsonState(folder).load()
+            lab = state.get("lab")
+            if isinstance(lab, str) and lab != str(root) and Path(lab, FILE).is_file():
+                found[lab] = state
+    return found
+
+
 def _is_sound(values: Mapping[str, Any]) -> bool:
     """Tell whether the rows by target are rows."""
     rows = values.get("targets", {})
@@ -133,15 +156,13 @@ class TemplateFolder:
                 folder / name if folder != self._code.parent else self._code / PurePath(name).name
             )
             try:
-                return path.read_text("utf-8")
-            except FileNotFoundError:
-                continue
-            except (OSError, UnicodeDecodeError):
-                raise ConfigError(
-                    f"template {path} cannot be read",
-                    why="it is not readable text",
-                    fix=f"edit {path}",
-                ) from None
+                found = read(path, path.resolve())
+                if found is not None:
+                    return found[0].decode()
+            except TargetError as error:
+                raise _unreadable(path, error.why) from None
+            except (OSError, RuntimeError, UnicodeDecodeError):
+                raise _unreadable(path, "it is not readable text") from None
         raise ConfigError(
             f"template {name} is missing",
             why=f"neither {self._own} nor keyturn has it",

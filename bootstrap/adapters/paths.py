@@ -5,6 +5,10 @@ Loading `os` takes a tenth of the whole run.
 
 import posix
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _KIND, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000
 
 
@@ -32,6 +36,28 @@ def is_folder(path: str) -> bool:
 def is_program(path: str) -> bool:
     """Tell whether there is a file at `path` that we may run."""
     return is_file(path) and posix.access(path, posix.X_OK)
+
+
+def words(error: OSError) -> str:
+    """Return what the system says of an error, in lower case; never its own text."""
+    return posix.strerror(error.errno or 0).lower()
+
+
+def xdg_folder(environ: "Mapping[str, str]", name: str) -> str:
+    """Return the folder that an XDG variable names; empty where it names none.
+
+    The XDG specification: a relative path is invalid, and to be ignored.
+    """
+    path = environ.get(name, "")
+    return path if path.startswith("/") else ""
+
+
+def is_void(name: str, value: str) -> bool:
+    """Tell whether this is an XDG variable with a relative path, see `xdg_folder`.
+
+    We hand none on to a program that would look in another place than we do.
+    """
+    return name.startswith("XDG_") and name.endswith(("_HOME", "_DIR")) and value[:1] != "/"
 
 
 def folder_of(path: str) -> str:

@@ -4,6 +4,7 @@ Importing this module is cheap, because `keyturn exec` waits for it. A program t
 path and runs here is started without `subprocess`, too.
 """
 
+from bootstrap.adapters.paths import is_void
 from bootstrap.adapters.variables import variables
 
 TYPE_CHECKING = False
@@ -42,6 +43,8 @@ class Finished:
 def scrubbed(environ: "Mapping[str, str]", keep: "Sequence[str]" = ()) -> dict[str, str]:
     """Return `environ` without the variables that carry an age identity or direnv's copies.
 
+    Nor with XDG variables that are void: the program would look in another place than we do.
+
     Args:
         environ: Variables by name.
         keep: Prefixes to let through nevertheless, for example `SOPS_AGE_` for sops itself.
@@ -49,7 +52,8 @@ def scrubbed(environ: "Mapping[str, str]", keep: "Sequence[str]" = ()) -> dict[s
     return {
         name: value
         for name, value in environ.items()
-        if name.startswith(tuple(keep)) or not name.startswith(PRIVATE_PREFIXES)
+        if name.startswith(tuple(keep))
+        or not (name.startswith(PRIVATE_PREFIXES) or is_void(name, value))
     }
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import ConfigError
 
 _MOST_BYTES = 4 * 1024 * 1024
@@ -45,7 +46,7 @@ def settings_file(path: Path) -> Iterator[tuple[Path, bytes]]:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise _unreadable(path, os.strerror(error.errno or 0).lower()) from None
+        raise _unreadable(path, words(error)) from None
     if len(data) > _MOST_BYTES:
         raise _unreadable(path, "it is bigger than 4 MiB")
     yield path, data

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.paths import words
 from bootstrap.domain.content import Content
 from bootstrap.domain.errors import TargetError
 
@@ -42,7 +43,7 @@ class RuntimeFile:
         except OSError as error:
             raise TargetError(
                 f"{folder} cannot hold a file for this run",
-                why=os.strerror(error.errno or 0).lower(),
+                why=words(error),
                 fix=f"ls -ld {folder}; df -h {folder}",
             ) from None
 

@@ -8,7 +8,7 @@ file shows without a key in `sops_text`, sops itself in `sops_commands`.
 
 import posix
 
-from bootstrap.adapters.paths import absolute, is_regular
+from bootstrap.adapters.paths import absolute, is_regular, words
 from bootstrap.adapters.sops_commands import Sops
 from bootstrap.adapters.sops_text import kind_of, names_in
 from bootstrap.adapters.variables import variables
@@ -236,7 +236,7 @@ class SopsProvider:
         except OSError as error:
             raise ProviderUnavailableError(
                 f"cannot read {file}",
-                why=posix.strerror(error.errno or 0).lower(),
+                why=words(error),
                 fix=f"look who may: ls -l {file}",
             ) from None
 

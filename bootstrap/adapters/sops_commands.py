@@ -7,9 +7,9 @@ truncate and then write (`set` was killed 1500 times at random: the file was lef
 import posix
 
 from bootstrap.adapters import ahead
-from bootstrap.adapters.paths import folder_of, is_file, is_folder
+from bootstrap.adapters.paths import folder_of, is_file, is_folder, words
 from bootstrap.adapters.process import run
-from bootstrap.adapters.sops_environment import sops_environment
+from bootstrap.adapters.sops_environment import from_here, odd_identity, sops_environment
 from bootstrap.adapters.sops_program import find_sops
 from bootstrap.domain.base_errors import (
     ProviderUnavailableError,
@@ -54,6 +54,7 @@ class Sops:
             SecretError: sops failed for another reason.
         """
         argv = (self.program(), "decrypt", "--input-type", kind, "--output-type", "json")
+        self._check_identities("decrypt", file)
         printed = ahead.take(argv, data, TIMEOUT_S)
         if printed is None:
             printed = self._run("decrypt", argv[2:], data, file).stdout
@@ -130,6 +131,10 @@ class Sops:
 
     def _run(self, verb: str, arguments: "tuple[str, ...]", stdin: bytes, file: str) -> "Finished":
         program = self.program()
+        if verb != "encrypt":
+            self._check_identities(verb, file)
+        if verb != "decrypt":
+            self._check_rules(verb, file)
         # To decrypt it needs no rule, only no broken one, and so it need not run beside it.
         decrypts = verb == "decrypt"
         try:
@@ -150,7 +155,7 @@ class Sops:
         except OSError as error:
             raise ProviderUnavailableError(
                 f"cannot {verb} {file}",
-                why=f"{program} does not start: {posix.strerror(error.errno or 0).lower()}",
+                why=f"{program} does not start: {words(error)}",
                 fix="unset KEYTURN_SOPS, or install a sops that is made for this machine",
             ) from None
         if finished.returncode != 0:
@@ -158,6 +163,27 @@ class Sops:
 
             raise explain(verb, finished, file)
         return finished
+
+    def _check_identities(self, verb: str, file: str) -> None:
+        """Refuse an identity that sops would wait for."""
+        odd = odd_identity(self._environ)
+        if odd is not None:
+            raise ProviderUnavailableError(
+                f"cannot {verb} {file}",
+                why=f"the identity {odd} is not a regular file",
+                fix=f"put the identity itself there, 0600; look at it: ls -ld {odd}",
+            )
+
+    def _check_rules(self, verb: str, file: str) -> None:
+        """Refuse a `.sops.yaml` that sops would wait for."""
+        named = self._environ.get("SOPS_CONFIG")
+        rules = from_here(named) if named else _first_rules(self._folder(file))
+        if posix.access(rules, posix.F_OK) and not is_file(rules):
+            raise ProviderUnavailableError(
+                f"cannot {verb} {file}",
+                why=f"{rules} is not a regular file",
+                fix=f"look at it and move it away: ls -ld {rules}",
+            )
 
     def _folder(self, file: str) -> str:
         """Return where sops must run: it looks for `.sops.yaml` from there upward."""
@@ -178,6 +204,13 @@ def _above(folder: str) -> str | None:
             return None
         folder = parent
     return folder
+
+
+def _first_rules(folder: str) -> str:
+    """Return the `.sops.yaml`, whatever it is, that sops finds first from `folder` upward."""
+    while not posix.access(f"{folder}/{_RULES}", posix.F_OK) and folder != "/":
+        folder = folder_of(folder)
+    return f"{folder}/{_RULES}"
 
 
 class _Scanning:

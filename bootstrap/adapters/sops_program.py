@@ -9,7 +9,7 @@ over, and the program itself beside its module, without the executable bit where
 import posix
 import sys
 
-from bootstrap.adapters.paths import absolute, folder_of, is_file, is_program
+from bootstrap.adapters.paths import absolute, folder_of, is_file, is_program, xdg_folder
 from bootstrap.domain.base_errors import ProviderUnavailableError
 
 TYPE_CHECKING = False
@@ -190,10 +190,8 @@ def _copy(program: str, environ: "Mapping[str, str]") -> str | None:
 
 
 def _cache_folder(environ: "Mapping[str, str]") -> str:
-    base = environ.get("XDG_CACHE_HOME", "")
-    if not base.startswith("/"):  # the XDG specification: a relative path is to be ignored
-        base = (environ.get("HOME") or absolute("~")) + "/.cache"
-    return f"{base}/keyturn"
+    base = xdg_folder(environ, "XDG_CACHE_HOME")
+    return f"{base or (environ.get('HOME') or absolute('~')) + '/.cache'}/keyturn"
 
 
 def _write_cache(path: str, fill: "Callable[[int], object]", mode: int) -> None:

@@ -13,6 +13,7 @@ import stat
 import time
 from pathlib import Path
 
+from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import LockedError, SecretError
 
 TYPE_CHECKING = False
@@ -223,6 +224,6 @@ def _explained(what: str, path: Path) -> "Iterator[None]":
     except OSError as error:
         raise SecretError(
             what,
-            why=os.strerror(error.errno or 0).lower(),
+            why=words(error),
             fix=f"nothing was changed; look at: ls -ld {path} and df {path.parent}",
         ) from None

@@ -56,8 +56,9 @@ def supervise(
     Raises:
         LabError: The program cannot be run, with the exit code that `become` gives it.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a warning that nobody takes is no reason not to run it
+            stream.flush()
     reader, writer = os.pipe()  # an exec closes it: then the program runs
     # Ours until it is put back. SIGCHLD must have an effect, else the kernel takes the status.
     child_handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)

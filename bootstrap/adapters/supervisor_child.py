@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.adapters.dotenv import read_env_file
+from bootstrap.adapters.paths import is_void
 from bootstrap.adapters.process_identity import ProcessIdentity
 from bootstrap.adapters.supervisor_log import RotatingLog
 from bootstrap.domain.errors import LabError
@@ -239,7 +240,7 @@ def clean_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name in _INHERITED or name.startswith("XDG_")
+        if name in _INHERITED or (name.startswith("XDG_") and not is_void(name, value))
     }
 
 

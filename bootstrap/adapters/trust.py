@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import TargetError
 
 _MOST_LINKS = 40  # as the kernel's own limit
@@ -63,7 +64,7 @@ def _lstat(path: Path, step: str) -> os.stat_result | None:
     except OSError as error:
         raise TargetError(
             f"{path} cannot be read",
-            why=os.strerror(error.errno or 0).lower(),
+            why=words(error),
             fix=f"ls -ld {Path(step).parent}",
         ) from None
 

@@ -15,7 +15,7 @@ from bootstrap.wiring import labs, signals
 from bootstrap.wiring.adopt_survey import Survey
 from bootstrap.workflows.adopt import Adopted, Adoptee
 from bootstrap.workflows.adopt import adopt as take_over
-from bootstrap.workflows.adopt_plan import plan_lines
+from bootstrap.workflows.adopt_plan import plan_lines, refuse_none
 from bootstrap.workflows.bootstrap import choose_root
 
 _STYLE = {"weak": "bold yellow", "missing": "yellow", "left out": "yellow", "stop": "yellow"}
@@ -51,6 +51,9 @@ def adopt(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Carry the plan out.")] = False,
+    without_models: Annotated[
+        bool, typer.Option(help="Even where none of its models can be carried over.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Take over a LiteLLM gateway that was set up by hand: its key, its models, its clients.
@@ -76,6 +79,8 @@ def adopt(
             session.print("Nothing was changed. To do it: keyturn adopt --yes")
         session.document({"adopted": False, "plan": _plan_data(rows)})
         return ExitCode.DONE if dry_run else ExitCode.DRIFT
+    if not without_models:
+        refuse_none(adoptee)
     using = wiring.desk(
         look, session.progress, lambda tools: settle(session, tools, labs.rotation(tools))
     )

@@ -25,6 +25,8 @@ _FLAGS = {
     "-q": "quiet",
     "--quiet": "quiet",
 }
+# As env(1) and timeout(1) do: all else that keeps the program from starting is 125.
+_OF_THE_PROGRAM = (ExitCode.EXEC_NOT_EXECUTABLE, ExitCode.EXEC_NOT_FOUND)
 _NO_EFFECT = ("-v", "--verbose", "--no-color")
 _ONLY_WITH_CLIENT = ("--model", "--gateway", "--ephemeral", "--master", "--trust-project")
 
@@ -43,9 +45,8 @@ def run_exec(words: list[str]) -> int:
             return ExitCode.DONE
         return run_program(argv, options)
     except LabError as error:
-        sys.stderr.write(f"error: {error.what}\ncause: {error.why}\nfix:   {error.fix}\n")
-        code = error.exit_code
-        return ExitCode.EXEC_FAILED if code in (ExitCode.FAILED, ExitCode.LOCKED) else code
+        _report(error.what, error.why, error.fix)
+        return error.exit_code if error.exit_code in _OF_THE_PROGRAM else ExitCode.EXEC_FAILED
     except Interrupted as signal:
         return 128 + signal.signal_number
     except KeyboardInterrupt:
@@ -53,9 +54,16 @@ def run_exec(words: list[str]) -> int:
     except BrokenPipeError:  # `main` knows what to do
         raise
     except Exception as error:  # noqa: BLE001 - its text may quote a secret
-        kind = type(error).__name__
-        sys.stderr.write(f"error: this is a bug in keyturn\ncause: {kind}\nfix:   report it\n")
+        _report("this is a bug in keyturn", type(error).__name__, "report it")
         return ExitCode.EXEC_FAILED
+
+
+def _report(what: str, why: str, fix: str) -> None:
+    """Say what failed; the exit status says it too where standard error takes nothing."""
+    try:
+        sys.stderr.write(f"error: {what}\ncause: {why}\nfix:   {fix}\n")
+    except OSError:
+        return
 
 
 def _parse(words: list[str], options: "ExecOptions") -> list[str] | None:

@@ -26,8 +26,8 @@ options:
 SOPS_AGE_*, DIRENV_*, CREDENTIALS_DIRECTORY and the variables that the lab's sources read from are
 withheld from the program.
 
-exit status: the program's own; 2 usage, 125 a secret is missing, 126 not executable,
-127 not found, 128+n signal n arrived before the program started
+exit status: the program's own; where it was not started 126 not executable, 127 not found,
+128+n signal n arrived first, 125 anything else: a missing secret, a wrong option
 
 examples:
   keyturn exec -- python nightly.py

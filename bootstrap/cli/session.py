@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
@@ -137,7 +138,8 @@ class Session:
             return
         for word, text in (("error", error.what), ("cause", error.why), ("fix", error.fix)):
             label, safe = f"{word}:".ljust(7), _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-            self.err.print(self._labelled(label, safe), markup=False)
+            with suppress(OSError):  # the exit status says it, too
+                self.err.print(self._labelled(label, safe), markup=False)
 
     def _labelled(self, label: str, text: str) -> "str | Text":
         if isinstance(self.err, Paper):

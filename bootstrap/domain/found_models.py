@@ -75,12 +75,14 @@ class Found:
         models: In its order.
         redis: The cache, or None.
         left_out: What could not be carried over, one sentence each; never a value.
+        lost: Whether it has models, and not one of them could.
     """
 
     source: str
     models: tuple[FoundModel, ...] = ()
     redis: FoundRedis | None = None
     left_out: tuple[str, ...] = field(default=())
+    lost: bool = False
 
 
 def same_url(one: str | None, other: str | None) -> bool:

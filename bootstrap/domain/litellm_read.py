@@ -72,12 +72,10 @@ def read_catalogue(document: Mapping[str, Any], source: str, lookup: Lookup) -> 
     reader = _Reader(lambda name: _text(own.get(name)) or lookup(name))
     for index, entry in enumerate(document.get("model_list") or []):
         reader.add(index, entry)
-    return Found(
-        source,
-        tuple(_with_fallbacks(reader, document)),
-        _redis(reader, section(document, "litellm_settings")),
-        (*reader.left_out, *_other_settings(document)),
-    )
+    lost = bool(reader.left_out) and not reader.models  # before the cache may be left out, too
+    redis = _redis(reader, section(document, "litellm_settings"))
+    models = tuple(_with_fallbacks(reader, document))
+    return Found(source, models, redis, (*reader.left_out, *_other_settings(document)), lost)
 
 
 def section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -41,6 +41,7 @@ class Change:
         details: Lines that show the difference, redacted.
         write: What to write, or None.
         backup: Whether the file found is copied aside first.
+        lab: The folder of the other lab that answers for it, where that is the conflict.
     """
 
     target: Target
@@ -49,6 +50,7 @@ class Change:
     details: tuple[str, ...] = ()
     write: Write | None = None
     backup: bool = False
+    lab: str = ""
 
 
 @dataclass(frozen=True)
@@ -221,8 +223,7 @@ def _droid(
         return Decision(_droid_unchanged(target, found, notes), remember)
     if found is None and not entries:
         return Decision(None, remember)
-    expected = None if found is None else found.content.digest
-    mode = 0o600 if found is None else found.mode & 0o700
+    expected, mode = (found.content.digest, found.mode & 0o700) if found else (None, 0o600)
     write = Write(target.path, Content(merged.data), mode, expected, again)
     action = Action.CREATE if found is None else Action.UPDATE
     why = "missing" if found is None else "our model entries differ"
@@ -282,9 +283,8 @@ def _legacy(
 def _change(
     target: Target, action: Action, why: str, wanted: Content, found: FileState | None, diff: Diff
 ) -> Change:
-    old = None if found is None else found.content.data
+    old, expected = (found.content.data, found.content.digest) if found else (None, None)
     details = () if action is Action.MODE else tuple(diff(old, wanted.data))
-    expected = None if found is None else found.content.digest
     return Change(target, action, why, details, Write(target.path, wanted, target.mode, expected))
 
 

@@ -10,7 +10,7 @@
 `keyturn exec` waits for it.
 """
 
-from bootstrap.domain.base_errors import ConfigError
+from bootstrap.domain.base_errors import ConfigError, UsageError
 
 # These name one value each, so a '#' in them belongs to the place.
 _WITHOUT_NAME = ("env", "file")
@@ -80,6 +80,23 @@ class SecretRef:
 def is_variable_name(name: str) -> bool:
     """Tell whether every shell, systemd and dotenv reader takes `name` as a variable's name."""
     return name.isascii() and name.isidentifier()
+
+
+def named_ref(text: str) -> tuple[str, SecretRef | None]:
+    """Return what `NAME` or `NAME=REF` on a command line asks for.
+
+    Raises:
+        UsageError: NAME is no name of a variable.
+        ConfigError: REF is no reference.
+    """
+    name, equals, ref = text.partition("=")
+    if not is_variable_name(name):
+        raise UsageError(
+            "bad name of a secret",
+            why="it is not NAME or NAME=REF",
+            fix="write LITELLM_MASTER_KEY or LITELLM_MASTER_KEY=env:CI_KEY",
+        )
+    return name, SecretRef.parse(ref) if equals else None
 
 
 def store_name_problem(name: str) -> str | None:

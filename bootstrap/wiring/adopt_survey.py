@@ -26,7 +26,7 @@ from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.systemd import SystemdService
 from bootstrap.domain.droid_keys import gateway_keys, loopback_ports
 from bootstrap.domain.errors import ConfigError, GatewayError
-from bootstrap.domain.lab import LITELLM_VERSION, Lab
+from bootstrap.domain.lab import ECHO_ALIAS, LITELLM_VERSION, Lab
 from bootstrap.domain.lab_sample import LAB
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.litellm_read import read_catalogue, read_document, section, value_of
@@ -36,6 +36,7 @@ from bootstrap.domain.secret_spec import DATABASE_URL, MASTER_KEY, SALT_KEY, STO
 from bootstrap.domain.targets import ENVRC, targets
 from bootstrap.wiring import labs
 from bootstrap.workflows.adopt import Adoptee, Edit
+from bootstrap.workflows.adopt_note import read_note
 
 _OURS = re.compile(rb"[Ww]ritten by `?keyturn")
 _SHELL = (".bashrc", ".bash_profile", ".bash_aliases", ".profile", ".zshrc", ".zprofile", ".zshenv")
@@ -59,6 +60,7 @@ class Survey:
         self.root = root
         self._here = places()
         self._files = LocalFiles()
+        self._note = read_note(self._files, self._here.lab_state(root) / "adopted")
         self._lab = labs.load(root) if Path(root, "lab.toml").exists() else None
         argv, unit_variables, unit_files = self._unit()
         known = self._lab.gateway.port if self._lab else _number(argv) or self._droid_port()
@@ -102,6 +104,8 @@ class Survey:
             version=version if version != LITELLM_VERSION else None,
             envrc=self._is_foreign(self.root / ".envrc"),
             claude=self._holds(self._here.claude / "settings.json"),
+            unfinished=self._note is not None,
+            serves_none=found is not None and found.lost and not _serves(self._lab),
         )
 
     def lookup(self, name: str) -> str | None:
@@ -155,7 +159,9 @@ class Survey:
             return given
         used = self._old.config if self._old else None
         named = option(argv, "--config")
-        candidates = [used, PurePath(named) if named else None, self._here.litellm / "config.yaml"]
+        noted = self._note.config if self._note else None  # of a process that is gone
+        usual = self._here.litellm / "config.yaml"
+        candidates = [used, PurePath(named) if named else None, noted, usual]
         there = (path for path in candidates if path is not None and self._data(path) is not None)
         found = next(there, None)
         return None if self._is_ours(found) else found
@@ -168,6 +174,9 @@ class Survey:
             for where, key in candidates:
                 if verdict(gateway.models(key), with_key=True) is Verdict.ACCEPTED:
                     return key, where, True
+        stored = self._stored() if self._note and self._old is None else None
+        if stored is not None:  # the gateway that told which one counts was stopped
+            return stored, STORE, None
         if not candidates:
             return None, "", None
         where, key = candidates[0]
@@ -276,6 +285,11 @@ class Survey:
 
 def _new_lab(root: PurePath) -> Lab:
     return parse_lab(LAB.format(port=4000, version=LITELLM_VERSION), root)
+
+
+def _serves(lab: Lab | None) -> bool:
+    """Tell whether the lab has a model of its own."""
+    return lab is not None and any(model.alias != ECHO_ALIAS for model in lab.models)
 
 
 def _number(argv: tuple[str, ...]) -> int | None:

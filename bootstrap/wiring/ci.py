@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from bootstrap.adapters import ci_masks
 from bootstrap.domain import ci
 from bootstrap.domain.errors import UsageError
-from bootstrap.domain.ref import SecretRef, is_variable_name
+from bootstrap.domain.ref import SecretRef, named_ref
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import SecretSpec
 from bootstrap.wiring import labs
@@ -47,16 +47,9 @@ def resolve(lab: str | None, pairs: Sequence[str]) -> dict[str, Resolved]:
     specs = dict(known.secrets) if known else {}
     names = list(known.exec_names) if known and not pairs else []
     for pair in pairs:
-        name, equals, ref = pair.partition("=")
-        if not is_variable_name(name):
-            raise UsageError(
-                "bad name of a secret",
-                why="it is not NAME or NAME=REF",
-                fix="write LITELLM_MASTER_KEY or LITELLM_MASTER_KEY=env:CI_KEY",
-            )
-        if equals or known is None:
-            source = SecretRef.parse(ref) if equals else SecretRef("env", name)
-            specs[name] = SecretSpec(name, (source,))
+        name, ref = named_ref(pair)
+        if ref is not None or known is None:
+            specs[name] = SecretSpec(name, (ref or SecretRef("env", name),))
         names.append(name)
     if not names:
         raise UsageError(

@@ -9,7 +9,7 @@ from bootstrap.adapters.find_lab import find_lab, registry, stat_lab
 from bootstrap.adapters.variables import given_variables, variables
 from bootstrap.domain import exec_settings
 from bootstrap.domain.base_errors import ConfigError, UsageError
-from bootstrap.domain.ref import SecretRef, is_variable_name
+from bootstrap.domain.ref import named_ref
 from bootstrap.domain.secret_spec import SecretSpec, default_sources
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.resolve import Resolver
@@ -126,15 +126,9 @@ def _asked(pairs: "Sequence[str]", settings: "ExecSettings", root: str | None) -
     """Return the names that `--secret` asks for; a REF replaces the sources of its name."""
     asked = []
     for pair in pairs:
-        name, equals, ref = pair.partition("=")
-        if not is_variable_name(name):
-            raise UsageError(
-                "bad --secret",
-                why="it is not NAME or NAME=REF",
-                fix="write --secret LITELLM_MASTER_KEY=env:CI_KEY",
-            )
-        if equals:
-            settings.specs[name] = SecretSpec(name, (SecretRef.parse(ref),))
+        name, ref = named_ref(pair)
+        if ref is not None:
+            settings.specs[name] = SecretSpec(name, (ref,))
         elif root is None:
             settings.specs[name] = SecretSpec(name, default_sources(name))
         asked.append(name)
@@ -208,17 +202,25 @@ def _warn(
 ) -> None:
     """Say in a line each where the shell holds another value than the store, which wins."""
     for note in prepared.notes if prepared else ():
-        sys.stderr.write(f"{note}\n")
+        _say(note)
     for variable, resolved in found.items():
         if resolved.ref.scheme == "env":
             continue
         places = [ref.place for ref in settings.specs[resolved.name].sources if ref.scheme == "env"]
         for place in dict.fromkeys((*places, variable)):
             if is_stale(variables(), place, resolved.secret):
-                sys.stderr.write(
+                _say(
                     f"warning: {place} in this shell differs from {resolved.ref}, which is used; "
-                    f"unset {place}\n"
+                    f"unset {place}"
                 )
+
+
+def _say(note: str) -> None:
+    """Tell a person; no reason to stop where standard error takes nothing."""
+    try:
+        sys.stderr.write(f"{note}\n")
+    except OSError:
+        return
 
 
 def _withheld(settings: "ExecSettings", prepared: "Prepared | None") -> list[str]:

@@ -35,6 +35,7 @@ from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.ports import Progress, Service
+from bootstrap.wiring.own_files import check_own_files
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.init import Desk
 from bootstrap.workflows.resolve import Resolver
@@ -67,8 +68,14 @@ def require(given: str | None) -> PurePath:
 
 
 def load(root: PurePath, profile: str | None = None) -> Lab:
-    """Return the lab at `root`."""
-    return parse_lab(read_lab(str(root)), root, profile)
+    """Return the lab at `root`.
+
+    Raises:
+        ConfigError: It is malformed, or its [[files]] would overwrite what keyturn works with.
+    """
+    lab = parse_lab(read_lab(str(root)), root, profile)
+    check_own_files(lab)
+    return lab
 
 
 def desk(root: PurePath) -> Desk:
@@ -124,6 +131,7 @@ def tools(
         known=known,
         ping_redis=lambda host, port, password: ping(host, port, password, 3.0),
         deployed_key=lambda: secret_in(places.env_file, MASTER_KEY),
+        other_labs=lambda: machine.other_labs(places.lab_state(root).parent, root),
     )
 
 

@@ -7,7 +7,7 @@ gateway serves until everything is ready, and is started again where the new one
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from types import TracebackType
 from typing import Protocol
@@ -18,7 +18,8 @@ from bootstrap.domain.found_models import Found
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.targets import targets
 from bootstrap.ports import Files, Progress
-from bootstrap.workflows.apply import Applied, apply
+from bootstrap.workflows.adopt_note import Note, read_note, write_note
+from bootstrap.workflows.apply import Applied, apply, refuse_other_lab
 from bootstrap.workflows.import_models import Import, carry_out, plan_import
 from bootstrap.workflows.init import Desk, init
 from bootstrap.workflows.planning import make_plan
@@ -71,6 +72,8 @@ class Adoptee:
         version: The LiteLLM that is installed in keyturn's place already, or None.
         envrc: Whether the lab's folder has an .envrc that is not keyturn's, and stays.
         claude: Whether Claude Code's own settings hold the key, so that keyturn writes them, too.
+        unfinished: Whether an earlier run was cut off in the middle.
+        serves_none: Whether none of the gateway's models can be carried over.
     """
 
     root: PurePath
@@ -87,9 +90,11 @@ class Adoptee:
     version: str | None = None
     envrc: bool = False
     claude: bool = False
+    unfinished: bool = False
+    serves_none: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.config or self.old or self.edits or self.claude)
+        return bool(self.config or self.old or self.edits or self.claude or self.unfinished)
 
     @property
     def switches(self) -> str:
@@ -161,19 +166,24 @@ def adopt(adoptee: Adoptee, using: AdoptDesk, progress: Progress) -> Adopted:
         if tools.installer.installed() is None:
             tools.installer.install(progress)  # while the old gateway serves
         plan = make_plan(tools, force=True)
+        refuse_other_lab(make_plan(tools))
         paths = [c.target.path for c in plan.changes if c.write is not None]
-        backups = _keep(using, [*paths, *(edit.path for edit in adoptee.edits)])
+        edits = [edit.path for edit in adoptee.edits]
+        backups = _keep(using, [*paths, *edits])
+        before = read_note(using.files, using.keep) or Note(adoptee.config)
+        using.files.sweep([*before.edits, *edits])
+        write_note(using.files, using.keep, before.with_edits(edits))
         with _Return(tools, paths, backups, adoptee.old):
             if adoptee.old is not None:
                 with progress.step(f"stop the old gateway ({adoptee.old.label})"):
                     adoptee.old.stop()
             edited = _edit(using.files, adoptee.edits)
-            applied = apply(tools, force=True)
-        _drop(using.files, applied)
+            applied = apply(tools, force=True, copies=False)
         using.register()
+        write_note(using.files, using.keep, None)
     declared = {t.path for t in targets(tools.lab, tools.places, tools.service.kind)}
     left = [path for path in using.holders() if path not in declared]
-    return Adopted(tools, replace(applied, backups=()), imported, backups, edited, tuple(left))
+    return Adopted(tools, applied, imported, backups, edited, tuple(left))
 
 
 def _import(adoptee: Adoptee, using: AdoptDesk) -> Import | None:
@@ -214,14 +224,6 @@ def _edit(files: Files, edits: Sequence[Edit]) -> tuple[PurePath, ...]:
             writes.append(Write(edit.path, content, found.mode, found.content.digest))
     files.replace_all(writes)
     return tuple(write.path for write in writes)
-
-
-def _drop(files: Files, applied: Applied) -> None:
-    """Remove the copies that `apply` made beside the files: ours are in one place."""
-    for _, copy in applied.backups:
-        found = files.observe(copy)
-        if found is not None:
-            files.replace_all([Write(copy, None, 0o600, found.content.digest)])
 
 
 class _Return:

@@ -1,9 +1,26 @@
 """What adopting a gateway would do, in lines for people."""
 
 from bootstrap.domain.catalogue import FILE
+from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.workflows.adopt import Adoptee
 from bootstrap.workflows.import_models import Import
+
+_MOST_REASONS = 3
+
+
+def refuse_none(adoptee: Adoptee) -> None:
+    """Refuse to put a gateway that serves nothing in the place of one that serves.
+
+    Raises:
+        ConfigError: Not one of its models can be carried over.
+    """
+    if adoptee.serves_none:
+        raise ConfigError(
+            f"none of the models in {adoptee.config} can be carried over",
+            why="; ".join(adoptee.found.left_out[:_MOST_REASONS] if adoptee.found else ()),
+            fix="describe them in lab.toml first: keyturn init; or go on: --without-models",
+        )
 
 
 def plan_lines(adoptee: Adoptee, preview: Import | None) -> list[tuple[str, str, str]]:
@@ -14,6 +31,8 @@ def plan_lines(adoptee: Adoptee, preview: Import | None) -> list[tuple[str, str,
         preview: What would come into lab.toml, where that can be told already.
     """
     rows: list[tuple[str, str, str]] = []
+    if adoptee.unfinished:
+        rows.append(("go on", str(adoptee.root), "an earlier run was cut off in the middle"))
     key = adoptee.keys.get(MASTER_KEY)
     if key is None:
         rows.append(("make", MASTER_KEY, "no key was found: a fresh one"))

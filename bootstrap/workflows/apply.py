@@ -1,5 +1,6 @@
 """Carry a plan out: files as one unit, then the gateway once, then proof."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -44,13 +45,14 @@ class Applied:
     installed: bool = False
 
 
-def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
+def apply(tools: Tools, *, force: bool = False, start: bool = True, copies: bool = True) -> Applied:
     """Make this machine agree with the lab, and prove it.
 
     Args:
         tools: The lab and everything around it. The caller holds the lab's lock.
         force: Overwrite what was edited by hand, keeping backups.
         start: Start the gateway and prove it; False writes files only.
+        copies: Keep backups; False for a caller that has made its own.
 
     Raises:
         ConflictError: A target was edited by hand; nothing was changed.
@@ -79,7 +81,9 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True) -> Applied:
         return Applied(plan, proven=True, models=prove(tools, secrets[MASTER_KEY]))
     before = _snapshot(tools, plan)
     backups = tuple(
-        (c.target.path, tools.files.back_up(c.target.path)) for c in plan.changes if c.backup
+        (c.target.path, tools.files.back_up(c.target.path))
+        for c in plan.changes
+        if c.backup and copies
     )
     _write(tools, plan, before)
     remember(tools, plan)
@@ -155,9 +159,25 @@ def _put_back(tools: Tools, before: _Snapshot, error: KeptError) -> KeptError:
 def _refuse_conflicts(plan: Plan) -> None:
     if not plan.conflicts:
         return
-    rows = "; ".join(f"{c.target.path}: {c.why}" for c in plan.conflicts)
+    refuse_other_lab(plan)
     raise ConflictError(
         "some files are not as keyturn left them, so nothing was changed",
-        why=rows,
+        why=_rows(plan),
         fix="see: keyturn plan; replace them, keeping backups: keyturn apply --force",
     )
+
+
+def refuse_other_lab(plan: Plan) -> None:
+    """Raise ConflictError where another lab answers for a file of `plan`."""
+    other = next((c.lab for c in plan.conflicts if c.lab), None)
+    if other is not None:
+        raise ConflictError(
+            "some files are another lab's, so nothing was changed",
+            why=_rows(plan),
+            fix=f"go on with that one: --lab {shlex.quote(other)}; or make them this lab's, "
+            "keeping backups: keyturn apply --force",
+        )
+
+
+def _rows(plan: Plan) -> str:
+    return "; ".join(f"{c.target.path}: {c.why}" for c in plan.conflicts)

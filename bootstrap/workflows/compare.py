@@ -5,8 +5,9 @@ from functools import partial
 from typing import Any
 
 from bootstrap.domain import targets as target_names
+from bootstrap.domain.claims import Claim, highest_claims, own_claim
 from bootstrap.domain.content import Content, FileState
-from bootstrap.domain.plan import Change, Plan, decide
+from bootstrap.domain.plan import Action, Change, Plan, decide
 from bootstrap.domain.redact import safe_diff
 from bootstrap.domain.targets import Target
 from bootstrap.workflows.tools import NamedSecrets, Tools
@@ -37,13 +38,21 @@ def compare(
     """
     changes: list[Change] = []
     remember: dict[str, Mapping[str, Any]] = {}
+    claims = highest_claims(tools.other_labs())
     for target in wanted:
+        row, theirs = last.get(target.name, {}), claims.get(str(target.path))
+        own = own_claim(row, str(target.path))
+        if theirs is not None and theirs.number >= own and not force:
+            changes.append(_of_another_lab(target, theirs))
+            if row:
+                remember[target.name] = row
+            continue
         env_file = target.name == target_names.ENV_FILE
         decision = decide(
             target,
             contents.get(target.name),
             found[target.name],
-            last.get(target.name, {}),
+            row,
             gateway_url=tools.lab.gateway.url,
             aliases=[model.alias for model in tools.lab.models],
             force=force,
@@ -52,8 +61,14 @@ def compare(
         if decision.change is not None:
             changes.append(decision.change)
         if decision.remember:
-            remember[target.name] = decision.remember
+            claim = own if theirs is None or own > theirs.number else theirs.number + 1
+            remember[target.name] = {**decision.remember, "claim": max(claim, 1)}
     return Plan(tuple(changes), remember)
+
+
+def _of_another_lab(target: Target, claim: Claim) -> Change:
+    why = f"the lab in {claim.lab} answers for it"
+    return Change(target, Action.CONFLICT, why, lab=claim.lab)
 
 
 def differ(tools: Tools, secrets: NamedSecrets) -> Differ:

@@ -3,6 +3,7 @@
 Each is safe to repeat, so that recovery can run any of them again.
 """
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -205,6 +206,13 @@ def prove_targets(tools: Tools, secrets: NamedSecrets) -> Plan:
 
 def _refuse_conflicts(plan: Plan) -> None:
     for change in plan.conflicts:
+        if change.lab:
+            raise ConflictError(
+                f"{change.target.path} is another lab's",
+                why=change.why,
+                fix=f"go on with that one: --lab {shlex.quote(change.lab)}; or make it this lab's: "
+                "keyturn apply --force",
+            )
         raise ConflictError(
             f"{change.target.path} was edited by hand",
             why=change.why,

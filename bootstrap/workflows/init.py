@@ -11,14 +11,13 @@ from bootstrap.domain.errors import ConfigError, UsageError
 from bootstrap.domain.lab import LITELLM_VERSION, Lab
 from bootstrap.domain.lab_sample import ATTRIBUTES, IGNORED, LAB, SOPS_RULES, missing_lines
 from bootstrap.domain.labfile import parse_lab
+from bootstrap.domain.off_limits import RULES
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import GENERATED, INTERNAL_KEY, STORE
 from bootstrap.domain.template import render
 from bootstrap.ports import Files
 from bootstrap.workflows.planning import watched
 from bootstrap.workflows.tools import Templates
-
-RULES = ".sops.yaml"
 
 
 class Store(Protocol):

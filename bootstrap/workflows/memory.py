@@ -29,7 +29,8 @@ def intend(tools: Tools, plan: Plan) -> None:
             if change.write.expected is not None and change.write.expected == row.get("next"):
                 row["digest"] = row["next"]
             row["next"] = change.write.content.digest
-    state.update(targets=rows, inputs="")
+            row |= _claim(plan, change.target.name)
+    state.update(targets=rows, inputs="", lab=str(tools.lab.root))
     tools.state.save(state)
 
 
@@ -85,10 +86,17 @@ def remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:
     state: dict[str, Any] = dict(tools.state.load())
     found = {target.name: tools.files.observe(target.path) for target in wanted}
     rows: Mapping[str, Any] = {name: dict(row) for name, row in plan.remember.items()}
-    state.update(targets=rows, seen=seen(found), inputs=inputs_digest(tools, wanted))
+    inputs = inputs_digest(tools, wanted)
+    state.update(targets=rows, seen=seen(found), inputs=inputs, lab=str(tools.lab.root))
     if gateway is not None:
         state["gateway"] = gateway
     tools.state.save(state)
+
+
+def _claim(plan: Plan, name: str) -> dict[str, Any]:
+    """Return the claim that `plan` makes to a target, as a part of its row."""
+    row = plan.remember.get(name, {})
+    return {"claim": row["claim"]} if "claim" in row else {}
 
 
 def remember_applied(tools: Tools, plan: Plan) -> None:

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Protocol
 
 from bootstrap.domain.audit import Entry
+from bootstrap.domain.claims import States
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.rotation import Record
@@ -55,6 +56,7 @@ class Tools:
         ping_redis: (host, port, password) -> None if well, else what is wrong.
         deployed_key: Returns the key that the env file for shells holds, or None.
         rendered: What was rendered before.
+        other_labs: Returns what the other labs in this home remember.
     """
 
     lab: Lab
@@ -76,6 +78,7 @@ class Tools:
     ping_redis: Callable[[str, int, Secret | None], str | None]
     deployed_key: Callable[[], Secret | None] = lambda: None
     rendered: Rendered = field(default_factory=Rendered)
+    other_labs: Callable[[], States] = dict
 
     @property
     def program(self) -> PurePath:

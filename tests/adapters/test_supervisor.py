@@ -29,33 +29,28 @@ from bootstrap.adapters.supervisor_state import (
     STATUS_FILE,
     Limits,
     SupervisorState,
-    read_state,
     write_state,
 )
 from bootstrap.domain.errors import NotReadyError, ServiceError
 from support.processes import environment_of, measured_python
 from support.service_files import SPEC_TEMPLATE, service_text, write_env_file
 from support.sessions import TOOLS
+from support.supervised_place import SupervisedPlace
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
 
 KEY = "sk-test-supervised-0123456789"
 NEXT_KEY = "sk-test-supervised-9876543210"
-QUICK = Limits(backoff_first_s=0.05, backoff_most_s=0.2, stop_s=20, start_s=20)
 REPOSITORY = TOOLS.parent.parent
 SLOW_GATEWAY = TOOLS.parent / "support" / "slow_gateway.py"
 
 
-class Place:
-    """A supervised service's folder, and short words for what tests do with it."""
+class Place(SupervisedPlace):
+    """A supervised service that opens its port itself."""
 
     def __init__(self, root: Path, port: int) -> None:
-        self.root = root
-        self.port = port
-        self.state_dir = root / "state"
-        self.spec = root / "service.json"
-        self.env_file = write_env_file(root / "secrets" / "litellm.env", LITELLM_MASTER_KEY=KEY)
+        super().__init__(root, port, KEY)
 
     def write(self, *argv: str) -> None:
         self.spec.write_text(service_text(SPEC_TEMPLATE, argv, self.env_file))
@@ -68,17 +63,6 @@ class Place:
 
     def write_shell(self, script: str) -> None:
         self.write("/bin/sh", "-c", script)
-
-    def service(self, limits: Limits = QUICK) -> SupervisorService:
-        return SupervisorService(self.spec, self.state_dir, limits)
-
-    def state(self) -> SupervisorState:
-        found = read_state(self.state_dir / STATUS_FILE)
-        assert found is not None
-        return found
-
-    def log(self) -> str:
-        return "\n".join(self.service().log_lines(1000))
 
     def status_of(self, key: str) -> int:
         """Return the gateway's HTTP status to `key`; 0 while nothing answers."""

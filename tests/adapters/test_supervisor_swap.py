@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from bootstrap.adapters.process_identity import ProcessIdentity
-from bootstrap.adapters.supervisor import SupervisorService
 from bootstrap.adapters.supervisor_child import (
     CannotStart,
     Child,
@@ -29,33 +28,27 @@ from bootstrap.adapters.supervisor_state import (
     STATUS_FILE,
     STOPPED,
     Limits,
-    SupervisorState,
-    read_state,
 )
 from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
 from bootstrap.domain.lab import Gateway
 from support.load import load_on
 from support.processes import environment_of, measured_python
-from support.service_files import SPEC_TEMPLATE, service_text, write_env_file
+from support.service_files import SPEC_TEMPLATE, service_text
 from support.sessions import TOOLS
+from support.supervised_place import SupervisedPlace
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
 
 KEY = "sk-test-swapped-0123456789"
-QUICK = Limits(backoff_first_s=0.05, backoff_most_s=0.2, stop_s=20, ready_s=20, start_s=20)
 MINI = str(TOOLS / "mini-gateway")
 
 
-class Place:
+class Place(SupervisedPlace):
     """A supervised service whose port the supervisor opens."""
 
     def __init__(self, root: Path, port: int) -> None:
-        self.root = root
-        self.port = port
-        self.state_dir = root / "state"
-        self.spec = root / "service.json"
-        self.env_file = write_env_file(root / "secrets" / "litellm.env", LITELLM_MASTER_KEY=KEY)
+        super().__init__(root, port, KEY)
         self.write_mini()
 
     def write_mini(self, **environment: str) -> None:
@@ -67,17 +60,6 @@ class Place:
             SPEC_TEMPLATE, argv, self.env_file, environment=environment, gateway=gateway
         )
         self.spec.write_text(text)
-
-    def service(self, limits: Limits = QUICK) -> SupervisorService:
-        return SupervisorService(self.spec, self.state_dir, limits)
-
-    def state(self) -> SupervisorState:
-        found = read_state(self.state_dir / STATUS_FILE)
-        assert found is not None
-        return found
-
-    def log(self) -> str:
-        return "\n".join(self.service().log_lines(1000))
 
 
 @pytest.fixture

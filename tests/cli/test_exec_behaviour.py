@@ -236,7 +236,7 @@ def test_a_script_without_an_interpreter_is_the_shells(lab: SopsLab, tmp_path: P
 
 def test_wrong_words_are_a_usage_error(lab: SopsLab) -> None:
     for words in (("--no-such-option", "--", "true"), ("--secret",), (), ("--model", "x", "true")):
-        assert run(lab, *words).status == 2
+        assert run(lab, *words).status == 125
     assert run(lab, "--help").out.startswith("usage: keyturn exec")
 
 

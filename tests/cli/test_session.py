@@ -184,24 +184,28 @@ def test_main_ends_quietly(
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("words", "closed"),
+    ("words", "closed", "code"),
     [
-        (["--version"], "<&- >&-"),
-        (["exec", "--help"], "2>&-"),
-        (["list"], "<&- >&- 2>&-"),
-        (["list"], "2>/dev/full"),
+        (["--version"], "<&- >&-", 0),
+        (["exec", "--help"], "2>&-", 0),
+        (["exec", "--help"], ">/dev/full 2>/dev/full", 125),
+        (["exec", "--nope"], "2>/dev/full", 125),
+        (["exec", "--secret", "K=env:LANG", "--", "no-such"], "2>/dev/full", 127),
+        (["exec", "--secret", "K=env:LANG", "--", "sh", "-c", "exit 9"], "2>/dev/full", 9),
+        (["list"], "<&- >&- 2>&-", 1),
+        (["list", "--lab", "/nowhere"], "2>/dev/full", 1),
     ],
 )
 def test_closed_or_full_standard_streams_do_no_harm(
-    tmp_path: Path, words: list[str], closed: str
+    tmp_path: Path, words: list[str], closed: str, code: int
 ) -> None:
     ran = subprocess.run(
         ["/bin/sh", "-c", f'"$@" {closed}', "sh", *MODULE, *words],
-        env=environment(tmp_path),
+        env=environment(tmp_path, LANG="C.UTF-8"),
         capture_output=True,
         text=True,
     )
-    assert (ran.returncode, ran.stderr) == (1 if words == ["list"] else 0, "")
+    assert (ran.returncode, ran.stderr) == (code, "")
 
 
 @pytest.mark.integration

@@ -25,7 +25,7 @@ from support.acceptance import (
     without_entry,
 )
 from support.droid import binary, run_droid
-from support.hand_made import KEY, HandMade
+from support.hand_made import KEY, SETTINGS, HandMade
 from support.homes import pick_free_port, readable_by_others
 from support.litellm import Upstream
 from support.live_clients import InteractiveDroid, Looping
@@ -300,25 +300,6 @@ def test_clients_that_are_at_work_carry_on_across_a_rotation(
     assert leaks.find(old.reveal(), user.files()) == []
 
 
-BY_HAND = """\
-{
-  "enabledPlugins": {
-    "core@factory-plugins": true
-  },
-  "customModels": [
-    {
-      "model": "qwen3p6-plus",
-      "displayName": "Qwen 3 Plus (Local LiteLLM)",
-      "baseUrl": "http://localhost:%d",
-      "apiKey": "sk-test-litellm-local-old-master-key",
-      "provider": "generic-chat-completion-api",
-      "maxOutputTokens": 16384
-    }
-  ]
-}
-"""
-
-
 def test_settings_made_by_hand_are_adopted_and_keep_working(
     another: Callable[[], NewUser], upstream: Upstream
 ) -> None:
@@ -326,14 +307,14 @@ def test_settings_made_by_hand_are_adopted_and_keep_working(
     user.run(user.program, "init", "--port", user.port)
     add_mock_model(user, upstream, "qwen3p6-plus")
     user.settings.parent.mkdir()
-    before = (BY_HAND % user.port).encode()
+    before = (SETTINGS % (user.port, KEY)).encode()
     user.settings.write_bytes(before)
     user.bootstrap()
 
     rest = without_entry(user.settings.read_bytes(), OUR_ID)
-    expected = before.replace(
-        b"sk-test-litellm-local-old-master-key", user.key().reveal().encode()
-    ).replace(f"//localhost:{user.port}".encode(), f"//127.0.0.1:{user.port}/v1".encode())
+    expected = before.replace(KEY.encode(), user.key().reveal().encode()).replace(
+        f"//localhost:{user.port}".encode(), f"//127.0.0.1:{user.port}/v1".encode()
+    )
     assert inserted(expected, rest) == b","
     chosen = "custom:Qwen-3-Plus-(Local-LiteLLM)-0"
     done = run_droid(user.home, ["exec", "-m", chosen, "hi"])

@@ -13,14 +13,12 @@ import pytest
 from bootstrap.domain.secret import Secret
 from support import homes
 from support.hand_made import KEY, PROVIDER_KEY, HandMade, hand_made
-from support.labs import CliLab, make
+from support.labs import CliLab, make, stopped_after
 from support.sessions import TOOLS
 from support.unit_labs import in_session
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
-
-DECLARED = {".config/lab-secrets/litellm.env", ".factory/settings.json"}
 
 
 @pytest.fixture
@@ -70,19 +68,10 @@ def test_one_command_takes_it_over_and_loses_nothing(lab: CliLab, by_hand: HandM
     assert by_hand.process is not None
     assert by_hand.process.wait(10) != 0
 
-    # The key is the same, it is in the store, and it opens keyturn's gateway; no other does.
-    assert lab.key == KEY
-    assert lab.value("YOUR_PROVIDER_ENDPOINT_API_KEY") == PROVIDER_KEY
-    answer = by_hand.gateway.models(Secret(KEY))
-    assert answer.status == 200
-    assert {"qwen3p6-plus", "qwen3-coder:480b-cloud", "canned"} <= set(answer.model_ids)
-    assert by_hand.gateway.models(None).status == 401
-    assert lab.pid is not None
-
-    # No literal outside the declared files but in the copies, which only their owner can read.
+    by_hand.assert_adopted_by(lab)
+    provider = {name for name in by_hand.holders(PROVIDER_KEY) if "/adopted/" not in name}
+    assert provider == {".config/lab-secrets/gateway.env"}
     copies = {name for name in by_hand.holders(KEY) if "/adopted/" in name}
-    assert by_hand.holders(KEY) - copies == DECLARED
-    assert by_hand.holders(PROVIDER_KEY) - copies == {".config/lab-secrets/gateway.env"}
     assert homes.readable_by_others(lab.state) == []
     assert any(name.endswith("config.yaml") for name in copies)
 
@@ -183,6 +172,24 @@ def test_without_a_running_gateway_the_files_are_taken_over(tmp_path: Path, home
     by_hand.bashrc.write_text(f"export LITELLM_MASTER_KEY={KEY}\n")
     plan = lab.call("adopt", str(lab.root), "--json").json["plan"]
     assert rows(plan, "edit") == [str(by_hand.bashrc)]
+
+
+def test_a_gateway_is_not_replaced_by_one_that_serves_nothing(lab: CliLab) -> None:
+    by_hand = HandMade(lab.home, lab.root, lab.port)
+    by_hand.write()
+    text = by_hand.config.read_text()
+    head = text.partition("model_list:")[0]
+    by_hand.config.write_text(
+        head + "model_list:\n- {litellm_params: {model: cohere/rerank}, model_name: rank}\n"
+    )
+    before = lab.snapshot()
+    refused = lab.call("adopt", str(lab.root), "--yes")
+    assert "none of the models in" in refused.error["error"]
+    assert "rank: keyturn has no kind of backend" in refused.error["cause"]
+    assert lab.snapshot() == before
+    with stopped_after(lab):
+        lab.ok("adopt", str(lab.root), "--yes", "--without-models")
+        assert lab.key == KEY
 
 
 def test_a_gateway_without_a_key_gets_one_and_another_program_is_left_alone(lab: CliLab) -> None:

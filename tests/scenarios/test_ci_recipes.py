@@ -11,6 +11,7 @@ import pytest
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.secret import Secret
 from support import droid
+from support.ci_runners import run
 from support.exec_runs import KEYTURN
 from support.homes import REPOSITORY
 from support.litellm import Upstream
@@ -65,16 +66,7 @@ def addressed(script: str, upstream: Upstream) -> str:
 def run_in(
     environment: Mapping[str, str], folder: Path, *words: str
 ) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        words,
-        env=dict(environment),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-    )
+    return run(words, environment, folder, limit_s=60)
 
 
 def keys_sent(upstream: Upstream, model: str) -> list[str]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from bootstrap.adapters.entropy import new_key
-from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.domain.secret import Secret
 from support import crash, homes, labs
 from support.rotations import CREATING, PROMOTING, RETIRING, paused
@@ -31,17 +30,13 @@ def lab(tmp_path: Path, home: Path) -> Iterator[labs.CliLab]:
         yield made
 
 
-def accepts(lab: labs.CliLab, key: str) -> bool:
-    return HttpGateway(f"http://127.0.0.1:{lab.port}").models(Secret(key)).status == 200
-
-
 def alone_in_force(lab: labs.CliLab, key: str, other: str) -> bool:
     """Tell whether `key` is in force everywhere and `other` nowhere."""
     texts = [lab.env_file.read_text(), lab.settings.read_text()]
     return (
         lab.key == key
-        and accepts(lab, key)
-        and not accepts(lab, other)
+        and lab.accepts(key)
+        and not lab.accepts(other)
         and all(key in text and other not in text for text in texts)
         and lab.call("plan", "--exit-code").code == 0
     )
@@ -203,7 +198,7 @@ class TestTheWorldChanges:
             ran = running.finish()
         assert ran.code in (0, 5, 6), ran.err
         lab.ok("recover", "-q")
-        until(lambda: accepts(lab, lab.key), "the gateway")
+        until(lambda: lab.accepts(lab.key), "the gateway")
         assert (lab.key == old) == (ran.code == 5)
         assert lab.call("plan", "--exit-code").code == 0
 
@@ -219,7 +214,7 @@ class TestTheWorldChanges:
         lab.wrapper.write_text(program)
         lab.ok("recover", "-q")
         assert lab.key == old
-        assert accepts(lab, old)
+        assert lab.accepts(old)
 
     def test_a_settings_file_that_becomes_read_only_is_told(self, lab: labs.CliLab) -> None:
         old = lab.key
@@ -373,8 +368,8 @@ class TestGrace:
     def test_it_can_be_seen_and_ended(self, lab: labs.CliLab) -> None:
         old = lab.key
         assert "grace" in lab.ok("rotate", "--grace", "10m").out
-        assert accepts(lab, old)
-        assert accepts(lab, lab.key)
+        assert lab.accepts(old)
+        assert lab.accepts(lab.key)
         assert "accepted until" in lab.ok("rotate", "--status").out
         assert "accepted until" in lab.call("plan").err
         assert "is accepted until" in lab.ok("recover").out
@@ -393,8 +388,8 @@ class TestGrace:
     def test_it_ends_by_itself(self, lab: labs.CliLab) -> None:
         old = lab.key
         lab.ok("rotate", "--grace", "1s")
-        until(lambda: not accepts(lab, old), "the end of the grace time")
-        assert accepts(lab, lab.key)
+        until(lambda: not lab.accepts(old), "the end of the grace time")
+        assert lab.accepts(lab.key)
         assert "An earlier rotation was finished" in lab.ok("apply").err
         assert alone_in_force(lab, lab.key, old)
 
@@ -404,7 +399,7 @@ class TestGrace:
         ran = lab.call("rotate")
         assert ran.code == 2
         assert "--resume" in ran.error["fix"]
-        assert accepts(lab, old)
+        assert lab.accepts(old)
         lab.ok("rotate", "--now")
         assert alone_in_force(lab, lab.key, old)
 
@@ -440,7 +435,7 @@ class TestMasterKeyCheck:
         if ran.code == 6:
             plain.ok("recover", "-q")
         assert plain.key == old
-        assert accepts(plain, old)
+        assert plain.accepts(old)
 
     def test_there_is_no_grace(self, plain: labs.CliLab) -> None:
         assert plain.call("rotate", "--grace", "1m").code == 1
@@ -482,7 +477,7 @@ class TestLost:
             keyset(lab).chmod(0o666)
         assert lab.call("rotate").code == 1
         lab.ok("apply")
-        assert accepts(lab, lab.key)
+        assert lab.accepts(lab.key)
         lab.ok("rotate")
 
     def test_a_lost_state_needs_an_apply_first(self, lab: labs.CliLab) -> None:

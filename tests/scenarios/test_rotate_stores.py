@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from bootstrap.adapters.entropy import new_key
-from bootstrap.adapters.gateway import HttpGateway
-from bootstrap.domain.secret import Secret
 from support import homes, labs
 from support.sessions import SecretService, UserSystemd
 from support.sops_lab import REAL_SOPS
@@ -22,10 +20,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 MASTER = "LITELLM_MASTER_KEY"
 LOGIN = "/org/freedesktop/secrets/collection/login"
 KEYRING, SOPS = f"keyring:keyturn#{MASTER}", f"sops:{labs.STORE}#{MASTER}"
-
-
-def accepts(port: int, key: str) -> bool:
-    return HttpGateway(f"http://127.0.0.1:{port}").models(Secret(key)).status == 200
 
 
 class TestKeyring:
@@ -73,12 +67,12 @@ class TestKeyring:
         )  # fmt: skip
 
     def test_a_rotation_leaves_one_entry_with_the_new_key(self, lab: labs.CliLab) -> None:
-        assert accepts(lab.port, self.first)
+        assert lab.accepts(self.first)
         lab.ok("rotate")
         new = self.held()
         assert new not in ("", self.first)
-        assert accepts(lab.port, new)
-        assert not accepts(lab.port, self.first)
+        assert lab.accepts(new)
+        assert not lab.accepts(self.first)
         assert self.held("_KEYTURN_ROTATION") == self.held("_KEYTURN_PREVIOUS") == ""
         assert lab.call("plan", "--exit-code").code == 0
 
@@ -105,7 +99,7 @@ class TestKeyring:
         start()
         lab.ok("recover", "-q")
         assert self.held() == self.first
-        assert accepts(lab.port, self.first)
+        assert lab.accepts(self.first)
         assert lab.call("plan", "--exit-code").code == 0
 
     def test_a_copy_in_the_keyring_follows_the_encrypted_file(self, lab: labs.CliLab) -> None:
@@ -118,7 +112,7 @@ class TestKeyring:
         lab.ok("rotate")
         assert lab.key != self.first
         assert lab.key == self.held()
-        assert accepts(lab.port, lab.key)
+        assert lab.accepts(lab.key)
 
 
 class TestSystemd:
@@ -146,8 +140,8 @@ class TestSystemd:
         old, pid = lab.key, session.show("litellm.service", "MainPID")
         said = self.keyturn(session, lab, "rotate")
         assert "proven at" in said
-        assert accepts(lab.port, lab.key)
-        assert not accepts(lab.port, old)
+        assert lab.accepts(lab.key)
+        assert not lab.accepts(old)
         assert (session.show("litellm.service", "MainPID") == pid) == (auth == "guard")
         plan = json.loads(self.keyturn(session, lab, "plan", "--exit-code", "--json"))
         assert not plan.get("changes")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.uses import USES_FILE
@@ -35,10 +34,6 @@ exit 4
 def lab(tmp_path: Path, home: Path) -> Iterator[labs.CliLab]:
     with labs.stopped_after(labs.bootstrapped(tmp_path, home)) as made:
         yield made
-
-
-def accepts(lab: labs.CliLab, key: str) -> bool:
-    return HttpGateway(f"http://127.0.0.1:{lab.port}").models(Secret(key)).status == 200
 
 
 def counted(lab: labs.CliLab, key: str, **programs: float) -> None:
@@ -78,7 +73,7 @@ def test_who_holds_the_old_key_is_named_until_it_is_retired(lab: labs.CliLab) ->
     assert used["fingerprint"] == mark
     assert [row["program"] for row in used["used"]["programs"]] == ["claude-cli"]
     assert "still used by claude-cli" in lab.call("check").out
-    assert accepts(lab, old)
+    assert lab.accepts(old)
 
     _age_journal(lab, 700)
     counted(lab, old, claude_cli=650)
@@ -86,7 +81,7 @@ def test_who_holds_the_old_key_is_named_until_it_is_retired(lab: labs.CliLab) ->
     assert status.code == 3
     assert "nobody uses" in status.out
     assert "An earlier rotation was finished" in lab.ok("apply").err
-    assert not accepts(lab, old)
+    assert not lab.accepts(old)
     assert lab.call("rotate", "--status").code == 0
     log = lab.ok("rotate", "--log").out.splitlines()
     assert [line.split()[2] for line in log] == ["overlap", "rotated"]
@@ -191,8 +186,8 @@ def test_a_client_gets_a_key_of_its_own_and_back(lab: labs.CliLab) -> None:
     own = lab.value("KEYTURN_CLIENT_KEY_DROID")
     assert own in lab.settings.read_text()
     assert lab.key not in lab.settings.read_text()
-    assert accepts(lab, own)
-    assert accepts(lab, lab.key)
+    assert lab.accepts(own)
+    assert lab.accepts(lab.key)
     assert lab.call("plan", "--exit-code").code == 0
     listed = lab.ok("key", "list").out
     assert listed.startswith(f"droid  {Secret(own).fingerprint()}  never used  lab-echo")
@@ -203,7 +198,7 @@ def test_a_client_gets_a_key_of_its_own_and_back(lab: labs.CliLab) -> None:
     ran = lab.ok("key", "rotate", "droid")
     new = lab.value("KEYTURN_CLIENT_KEY_DROID")
     assert new not in (own, lab.key)
-    assert (accepts(lab, own), accepts(lab, new)) == (False, True)
+    assert (lab.accepts(own), lab.accepts(new)) == (False, True)
     assert new in lab.settings.read_text()
     assert not any(key in ran.out + ran.err for key in (own, new))
     master = lab.key
@@ -211,14 +206,14 @@ def test_a_client_gets_a_key_of_its_own_and_back(lab: labs.CliLab) -> None:
     both = lab.value("KEYTURN_CLIENT_KEY_DROID")
     assert both != new
     assert lab.key != master
-    assert [accepts(lab, key) for key in (new, master, both, lab.key)] == [False, False, True, True]
+    assert [lab.accepts(key) for key in (new, master, both, lab.key)] == [False, False, True, True]
     assert lab.call("key", "rotate", "droid", "--ttl", "8h").code == 2
     assert lab.call("key", "rotate").code == 2
 
     lab.file.write_text(text)
     lab.ok("apply")
     assert lab.key in lab.settings.read_text()
-    assert accepts(lab, both), "whoever still holds it has time to follow"
+    assert lab.accepts(both), "whoever still holds it has time to follow"
     assert lab.call("plan", "--exit-code").code == 0
     keys = Keyset.parse((Path(lab.places.litellm) / "keyturn-keyset.json").read_bytes())
     assert [entry.id for entry in keys.clients()] == ["lab-droid-previous"]

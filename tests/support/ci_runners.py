@@ -3,7 +3,7 @@
 import fcntl
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from support.homes import DOWNLOADS, REPOSITORY, is_foreign, machine_environment
@@ -71,7 +71,7 @@ def commit(folder: Path) -> str:
 
 
 def run(
-    argv: list[object], environment: Mapping[str, str], folder: Path
+    argv: Sequence[object], environment: Mapping[str, str], folder: Path, limit_s: float = 600
 ) -> subprocess.CompletedProcess[str]:
     """Run a runner or a linter and return what it said, both outputs in one."""
     return subprocess.run(
@@ -82,7 +82,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=limit_s,
     )
 
 

@@ -47,6 +47,7 @@ model_list:
     model: openai/canned
   model_name: canned
 """
+_DECLARED = {".config/lab-secrets/litellm.env", ".factory/settings.json"}
 # Not as json.dumps would write it: every byte outside our entries must stay.
 SETTINGS = """\
 {
@@ -91,17 +92,19 @@ class HandMade:
         lab: The folder with the .envrc.
         port: The gateway's.
         process: The gateway, started with nohup.
+        elsewhere: The config, where it is not at the usual place.
     """
 
     home: Path
     lab: Path
     port: int
     process: "subprocess.Popen[bytes] | None" = None
+    elsewhere: Path | None = None
 
     @property
     def config(self) -> Path:
         """LiteLLM's config."""
-        return self.home / ".config" / "litellm" / "config.yaml"
+        return self.elsewhere or self.home / ".config" / "litellm" / "config.yaml"
 
     @property
     def bashrc(self) -> Path:
@@ -152,6 +155,18 @@ class HandMade:
             )
         assert until(lambda: self.gateway.models(Secret(KEY)).status == 200, limit_s=60)
 
+    def assert_adopted_by(self, lab: CliLab) -> None:
+        """Insist that keyturn serves what it served, with the same keys, and that they moved."""
+        assert lab.key == KEY
+        assert lab.value("YOUR_PROVIDER_ENDPOINT_API_KEY") == PROVIDER_KEY
+        answer = self.gateway.models(Secret(KEY))
+        assert answer.status == 200
+        assert {"qwen3p6-plus", "qwen3-coder:480b-cloud", "canned"} <= set(answer.model_ids)
+        assert self.gateway.models(None).status == 401
+        assert lab.pid is not None
+        # No literal outside the declared files but in the copies.
+        assert {n for n in self.holders(KEY) if "/adopted/" not in n} == _DECLARED
+
     def stop_first(self) -> None:
         """End what was started by hand."""
         if self.process is not None:
@@ -180,9 +195,14 @@ class HandMade:
 
 
 @contextmanager
-def hand_made(lab: CliLab) -> Iterator[HandMade]:
-    """Give a hand-made lab in the folder and the home of `lab`, with its gateway running."""
-    made = HandMade(lab.home, lab.root, lab.port)
+def hand_made(lab: CliLab, config: Path | None = None) -> Iterator[HandMade]:
+    """Give a hand-made lab in the folder and the home of `lab`, with its gateway running.
+
+    Args:
+        lab: Where.
+        config: Its config, where that is not to be at the usual place.
+    """
+    made = HandMade(lab.home, lab.root, lab.port, elsewhere=config)
     made.write()
     try:
         made.nohup()

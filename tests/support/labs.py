@@ -19,11 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.machine import places
 from bootstrap.adapters.supervisor import SupervisorService
 from bootstrap.adapters.supervisor_state import Limits
 from bootstrap.domain.places import Places
+from bootstrap.domain.secret import Secret
 from bootstrap.main import main
 from support import homes
 from support.sessions import TOOLS
@@ -177,6 +179,26 @@ class CliLab:
         ran = Ran(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
         self.said += [ran.out, ran.err]
         return ran
+
+    def twice_at_once(self, *words: str) -> None:
+        """Run keyturn twice at the same time; either may do it first, or find the other at it."""
+        both = [
+            subprocess.Popen(
+                [*MODULE, *words],
+                cwd=self.root,
+                env=self.environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        said = [child.communicate()[0] for child in both]
+        assert sorted(child.returncode for child in both) in ([0, 0], [0, 7]), said
+
+    def accepts(self, key: str) -> bool:
+        """Tell whether its gateway accepts a key."""
+        return HttpGateway(f"http://127.0.0.1:{self.port}").models(Secret(key)).status == 200
 
     def call(
         self, *words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None

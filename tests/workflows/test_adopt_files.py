@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
 
-from bootstrap.domain.errors import ServiceError
+from bootstrap.domain.errors import ConfigError, ConflictError, ServiceError
+from bootstrap.domain.found_models import Found
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.workflows.adopt import AdoptDesk, Adopted, Adoptee, Edit, adopt
-from bootstrap.workflows.adopt_plan import plan_lines
+from bootstrap.workflows.adopt_note import Note, read_note, write_note
+from bootstrap.workflows.adopt_plan import plan_lines, refuse_none
 from bootstrap.workflows.init import Desk
 from support.fakes import INTERNAL, LAB, MASTER, SALT, FakeTools, make_tools
 
@@ -152,6 +155,42 @@ def test_a_gateway_that_does_not_stop_leaves_everything_as_it_was(house: House) 
     assert house.old.calls == ["stop", "start"]
     assert house.rc.read_bytes() == b"K=" + MASTER.encode()
     assert not Path(house.tools.places.litellm).joinpath("config.yaml").exists()
+
+
+def test_a_run_that_was_cut_off_is_known_and_its_remains_go(house: House) -> None:
+    noted = Note(PurePath("/elsewhere/unified.yaml"), (PurePath(house.rc),))
+    write_note(house.tools.files, PurePath(house.keep), noted)
+    assert read_note(house.tools.files, PurePath(house.keep)) == noted
+    (house.rc.parent / "..bashrc.keyturn-1.tmp").write_bytes(MASTER.encode())
+    assert house.adoptee(old=None, edits=(), unfinished=True)
+    assert plan_lines(house.adoptee(unfinished=True), None)[0][0] == "go on"
+    house.adopt()
+    assert read_note(house.tools.files, PurePath(house.keep)) is None
+    assert [path.name for path in house.rc.parent.glob("*bashrc*")] == [".bashrc"]
+    write_note(house.tools.files, PurePath(house.keep), None)  # safe to repeat
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"config": 1, "edits": "no"}', b'{"edits": [1]}'])
+def test_a_damaged_note_is_an_empty_one(data: bytes) -> None:
+    assert Note.parse(data) == Note()
+
+
+def test_another_labs_files_are_not_taken_over(house: House) -> None:
+    path = str(house.tools.places.litellm / "config.yaml")
+    states = {"/other": {"targets": {"litellm-config": {"path": path, "claim": 1}}}}
+    house.tools = replace(house.tools, other_labs=lambda: states)
+    with pytest.raises(ConflictError, match="another lab's"):
+        house.adopt()
+    assert house.old.calls == []
+
+
+def test_a_gateway_that_would_serve_nothing_is_refused(house: House) -> None:
+    found = Found("config.yaml", left_out=("a: no chat model", "b: its address is no URL"))
+    refuse_none(house.adoptee(found=found))
+    with pytest.raises(ConfigError, match="none of the models") as refused:
+        refuse_none(house.adoptee(found=found, serves_none=True))
+    assert refused.value.why == "a: no chat model; b: its address is no URL"
+    assert "--without-models" in refused.value.fix
 
 
 def test_what_cannot_be_put_back_is_said(house: House) -> None:

@@ -1,0 +1,49 @@
+"""Which lab answers for a file, where several labs live in one home.
+
+The state of a lab holds a claim for each file that it wrote: a number, higher than that of every
+other lab's claim at the time it was made. The highest counts, so that a lab which takes a file
+over with --force need not touch the other lab's state, and either can take it back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# By the lab's folder, the state of each other lab in this home.
+States = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, order=True)
+class Claim:
+    """That a lab answers for a file.
+
+    Attributes:
+        number: The higher one counts.
+        lab: The lab's folder.
+    """
+
+    number: int
+    lab: str
+
+
+def highest_claims(states: States) -> dict[str, Claim]:
+    """Return the claim that counts among `states`, by the file's path."""
+    found: dict[str, Claim] = {}
+    for lab, state in states.items():
+        for row in state.get("targets", {}).values():
+            path, number = row.get("path"), row.get("claim")
+            if isinstance(path, str) and isinstance(number, int):
+                claim = Claim(number, lab)
+                found[path] = max(claim, found.get(path, claim))
+    return found
+
+
+def own_claim(row: Mapping[str, Any], path: str) -> int:
+    """Return the number of our own claim to `path`; 0 for none.
+
+    Args:
+        row: What the state remembers of the target.
+        path: Where the target stands now.
+    """
+    number = row.get("claim") if row.get("path") == path else None
+    return number if isinstance(number, int) else 0

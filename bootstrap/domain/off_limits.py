@@ -1,0 +1,55 @@
+"""Where a file of the user's own (`[[files]]`) must not stand: on what keyturn works with."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+from bootstrap.domain.lab import Lab
+from bootstrap.domain.places import Places
+from bootstrap.domain.targets import targets
+
+RULES = ".sops.yaml"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A path that keyturn does not let a lab file overwrite.
+
+    Attributes:
+        path: Absolute.
+        what: What stands there, for people.
+        folder: Whether all below it is meant, too.
+    """
+
+    path: PurePath
+    what: str
+    folder: bool = False
+
+    def hinders(self, path: PurePath) -> bool:
+        """Tell whether a file at `path` would stand on it, in it, or where it needs a folder."""
+        below = self.folder and self.path in path.parents
+        return path == self.path or below or path in self.path.parents
+
+
+def off_limits(lab: Lab, places: Places) -> Iterator[Kept]:
+    """Yield what the lab and keyturn work with, but for the age identities.
+
+    Args:
+        lab: The lab; its own [[files]] are not among them.
+        places: This machine's homes.
+    """
+    yield Kept(lab.file, "the lab file itself")
+    yield Kept(lab.root / RULES, "what says who can decrypt")
+    yield Kept(lab.root / "templates", "where the lab's templates are", folder=True)
+    for spec in lab.secrets.values():
+        for ref in spec.sources:
+            if ref.scheme in ("sops", "file"):
+                place = ref.place.replace("~", str(places.home), ref.place.startswith("~/"))
+                yield Kept(lab.root / place, f"where {spec.name} is read from")
+    for folder in (places.state, places.cache):
+        yield Kept(folder / "keyturn", "where keyturn keeps its own files", folder=True)
+    yield Kept(places.default_lab, "what names the default lab")
+    yield Kept(places.venv, "the gateway's own environment", folder=True)
+    for kind in ("systemd", "supervisor"):
+        for target in targets(replace(lab, files=()), places, kind):
+            yield Kept(target.path, f"a file that keyturn writes anyway ({target.name})")

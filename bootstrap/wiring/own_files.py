@@ -1,0 +1,50 @@
+"""Refuse a lab file whose [[files]] would overwrite what keyturn works with."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+from bootstrap.adapters import age, machine
+from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.lab import Lab
+from bootstrap.domain.off_limits import RULES, Kept, off_limits
+
+
+def check_own_files(lab: Lab) -> None:
+    """Refuse a file of the user's own that leads to one of keyturn's, through symlinks as well.
+
+    Raises:
+        ConfigError: There is one; names its key path.
+    """
+    if not lab.files:
+        return
+    places = machine.places()
+    known = [replace(kept, path=_real(kept.path)) for kept in _kept(lab)]
+    for number, file in enumerate(lab.files):
+        place = file.place(places.home)
+        real = _real(place)
+        hit = next((kept.what for kept in known if kept.hinders(real)), None)
+        if hit is None and real.name == RULES:
+            hit = "what says who can decrypt"
+        if hit is not None:
+            way = "" if real == place else f" (it leads to {real})"
+            raise ConfigError(
+                f"lab.toml: files[{number}].path",
+                why=f"{place}{way} is {hit}",
+                fix='name a file that nothing else uses, such as "~/.config/tool/tool.env"',
+            )
+        known.append(Kept(real, f"that of files[{number}], too"))
+
+
+def _kept(lab: Lab) -> Iterator[Kept]:
+    yield from off_limits(lab, machine.places())
+    names = ("SOPS_AGE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_FILE")
+    named = [os.environ.get(name) for name in names]
+    for path in (age.identity_file(), *(Path(name).absolute() for name in named if name)):
+        yield Kept(PurePath(path), "the identity that opens the store")
+
+
+def _real(path: PurePath) -> PurePath:
+    """Return where a path leads; what is missing or cannot be looked at counts as it is written."""
+    return PurePath(os.path.realpath(path))

@@ -1,0 +1,127 @@
+"""A pipe, a device or a folder where a file should be: nothing waits for it, and it is named."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path, PurePath
+
+import pytest
+
+from bootstrap.adapters.age import identity_file
+from bootstrap.adapters.dotenv import secret_in
+from bootstrap.adapters.find_lab import find_lab
+from bootstrap.adapters.machine import TemplateFolder, places
+from bootstrap.adapters.paths import xdg_folder
+from bootstrap.adapters.process import scrubbed
+from bootstrap.adapters.sops import SopsProvider
+from bootstrap.adapters.sops_environment import default_identity, odd_identity, sops_environment
+from bootstrap.domain.errors import ConfigError, ProviderUnavailableError
+from bootstrap.domain.ref import SecretRef
+from bootstrap.domain.secret import Secret
+from support.sops_lab import PLACE, SopsLab, fake_sops, make_lab
+
+KEY = "sk-test-odd-0123456789"
+REF = SecretRef("sops", PLACE, "KEY")
+
+
+def device(path: Path) -> None:
+    """Put something there that gives bytes without end."""
+    path.symlink_to("/dev/zero")
+
+
+ODD = pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, device], ids=["pipe", "folder", "dev"])
+Make = Callable[[Path], None]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, home: Path) -> SopsLab:
+    """A lab whose store holds a key; the sops that it finds must not be started."""
+    made = make_lab(tmp_path / "lab", home)
+    made.put({"KEY": KEY})
+    return made
+
+
+def waiting_sops(tmp_path: Path) -> str:
+    return fake_sops(tmp_path / "sops", f"touch {tmp_path}/started; exec cat")
+
+
+@ODD
+@pytest.mark.parametrize("variable", ["", "SOPS_AGE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_FILE"])
+@pytest.mark.integration
+def test_an_odd_identity_is_refused_before_sops_could_wait_for_it(
+    lab: SopsLab, tmp_path: Path, make: Make, variable: str
+) -> None:
+    odd = tmp_path / "odd" if variable else lab.identity.path
+    odd.unlink(missing_ok=True)
+    make(odd)
+    link = tmp_path / "link"
+    link.symlink_to(odd)
+    named = {variable: str(link)} if variable else {}
+    environ = {**os.environ, **named, "KEYTURN_SOPS": waiting_sops(tmp_path)}
+    store = SopsProvider(PurePath(lab.root), environ)
+    for use in (lambda: store.read(REF), lambda: store.write(REF, Secret("sk-test-next"))):
+        with pytest.raises(ProviderUnavailableError, match="is not a regular file") as refused:
+            use()
+        assert str(link if variable else odd) in refused.value.why
+    assert not (tmp_path / "started").exists()
+
+
+@ODD
+@pytest.mark.integration
+def test_odd_rules_are_refused_before_sops_could_wait_for_them(
+    lab: SopsLab, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = lab.root / ".sops.yaml"
+    rules.rename(tmp_path / "good")
+    make(rules)
+    waiting = {"KEYTURN_SOPS": waiting_sops(tmp_path)}
+    monkeypatch.chdir(lab.root)
+    for named in ({}, {"SOPS_CONFIG": ".sops.yaml"}):
+        store = SopsProvider(PurePath(lab.root), {**os.environ, **waiting, **named})
+        with pytest.raises(ProviderUnavailableError, match=r"\.sops\.yaml is not a regular file"):
+            store.create("secrets/more.enc.env", {"KEY": Secret(KEY)})
+    assert not (tmp_path / "started").exists()
+    assert SopsProvider(PurePath(lab.root)).read(REF).reveal() == KEY  # needs no rules
+
+
+@ODD
+def test_an_odd_template_is_named(tmp_path: Path, make: Make) -> None:
+    (tmp_path / "templates").mkdir()
+    make(tmp_path / "templates/tool.env.j2")
+    with pytest.raises(ConfigError, match=r"templates/tool\.env\.j2 cannot be read"):
+        TemplateFolder(tmp_path).text("tool.env.j2")
+
+
+@ODD
+def test_an_odd_default_lab_is_named(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "default-lab")
+    with pytest.raises(ConfigError, match="default-lab is not a file"):
+        find_lab(None, str(tmp_path / "default-lab"))
+
+
+@ODD
+def test_an_odd_env_file_holds_no_secret(tmp_path: Path, make: Make) -> None:
+    make(tmp_path / "litellm.env")
+    assert secret_in(tmp_path / "litellm.env", "KEY") is None
+
+
+def test_relative_xdg_folders_count_nowhere(tmp_path: Path) -> None:
+    void = {"HOME": "/h", "XDG_CONFIG_HOME": "conf", "XDG_STATE_HOME": "", "XDG_CACHE_HOME": "/c"}
+    assert xdg_folder(void, "XDG_CONFIG_HOME") == ""
+    assert places(void).config == PurePath("/h/.config")
+    assert default_identity(void) == str(identity_file(void)) == "/h/.config/sops/age/keys.txt"
+    passed = {"HOME": "/h", "XDG_CACHE_HOME": "/c"}
+    assert scrubbed(void) == passed
+    assert sops_environment(void).items() >= passed.items()
+    assert "XDG_CONFIG_HOME" not in sops_environment(void)
+
+
+@pytest.mark.integration
+def test_with_a_relative_config_home_sops_finds_the_identity_that_keyturn_made(
+    lab: SopsLab,
+) -> None:
+    environ = {**os.environ, "XDG_CONFIG_HOME": "conf"}
+    assert odd_identity(environ) is None
+    assert SopsProvider(PurePath(lab.root), environ).read(REF).reveal() == KEY
