@@ -4,11 +4,15 @@ import shutil
 from pathlib import PurePath
 
 from bootstrap.adapters.client_probe import ProbeMemory, ask, keys_in
+from bootstrap.adapters.client_version import ClientVersions
 from bootstrap.adapters.find_lab import read_lab
 from bootstrap.domain.catalogue import FILE
+from bootstrap.domain.client import Preset
 from bootstrap.domain.client_presets import parse_presets
+from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.labfile import parse_toml
 from bootstrap.domain.table import Table
+from bootstrap.wiring.client_packages import ClientPackages
 from bootstrap.workflows.clients import ClientDesk
 from bootstrap.workflows.tools import Tools
 
@@ -16,21 +20,45 @@ from bootstrap.workflows.tools import Tools
 def desk(tools: Tools) -> ClientDesk:
     """Return what looking at the lab's clients takes."""
     lab = tools.lab
-    presets = parse_presets(Table(parse_toml(read_lab(str(lab.root))), "", FILE))
+    packages = ClientPackages()
+    presets = parse_presets(Table(parse_toml(read_lab(str(lab.root))), "", FILE), packages)
+    installed, problems = _not_set_up(packages, presets)
 
-    def installed(program: str) -> PurePath | None:
+    def path_of(program: str) -> PurePath | None:
         found = shutil.which(program)
         return None if found is None else PurePath(found)
 
     return ClientDesk(
         lab=lab,
         places=tools.places,
-        service_kind=tools.service.kind,
-        presets=presets,
+        presets={**presets, **installed},
+        problems=problems,
         key=lambda client: tools.resolver.resolve(lab.key_name(client)).secret,
-        installed=installed,
-        held=lambda client, file: keys_in(client, file, lab.gateway.url),
+        installed=path_of,
+        held=lambda file, path: keys_in(file, path, lab.gateway.url),
+        version=versions(tools),
         run=ask,
         now=tools.clock.now,
         memory=ProbeMemory(tools.places.lab_state(lab.root)),
     )
+
+
+def versions(tools: Tools) -> ClientVersions:
+    """Return what knows the versions of the clients that are installed."""
+    return ClientVersions(tools.places.cache / "keyturn")
+
+
+def _not_set_up(
+    packages: ClientPackages, known: dict[str, Preset]
+) -> tuple[dict[str, Preset], tuple[ConfigError, ...]]:
+    """Return the clients that packages bring and lab.toml does not name, and what is broken."""
+    found: dict[str, Preset] = {}
+    problems: list[ConfigError] = []
+    for name in packages.names():
+        try:
+            preset = None if name in known else packages(name)
+        except ConfigError as error:
+            problems.append(error)
+        else:
+            found |= {name: preset} if preset is not None else {}
+    return found, tuple(problems)

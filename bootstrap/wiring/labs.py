@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
 from bootstrap.adapters.audit import FileAudit
+from bootstrap.adapters.client_version import ClientVersions
 from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import misfit_of, new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
@@ -26,6 +27,7 @@ from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.supervisor import SupervisorService
 from bootstrap.adapters.systemd import SystemdService
 from bootstrap.adapters.vault import LabVault
+from bootstrap.domain.client_ways import settled
 from bootstrap.domain.content import Content, Write
 from bootstrap.domain.errors import ConfigError, ServiceError, UsageError
 from bootstrap.domain.lab import Lab
@@ -35,6 +37,7 @@ from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.ports import Progress, Service
+from bootstrap.wiring.client_packages import ClientPackages
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.init import Desk
 from bootstrap.workflows.resolve import Resolver
@@ -66,9 +69,18 @@ def require(given: str | None) -> PurePath:
     return root
 
 
-def load(root: PurePath, profile: str | None = None) -> Lab:
-    """Return the lab at `root`."""
-    return parse_lab(read_lab(str(root)), root, profile)
+def load(root: PurePath, profile: str | None = None, packages: ClientPackages | None = None) -> Lab:
+    """Return the lab at `root`.
+
+    Args:
+        root: Its folder.
+        profile: A profile instead of the lab file's.
+        packages: What brings clients; without it those are passed over.
+    """
+    text = read_lab(str(root))
+    if packages is None:
+        return parse_lab(text, root, profile, only="")
+    return parse_lab(text, root, profile, brought=packages)
 
 
 def desk(root: PurePath) -> Desk:
@@ -100,8 +112,8 @@ def tools(
         profile: A profile instead of the lab file's.
         source: Ask only sources of this scheme.
     """
-    lab = load(root, profile)
-    places = machine.places()
+    places, packages = machine.places(), ClientPackages()
+    lab = settled(load(root, profile, packages), ClientVersions(places.cache / "keyturn"))
     providers = Providers(root)
     installer = LitellmInstaller(Path(places.venv), lab.gateway.version, lab.gateway.command)
     lab = _with_socket_settled(lab, installer)
@@ -110,7 +122,7 @@ def tools(
         places=places,
         keyturn=keyturn_program(),
         files=LocalFiles(),
-        templates=TemplateFolder(root),
+        templates=TemplateFolder(root, packages.folders),
         resolver=Resolver(lab.secrets, providers, source),
         provider=providers,
         service=service(lab, places),

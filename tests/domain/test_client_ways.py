@@ -5,8 +5,12 @@ from pathlib import PurePath
 
 import pytest
 
-from bootstrap.domain.client_presets import PRESETS
-from bootstrap.domain.client_ways import CLAUDE, DROID, OPENWEBUI, Setup, chosen_way
+from bootstrap.domain.client import Setup
+from bootstrap.domain.client_ways import chosen_way
+from bootstrap.domain.clients import PRESETS
+from bootstrap.domain.clients.claude import SETUP as CLAUDE
+from bootstrap.domain.clients.droid import SETUP as DROID
+from bootstrap.domain.clients.openwebui import SETUP as OPENWEBUI
 from bootstrap.domain.droid_keys import gateway_keys, loopback_ports
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import Lab
