@@ -78,7 +78,10 @@ def _preset(
         _check_names(table, where, variables)
     _check_names(values, None, environment)
     if not key:
-        raise table.error("key", "no variable carries the key", 'write key = ["OPENAI_API_KEY"]')
+        package = "" if base.key else ", and no installed package brings this client"
+        raise table.error(
+            "key", f"no variable carries the key{package}", 'write key = ["OPENAI_API_KEY"]'
+        )
     for variable, value in environment.items():
         for word in _PLACEHOLDER.findall(value):
             if word not in _PLACEHOLDERS:

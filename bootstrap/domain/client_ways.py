@@ -168,12 +168,23 @@ def client_files(lab: Lab) -> list[tuple[str, ClientFile, bool]]:
     return found
 
 
-def client_context(lab: Lab, client: str, secrets: Mapping[str, Secret]) -> dict[str, object]:
-    """Return what the template of a client's own file asks for, whoever brings the client."""
-    setup = setups(lab).get(client)
-    way = None if setup is None else way_of(client, setup, lab)
+def client_context(
+    lab: Lab, client: str, secrets: Mapping[str, Secret], helper: str
+) -> dict[str, object]:
+    """Return what the template of a package's client can use: no other secret than its key.
+
+    Args:
+        lab: The lab.
+        client: The client's name.
+        secrets: Those of the lab.
+        helper: The command that prints the client's key.
+    """
+    way = way_of(client, lab.brought[client], lab)
     return {
+        "gateway": lab.gateway,
+        "models": lab.models,
         "client": client,
+        "client_helper": helper,
         "client_key": secrets.get(lab.key_name(client)),
         "client_key_name": lab.key_name(client),
         "client_way": way.name if way else "",

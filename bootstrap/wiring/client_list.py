@@ -7,11 +7,10 @@ from bootstrap.adapters.client_probe import ProbeMemory, ask, keys_in
 from bootstrap.adapters.client_version import ClientVersions
 from bootstrap.adapters.find_lab import read_lab
 from bootstrap.domain.catalogue import FILE
-from bootstrap.domain.client import Preset
 from bootstrap.domain.client_presets import parse_presets
-from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.labfile import parse_toml
 from bootstrap.domain.table import Table
+from bootstrap.wiring import labs
 from bootstrap.wiring.client_packages import ClientPackages
 from bootstrap.workflows.clients import ClientDesk
 from bootstrap.workflows.tools import Tools
@@ -22,7 +21,9 @@ def desk(tools: Tools) -> ClientDesk:
     lab = tools.lab
     packages = ClientPackages()
     presets = parse_presets(Table(parse_toml(read_lab(str(lab.root))), "", FILE), packages)
-    installed, problems = _not_set_up(packages, presets)
+    others = [name for name in packages.names() if name not in presets]
+    problems = packages.problems(others)
+    installed = {p.name: p for name in others if (p := packages.loaded(name))}
 
     def path_of(program: str) -> PurePath | None:
         found = shutil.which(program)
@@ -32,7 +33,7 @@ def desk(tools: Tools) -> ClientDesk:
         lab=lab,
         places=tools.places,
         presets={**presets, **installed},
-        problems=problems,
+        problems=tuple(problems),
         key=lambda client: tools.resolver.resolve(lab.key_name(client)).secret,
         installed=path_of,
         held=lambda file, path: keys_in(file, path, lab.gateway.url),
@@ -45,20 +46,4 @@ def desk(tools: Tools) -> ClientDesk:
 
 def versions(tools: Tools) -> ClientVersions:
     """Return what knows the versions of the clients that are installed."""
-    return ClientVersions(tools.places.cache / "keyturn")
-
-
-def _not_set_up(
-    packages: ClientPackages, known: dict[str, Preset]
-) -> tuple[dict[str, Preset], tuple[ConfigError, ...]]:
-    """Return the clients that packages bring and lab.toml does not name, and what is broken."""
-    found: dict[str, Preset] = {}
-    problems: list[ConfigError] = []
-    for name in packages.names():
-        try:
-            preset = None if name in known else packages(name)
-        except ConfigError as error:
-            problems.append(error)
-        else:
-            found |= {name: preset} if preset is not None else {}
-    return found, tuple(problems)
+    return labs.client_versions(tools.places)

@@ -6,7 +6,7 @@ that name.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 
+class BrokenPackageError(ConfigError):
+    """A package brings a client that cannot be used."""
+
+
 class ClientPackages:
     """Loads each client once per command; call it with a name.
 
@@ -30,14 +34,14 @@ class ClientPackages:
     def __init__(self) -> None:
         self.folders: list[Path] = []
         self._loaded: dict[str, Preset | None] = {}
-        self._found: "tuple[EntryPoint, ...] | None" = None
+        self._found: tuple[EntryPoint, ...] | None = None
 
     def __call__(self, name: str) -> Preset | None:
         """Return the client called `name`, or None where no package brings it.
 
         Raises:
-            ConfigError: More than one package brings it, or the one that does is broken. Names
-                the package, and quotes nothing that it said.
+            BrokenPackageError: More than one package brings it, or the one that does is broken.
+                Names the package, and quotes nothing that it said.
         """
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
@@ -47,6 +51,20 @@ class ClientPackages:
         """Return the names of all clients that packages bring, those that do not load, too."""
         found = (entry.name for entry in self._entries() if entry.name not in PRESETS)
         return tuple(sorted(set(found)))
+
+    def problems(self, names: Iterable[str]) -> list[BrokenPackageError]:
+        """Return why each of the clients that cannot be used cannot; none that can be."""
+        found = []
+        for name in names:
+            try:
+                self(name)
+            except BrokenPackageError as error:
+                found.append(error)
+        return found
+
+    def loaded(self, name: str) -> Preset | None:
+        """Return a client that was loaded before; None for any other."""
+        return self._loaded.get(name)
 
     def _entries(self) -> "tuple[EntryPoint, ...]":
         if self._found is None:
@@ -62,7 +80,7 @@ class ClientPackages:
             return None
         who = _packages(entries)
         if len({entry.value for entry in entries}) > 1:
-            raise ConfigError(
+            raise BrokenPackageError(
                 f"more than one package brings the client {name}",
                 why=f"{who} do, and the winner would be given a key",
                 fix="uninstall all but one",
@@ -70,7 +88,7 @@ class ClientPackages:
         entry = entries[0]
         try:
             brought = entry.load()
-        except Exception as error:  # noqa: BLE001 - a package may raise anything when it is loaded
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a package may raise anything
             raise _broken(name, who, f"it does not load ({type(error).__name__})") from None
         problem = problem_of(name, brought)
         if problem or not isinstance(brought, Preset):
@@ -79,8 +97,8 @@ class ClientPackages:
         return brought
 
 
-def _broken(name: str, who: str, why: str) -> ConfigError:
-    return ConfigError(
+def _broken(name: str, who: str, why: str) -> BrokenPackageError:
+    return BrokenPackageError(
         f"the client {name} of the package {who} cannot be used",
         why=why,
         fix=f"install a version of {who} that fits this keyturn, or uninstall it",

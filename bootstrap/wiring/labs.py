@@ -83,6 +83,17 @@ def load(root: PurePath, profile: str | None = None, packages: ClientPackages | 
     return parse_lab(text, root, profile, brought=packages)
 
 
+def load_settled(root: PurePath, profile: str | None, packages: ClientPackages) -> Lab:
+    """Return the lab at `root`, its clients and their ways as they are on this machine."""
+    versions = client_versions(machine.places())
+    return settled(load(root, profile, packages), versions)
+
+
+def client_versions(places: Places) -> ClientVersions:
+    """Return what knows the versions of the clients that are installed."""
+    return ClientVersions(places.cache / "keyturn")
+
+
 def desk(root: PurePath) -> Desk:
     """Return what `init` needs to make a lab at `root`."""
 
@@ -113,7 +124,7 @@ def tools(
         source: Ask only sources of this scheme.
     """
     places, packages = machine.places(), ClientPackages()
-    lab = settled(load(root, profile, packages), ClientVersions(places.cache / "keyturn"))
+    lab = load_settled(root, profile, packages)
     providers = Providers(root)
     installer = LitellmInstaller(Path(places.venv), lab.gateway.version, lab.gateway.command)
     lab = _with_socket_settled(lab, installer)

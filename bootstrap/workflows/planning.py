@@ -103,10 +103,12 @@ def render_targets(
         source, content = known.get(target.name, (None, None))
         if content is None or source != (target, text):
             context["spare"] = target.name == target_names.UNIT_SPARE
-            context |= client_context(tools.lab, target.client, secrets)
-            context["client_helper"] = _key_helper(tools, target.client)
             raw = Content(text.encode()) if target.raw else None
-            content = raw or render(text, context, name=target.template)
+            values = context
+            if target.client in tools.lab.brought:
+                helper = _key_helper(tools, target.client)
+                values = client_context(tools.lab, target.client, secrets, helper)
+            content = raw or render(text, values, name=target.template)
             validate(target, content.data, tools.lab, env_names)
             known[target.name] = (target, text), content
         contents[target.name] = content

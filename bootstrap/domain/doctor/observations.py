@@ -10,6 +10,7 @@ from bootstrap.domain.doctor.facts_backends import BackendsFacts
 from bootstrap.domain.doctor.facts_claude import ClaudeFacts
 from bootstrap.domain.doctor.facts_droid import DroidFacts
 from bootstrap.domain.doctor.facts_gateway import Answers, LitellmFacts
+from bootstrap.domain.doctor.facts_others import OthersFacts
 from bootstrap.domain.doctor.facts_secrets import SecretsFacts
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
@@ -54,6 +55,7 @@ class Observations:
     litellm: LitellmFacts | None = None
     secrets: SecretsFacts | None = None
     backends: BackendsFacts | None = None
+    others: OthersFacts | None = None
 
     @property
     def gateway_url(self) -> str:
