@@ -57,6 +57,8 @@ class ClientVersions:
         if len(kept) == 2 and kept[0] == mark:
             return kept[1]
         answer = _ask(program)
+        if answer is None:
+            return ""
         with suppress(LabError):  # it is asked again then
             self._save({**rows, str(program): [mark, answer]})
         return answer
@@ -80,14 +82,17 @@ def _is_row(row: object) -> bool:
     return isinstance(row, list) and all(isinstance(item, str) for item in row)
 
 
-def _ask(program: Path) -> str:
-    """Return what `--version` says; it sees no variable of ours but PATH, and no home."""
+def _ask(program: Path) -> str | None:
+    """Return what `--version` says; None where it did not end in time, or cannot be run.
+
+    It sees no variable of ours but PATH, and no home.
+    """
     home = tempfile.mkdtemp()
     try:
         environment = {"PATH": os.environ.get("PATH", ""), "HOME": home}
         done = run([str(program), "--version"], env=environment, cwd=home, timeout_s=_LIMIT_S)
     except OSError:
-        return ""
+        return None
     finally:
         shutil.rmtree(home, ignore_errors=True)
     return version_in(done.stdout.decode(errors="replace")) if done.returncode == 0 else ""
