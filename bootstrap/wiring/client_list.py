@@ -4,14 +4,13 @@ import shutil
 from pathlib import PurePath
 
 from bootstrap.adapters.client_probe import ProbeMemory, ask, keys_in
-from bootstrap.adapters.client_version import ClientVersions
 from bootstrap.adapters.find_lab import read_lab
 from bootstrap.domain.catalogue import FILE
 from bootstrap.domain.client_presets import parse_presets
 from bootstrap.domain.labfile import parse_toml
 from bootstrap.domain.table import Table
-from bootstrap.wiring import labs
 from bootstrap.wiring.client_packages import ClientPackages
+from bootstrap.wiring.client_versions import versions
 from bootstrap.workflows.clients import ClientDesk
 from bootstrap.workflows.tools import Tools
 
@@ -37,13 +36,8 @@ def desk(tools: Tools) -> ClientDesk:
         key=lambda client: tools.resolver.resolve(lab.key_name(client)).secret,
         installed=path_of,
         held=lambda file, path: keys_in(file, path, lab.gateway.url),
-        version=versions(tools),
+        version=versions(tools.places),
         run=ask,
         now=tools.clock.now,
         memory=ProbeMemory(tools.places.lab_state(lab.root)),
     )
-
-
-def versions(tools: Tools) -> ClientVersions:
-    """Return what knows the versions of the clients that are installed."""
-    return labs.client_versions(tools.places)

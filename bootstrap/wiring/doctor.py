@@ -29,7 +29,7 @@ from bootstrap.domain.places import Places
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.wiring import labs
+from bootstrap.wiring import client_versions, labs
 from bootstrap.wiring.client_packages import BrokenPackageError, ClientPackages
 from bootstrap.workflows.doctor import DoctorTools
 
@@ -58,7 +58,7 @@ def _backends(scene: Scene) -> object:
 
 
 def _others(scene: Scene) -> object:
-    return observe_others(scene, labs.client_versions(scene.places), _broken_packages)
+    return observe_others(scene, client_versions.versions(scene.places), _broken_packages)
 
 
 def _broken_packages() -> list[Problem]:
@@ -152,7 +152,8 @@ def _lab(given: str | None) -> tuple[Lab | None, Problem | None]:
     try:
         root = labs.require(given)
         try:
-            return labs.load_settled(root, None, ClientPackages()), None
+            lab = labs.load(root, packages=ClientPackages())
+            return client_versions.on_this_machine(lab, machine.places()), None
         except BrokenPackageError:  # which has a code of its own
             return labs.load(root), None
     except LabError as error:

@@ -9,7 +9,6 @@ from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
 from bootstrap.adapters.audit import FileAudit
-from bootstrap.adapters.client_version import ClientVersions
 from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import misfit_of, new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
@@ -27,7 +26,6 @@ from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.supervisor import SupervisorService
 from bootstrap.adapters.systemd import SystemdService
 from bootstrap.adapters.vault import LabVault
-from bootstrap.domain.client_ways import settled
 from bootstrap.domain.content import Content, Write
 from bootstrap.domain.errors import ConfigError, ServiceError, UsageError
 from bootstrap.domain.lab import Lab
@@ -38,6 +36,7 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.ports import Progress, Service
 from bootstrap.wiring.client_packages import ClientPackages
+from bootstrap.wiring.client_versions import on_this_machine
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.init import Desk
 from bootstrap.workflows.resolve import Resolver
@@ -83,17 +82,6 @@ def load(root: PurePath, profile: str | None = None, packages: ClientPackages | 
     return parse_lab(text, root, profile, brought=packages)
 
 
-def load_settled(root: PurePath, profile: str | None, packages: ClientPackages) -> Lab:
-    """Return the lab at `root`, its clients and their ways as they are on this machine."""
-    versions = client_versions(machine.places())
-    return settled(load(root, profile, packages), versions)
-
-
-def client_versions(places: Places) -> ClientVersions:
-    """Return what knows the versions of the clients that are installed."""
-    return ClientVersions(places.cache / "keyturn")
-
-
 def desk(root: PurePath) -> Desk:
     """Return what `init` needs to make a lab at `root`."""
 
@@ -124,7 +112,7 @@ def tools(
         source: Ask only sources of this scheme.
     """
     places, packages = machine.places(), ClientPackages()
-    lab = load_settled(root, profile, packages)
+    lab = on_this_machine(load(root, profile, packages), places)
     providers = Providers(root)
     installer = LitellmInstaller(Path(places.venv), lab.gateway.version, lab.gateway.command)
     lab = _with_socket_settled(lab, installer)

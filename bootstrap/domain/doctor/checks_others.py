@@ -10,6 +10,7 @@ from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_schema import same_gateway
 from bootstrap.domain.endpoints import safe_url
+from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.versions import as_numbers
 
 # What this machine is called inside a container.
@@ -60,11 +61,14 @@ def webui_key(seen: Observations) -> Iterator[Finding]:
             if not stored.enabled or not _leads_here(each.url, seen):
                 continue
             where = f"{seen.show(stored.path)}: {safe_url(each.url)}"
+            name = MASTER_KEY if seen.lab is None else seen.lab.key_name(stored.client)
+            mend = codes.WEBUI_KEY.mend.replace(MASTER_KEY, name)
             if each.key is None:
-                yield codes.WEBUI_KEY.error(f"{where} without a key")
+                yield codes.WEBUI_KEY.error(f"{where} without a key", mend=mend)
             elif not seen.is_in_force(each.key):
                 mark = each.key.fingerprint()
-                yield codes.WEBUI_KEY.error(f"{where} with key {mark}, which is not in force")
+                words = f"{where} with key {mark}, which is not in force"
+                yield codes.WEBUI_KEY.error(words, mend=mend)
 
 
 def package_broken(seen: Observations) -> Iterator[Finding]:

@@ -16,7 +16,8 @@ WEBUI_ELSEWHERE = Code(
     "KT562",
     "no connection of Open WebUI leads to the gateway",
     "Its users see other models, or none.",
-    "in Open WebUI: Admin Settings, Connections; or start it with ENABLE_PERSISTENT_CONFIG=False",
+    "in Open WebUI: Admin Settings, Connections, enter the gateway's address with /v1; or start it "
+    "with ENABLE_PERSISTENT_CONFIG=False and openwebui.env as its environment",
     "Open WebUI takes OPENAI_API_BASE_URL at its first start, keeps it in webui.db, and from then "
     "on what is kept there wins over its environment. The address is the gateway's with `/v1`. "
     "In a container 127.0.0.1 is the container itself; host.docker.internal with the gateway's "
@@ -26,8 +27,8 @@ WEBUI_KEY = Code(
     "KT563",
     "Open WebUI sends a key that is not in force",
     "The gateway refuses it, and Open WebUI shows no model of it.",
-    "in Open WebUI: Admin Settings, Connections, enter: keyturn get LITELLM_MASTER_KEY; or start "
-    "it with ENABLE_PERSISTENT_CONFIG=False and the env file that keyturn writes",
+    "keyturn get LITELLM_MASTER_KEY, and enter it in Open WebUI: Admin Settings, Connections; or "
+    "start it with ENABLE_PERSISTENT_CONFIG=False and openwebui.env as its environment",
     "A rotation changes openwebui.env, and Open WebUI 0.12.4 was seen to go on with the key of its "
     "first start, which stands in webui.db, after a restart with the new one, too. With "
     "ENABLE_PERSISTENT_CONFIG=False it takes the key of its environment at each start.",
