@@ -11,9 +11,11 @@ from typing import Any
 from bootstrap.adapters.dotenv import read_env_file
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.process import run
+from bootstrap.domain.client import ClientFile
 from bootstrap.domain.content import Content, Write
 from bootstrap.domain.droid_keys import gateway_keys
 from bootstrap.domain.errors import TargetError
+from bootstrap.domain.key_paths import value_at
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.sighting import Sighting
 
@@ -22,26 +24,28 @@ _LIMIT_S = 60.0
 _FOREIGN = ("ANTHROPIC_", "OPENAI_", "FACTORY_", "CLAUDE_CODE_")
 
 
-def keys_in(client: str, file: PurePath, gateway_url: str) -> tuple[Secret, ...] | None:
+def keys_in(file: ClientFile, path: PurePath, gateway_url: str) -> tuple[Secret, ...] | None:
     """Return the literal keys for the gateway in a client's file; None where there is no file.
 
     Args:
-        client: `droid`, `claude` or any other, whose file is an env file.
-        file: The file that keyturn writes for it.
+        file: Which file of the client's it is.
+        path: Where it stands.
         gateway_url: The gateway's base URL.
     """
-    found = LocalFiles().observe(file)
+    found = LocalFiles().observe(path)
     if found is None:
         return None
-    if client == "droid":
+    if file.check == "droid":
         return gateway_keys(found.content.data, gateway_url)
-    if client == "claude":
-        return _claude_keys(found.content.data)
-    try:
-        value = read_env_file(file).get("OPENAI_API_KEY")
-    except TargetError:
-        return ()
-    return (value,) if isinstance(value, Secret) else ()
+    if file.check == "env":
+        try:
+            values = read_env_file(path)
+        except TargetError:
+            return ()
+        held = (values.get(name) for name in file.key_at)
+        return tuple(value for value in held if isinstance(value, Secret))
+    texts = (value_at(file.check, found.content.data, place) for place in file.key_at)
+    return tuple(Secret(text) for text in texts if isinstance(text, str) and text)
 
 
 def ask(
@@ -98,12 +102,3 @@ class ProbeMemory:
         found = self._files.observe(self._path)
         expected = found.content.digest if found else None
         self._files.replace_all([Write(self._path, Content(data), 0o600, expected)])
-
-
-def _claude_keys(data: bytes) -> tuple[Secret, ...]:
-    try:
-        env = json.loads(data).get("env", {})
-        values = [env.get(name) for name in ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")]
-    except (ValueError, AttributeError):
-        return ()
-    return tuple(Secret(value) for value in values if isinstance(value, str) and value)

@@ -18,7 +18,7 @@ from bootstrap.adapters.looking import (
     project_folders,
     running,
 )
-from bootstrap.domain.client_presets import CLIENT_KEY
+from bootstrap.domain.client import CLIENT_KEY
 from bootstrap.domain.doctor.facts import Installation
 from bootstrap.domain.doctor.facts_droid import DroidFacts, DroidFile, Level, SessionFile
 from bootstrap.domain.secret_spec import MASTER_KEY

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -119,15 +119,16 @@ def _is_sound(values: Mapping[str, Any]) -> bool:
 
 
 class TemplateFolder:
-    """Templates: the lab's own `templates/` first, then those that came with keyturn.
+    """Templates: the lab's own `templates/` first, then keyturn's, then those of packages.
 
     Each is read once, so that one command works with one text of it.
 
     Args:
         root: The lab's folder.
+        more: The `templates` folders of packages that bring clients.
     """
 
-    def __init__(self, root: PurePath) -> None:
+    def __init__(self, root: PurePath, more: Sequence[Path] = ()) -> None:
         package = Path(__file__).resolve().parent.parent
         # In a wheel the templates are inside the package, in a checkout beside it.
         inside = package / "_templates"
@@ -135,6 +136,7 @@ class TemplateFolder:
         self._own = Path(root) / "templates"
         self._shipped = shipped
         self._code = package / "gateway"
+        self._more = more
         self._texts: dict[str, str] = {}
 
     def text(self, name: str) -> str:
@@ -148,7 +150,7 @@ class TemplateFolder:
         return self._texts[name]
 
     def _read(self, name: str) -> str:
-        folders = [self._own, self._shipped]
+        folders = [self._own, self._shipped, *self._more]
         if name.endswith(".py"):
             folders.append(self._code.parent)
         for folder in folders:

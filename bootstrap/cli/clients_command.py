@@ -1,5 +1,6 @@
 """`keyturn clients`: what is set up, by which means, with which key, and seen working when."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -8,8 +9,7 @@ from rich.text import Text
 
 from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.cli.show import short
-from bootstrap.domain.client_presets import PRESETS
-from bootstrap.domain.client_ways import chosen_way
+from bootstrap.domain.client_ways import chosen_way, setups
 from bootstrap.domain.errors import ExitCode
 from bootstrap.domain.lab import Lab
 from bootstrap.wiring import client_list, labs
@@ -43,7 +43,10 @@ def list_clients(
         rows = clients(desk)
     for row in rows:
         _show(session, row, labs.home())
-    session.document({"clients": [_data(row) for row in rows]})
+    for problem in desk.problems:
+        session.warn(f"{problem.what}: {problem.why}; {problem.fix}")
+    broken = [{"what": p.what, "why": p.why, "fix": p.fix} for p in desk.problems]
+    session.document({"clients": [_data(row) for row in rows], "problems": broken})
     bad = [r for r in rows if _stale(r) or (ask and r.seen is not None and not r.seen.works)]
     return ExitCode.FAILED if bad else ExitCode.DONE
 
@@ -67,7 +70,15 @@ def _show(session: Session, row: ClientRow, home: Any) -> None:
     session.print(Text.assemble("          key      ", marks, (state, style)))
     session.print(Text.assemble("          learns   ", (row.way.learns, "dim")))
     session.print(Text.assemble("          why      ", (row.why, "dim")))
+    if row.version:
+        session.print(Text.assemble("          version  ", (_version(row), "dim")))
     session.print(Text.assemble("          seen     ", _seen(row)))
+
+
+def _version(row: ClientRow) -> str:
+    if row.version in row.setup.tested or not row.setup.tested:
+        return row.version
+    return f"{row.version}; keyturn was tested with {', '.join(row.setup.tested)}"
 
 
 def _seen(row: ClientRow) -> str:
@@ -95,6 +106,7 @@ def _data(row: ClientRow) -> dict[str, Any]:
         "current": row.current,
         "learns": row.way.learns if row.way else None,
         "program": str(row.program) if row.program else None,
+        "version": row.version or None,
         "tested": list(row.setup.tested),
         "seen": None
         if seen is None
@@ -102,12 +114,17 @@ def _data(row: ClientRow) -> dict[str, Any]:
     }
 
 
-def ways(lab: Lab) -> list[dict[str, str]]:
-    """Return, for `plan`, how each client that is set up gets the key, and why."""
+def ways(lab: Lab, version: Callable[[str], str]) -> list[dict[str, str]]:
+    """Return, for `plan`, how each client that is set up gets the key, and why.
+
+    Args:
+        lab: The lab.
+        version: Program -> the version that is installed.
+    """
     rows = []
-    for name, preset in PRESETS.items():
-        if preset.setup is not None:
-            way, why = chosen_way(name, preset.setup, lab)
-            if way is not None:
-                rows.append({"client": name, "way": way.name, "why": why})
+    for name, setup in setups(lab).items():
+        if chosen_way(name, setup, lab)[0] is not None:
+            installed = version(setup.program) if setup.program else ""
+            way, why = chosen_way(name, setup, lab, installed)
+            rows += [{"client": name, "way": way.name, "why": why}] if way is not None else []
     return rows

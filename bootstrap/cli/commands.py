@@ -11,7 +11,7 @@ from bootstrap.cli.clients_command import ways
 from bootstrap.cli.open_rotation import after_rotation, rotated_at, say_open, settle
 from bootstrap.cli.session import JsonOption, Session, command, session_globals
 from bootstrap.domain.errors import ExitCode
-from bootstrap.wiring import labs, output, signals
+from bootstrap.wiring import client_versions, labs, output, signals
 from bootstrap.workflows import check as checks
 from bootstrap.workflows.apply import apply as apply_plan
 from bootstrap.workflows.bootstrap import Builder
@@ -152,7 +152,7 @@ def plan(
     say_open(session, labs.rotation(tools))
     found = make_plan(tools, force=force)
     show.show_plan(session, tools, found, details=True)
-    handed = ways(tools.lab)
+    handed = ways(tools.lab, client_versions.versions(tools.places))
     for row in handed:
         what = f"{row['way']}  ", (row["why"], "dim")
         session.print(Text.assemble((f"{row['client']:9} ", "cyan"), *what))

@@ -13,8 +13,8 @@ options:
   --keep NAME          let this variable pass although it would be withheld (repeatable)
   --clean              pass no other variables than secrets and those of --keep
   --mask               mask secrets in its output, unless a person's terminal gets it
-  --client NAME        set it up as this client of the gateway: droid, claude, openai, or one
-                       under [clients] in lab.toml. With it:
+  --client NAME        set it up as this client of the gateway: droid, claude, openai, one under
+                       [clients] in lab.toml, or one that a package brings. With it:
     --model ALIAS        use this model
     --gateway URL        the gateway, on a machine without a lab
     --ephemeral          give it a key of its own, revoked when it ends

@@ -117,6 +117,12 @@ class Session:
         with output.explained():
             self.out.print(text, markup=False)
 
+    def warn(self, text: str) -> None:
+        """Print a line beside the result, unless quiet."""
+        if not self.quiet:
+            safe = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+            self.err.print(Text.assemble(("warning: ", "bold yellow"), safe))
+
     def document(self, value: object) -> None:
         """Print the JSON document, where one was asked for."""
         if self.as_json:

@@ -7,7 +7,8 @@ import typer
 from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
 from bootstrap.cli.session import Session, command
-from bootstrap.domain.client_presets import PRESETS, models_for
+from bootstrap.domain.client_presets import models_for
+from bootstrap.domain.clients import PRESETS
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.shell_init import SHELLS, functions
 from bootstrap.domain.table import did_you_mean

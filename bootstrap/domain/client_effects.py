@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from bootstrap.domain.client_ways import way_of
 from bootstrap.domain.lab import ClientKey, Lab
 from bootstrap.domain.secret_spec import MASTER_KEY
 
@@ -58,12 +59,22 @@ def _own(lab: Lab, keyturn: str, key: ClientKey, names: Collection[str]) -> Iter
             words = "it has a key of its own, which stays"
             yield Effect(key.client, Effort.NOTHING, words)
         return
-    if key.client == "droid":
+    if key.client in lab.brought:
+        yield from _brought(lab, key.client)
+    elif key.client == "droid":
         yield from _droid(lab)
     elif key.client == "openwebui":
         yield Effect("OpenWebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {key.secret}")
     else:
         yield Effect(key.client, Effort.RESTART, "where its environment holds its own key")
+
+
+def _brought(lab: Lab, client: str) -> Iterator[Effect]:
+    setup = lab.brought[client]
+    way = way_of(client, setup, lab)
+    if way is not None:
+        effort = Effort.NOTHING if way.reloads else Effort.RESTART
+        yield Effect(setup.title, effort, f"it learns of a new key {way.learns}")
 
 
 def _droid(lab: Lab) -> Iterator[Effect]:
@@ -87,6 +98,9 @@ def _master(lab: Lab, keyturn: str) -> Iterator[Effect]:
         yield Effect("Claude Code", Effort.RESTART, words)
     if "openwebui" in served:
         yield Effect("OpenWebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {MASTER_KEY}")
+    for client in lab.brought:
+        if client not in own:
+            yield from _brought(lab, client)
     if lab.switches.envrc:
         yield Effect("shell, direnv", Effort.NOTHING, f"the next prompt in {lab.root} reloads")
     if lab.files:

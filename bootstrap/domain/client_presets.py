@@ -1,7 +1,7 @@
 """Presets of `keyturn exec --client`: what a program needs to find the gateway, as data.
 
 A preset says which variables carry the key, which carry the address and the model, and which must
-not be there. `[clients.NAME]` in lab.toml makes further ones, or changes those that stand here:
+not be there. `[clients.NAME]` in lab.toml makes further ones, or changes those that are there:
 
     [clients.aider]
     like = "openai"                     # start from this one
@@ -10,157 +10,65 @@ not be there. `[clients.NAME]` in lab.toml makes further ones, or changes those 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from bootstrap.domain.client_ways import CLAUDE, DROID, OPENWEBUI, Setup, parse_hand_over
+from bootstrap.domain.client import Brought, Preset, nobody
+from bootstrap.domain.client_ways import parse_hand_over
+from bootstrap.domain.clients import PRESETS
 from bootstrap.domain.duration import parse_duration
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.lab import ECHO_ALIAS, Model
 from bootstrap.domain.ref import is_variable_name
 from bootstrap.domain.table import Table, did_you_mean
 
-# droid's file refers to this one, so that no project's settings know the name of the key.
-CLIENT_KEY = "KEYTURN_CLIENT_KEY"
 _PLACEHOLDERS = ("gateway", "model")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-_TTL_S = 8 * 3600.0
 
 
-@dataclass(frozen=True)
-class Preset:
-    """How a program finds the gateway.
+def parse_presets(
+    top: Table, brought: Brought = nobody, only: str | None = None
+) -> dict[str, Preset]:
+    """Return every preset by name: our own, and those under [clients] of a lab file.
 
-    Attributes:
-        name: As `--client` names it.
-        key: The variables that carry the key.
-        environment: Variables to set. `{gateway}` stands for the base URL without a path,
-            `{model}` for the alias; a value with `{model}` is left out where no model is chosen.
-        remove: Variables that would lead the key, or another one, somewhere else.
-        agent: It can run commands, and so print its environment: it gets a key of its own.
-        lists: The name under `clients` of a model that is for it, or None for every model.
-        settings: The variable that names a private settings file in droid's format, or None.
-        project_files: Settings that a project can bring, relative to one of its folders.
-        redirects: Key paths in those files that would send the key elsewhere.
-        user_file: The user's own settings, where these win over the environment: the variable
-            that moves their folder, the folder below HOME, the file in it. Else None.
-        ttl_s: For how long a key of its own is accepted at most, in seconds.
-        setup: How the program is set up without `keyturn exec`, or None.
-        hand_over: The way in which the lab says that it gets its key, or None.
-    """
-
-    name: str
-    key: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    remove: tuple[str, ...] = ()
-    agent: bool = False
-    lists: str | None = None
-    settings: str | None = None
-    project_files: tuple[str, ...] = ()
-    redirects: tuple[str, ...] = ()
-    user_file: tuple[str, str, str] | None = None
-    ttl_s: float = _TTL_S
-    setup: Setup | None = None
-    hand_over: str | None = None
-
-
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
-PRESETS: Mapping[str, Preset] = {
-    "droid": Preset(
-        "droid",
-        key=(CLIENT_KEY,),
-        # Airgap: it starts in a second and contacts the gateway alone, no login needed.
-        environment={
-            "FACTORY_AIRGAP_ENABLED": "true",
-            "FACTORY_DROID_AUTO_UPDATE_ENABLED": "false",
-        },
-        # An org-managed file wins over the one that is handed over here.
-        remove=("FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH",),
-        agent=True,
-        lists="droid",
-        settings="FACTORY_RUNTIME_SETTINGS_PATH",
-        project_files=(
-            ".factory/settings.json",
-            ".factory/settings.local.json",
-            ".factory/config.json",
-            ".factory/mcp.json",
-        ),
-        setup=DROID,
-    ),
-    "claude": Preset(
-        "claude",
-        key=("ANTHROPIC_AUTH_TOKEN",),
-        environment={
-            "ANTHROPIC_BASE_URL": "{gateway}",
-            "ANTHROPIC_MODEL": "{model}",
-            "ANTHROPIC_DEFAULT_HAIKU_MODEL": "{model}",
-            "ANTHROPIC_DEFAULT_SONNET_MODEL": "{model}",
-            "ANTHROPIC_DEFAULT_OPUS_MODEL": "{model}",
-            "ANTHROPIC_DEFAULT_FABLE_MODEL": "{model}",
-            "CLAUDE_CODE_SUBAGENT_MODEL": "{model}",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        },
-        # The first would be sent to the gateway beside the token; the others lead elsewhere.
-        remove=(
-            "ANTHROPIC_API_KEY",
-            "ANTHROPIC_UNIX_SOCKET",
-            "CLAUDE_CODE_OAUTH_TOKEN",
-            "CLAUDE_CODE_USE_BEDROCK",
-            "CLAUDE_CODE_USE_FOUNDRY",
-            "CLAUDE_CODE_USE_VERTEX",
-        ),
-        agent=True,
-        lists="claude",
-        project_files=(".claude/settings.json", ".claude/settings.local.json", ".mcp.json"),
-        # The `env` block of a settings file overrides the environment.
-        redirects=tuple(
-            f"env.{name}" for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_UNIX_SOCKET", *_PROXIES)
-        ),
-        user_file=("CLAUDE_CONFIG_DIR", ".claude", "settings.json"),
-        setup=CLAUDE,
-    ),
-    "openai": Preset(
-        "openai",
-        key=("OPENAI_API_KEY",),
-        environment={
-            "OPENAI_BASE_URL": "{gateway}/v1",
-            "OPENAI_API_BASE": "{gateway}/v1",
-            "OPENAI_MODEL": "{model}",
-        },
-    ),
-    "openwebui": Preset(
-        "openwebui",
-        key=("OPENAI_API_KEY",),
-        environment={"OPENAI_API_BASE_URL": "{gateway}/v1"},
-        lists="openwebui",
-        setup=OPENWEBUI,
-    ),
-}
-
-
-# keyturn does not start it, but [clients.openwebui] can say something about it.
-_NOT_STARTED = {"openwebui": Preset("openwebui", key=("OPENAI_API_KEY",), lists="openwebui")}
-
-
-def parse_presets(top: Table) -> dict[str, Preset]:
-    """Return every preset by name: those above, and those under [clients] of a lab file.
+    Args:
+        top: The lab file.
+        brought: Asked for each name under [clients] that is not one of ours.
+        only: Where just this client matters, or one of ours: no other name is asked for, and a
+            table that says nothing without its package is passed over.
 
     Raises:
-        ConfigError: A table under [clients] is malformed; names the key path.
+        ConfigError: A table under [clients] is malformed; names the key path. Or a package that
+            brings one of them is broken.
     """
     presets = dict(PRESETS)
     for name, table in top.named_tables("clients"):
-        presets[name] = _preset(name, table, presets)
+        asked = nobody if only not in (None, name) else brought
+        base = presets.get(name) or asked(name)
+        if base is None and only not in (None, name) and not _stands_alone(table, presets):
+            table.rest()
+            continue
+        presets[name] = _preset(name, table, base, presets, asked)
     return presets
 
 
-def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
+def _stands_alone(table: Table, known: Mapping[str, Preset]) -> bool:
+    """Tell whether a table says which variables carry the key, or which client it is like."""
+    given = table.rest()
+    return "key" in given or given.get("like") in known
+
+
+def _preset(
+    name: str, table: Table, base: Preset | None, known: Mapping[str, Preset], brought: Brought
+) -> Preset:
     if not _NAME.fullmatch(name):  # it becomes part of the name of a key
         fix = "use letters, digits and . _ -, at most 40"
         raise table.error("key", "the client's name does not fit", fix)
-    base = known.get(name) or _NOT_STARTED.get(name) or Preset(name)
-    if table.optional_text("like") is not None:
-        base = replace(known[table.choice("like", known)], name=name, setup=None)
+    base = base or Preset(name)
+    like = table.optional_text("like")
+    if like is not None:
+        other = known.get(like) or brought(like) or known[table.choice("like", known)]
+        base = replace(other, name=name, setup=None, stores=False)
     values = table.table("environment")
     given = values.keys()
     environment = {variable: values.text(variable) for variable in given}
@@ -170,7 +78,10 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
         _check_names(table, where, variables)
     _check_names(values, None, environment)
     if not key:
-        raise table.error("key", "no variable carries the key", 'write key = ["OPENAI_API_KEY"]')
+        package = "" if base.key else ", and no installed package brings this client"
+        raise table.error(
+            "key", f"no variable carries the key{package}", 'write key = ["OPENAI_API_KEY"]'
+        )
     for variable, value in environment.items():
         for word in _PLACEHOLDER.findall(value):
             if word not in _PLACEHOLDERS:
@@ -180,7 +91,8 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
     if not ttl:
         raise table.error("ttl", "it is not a duration above 0", 'write "8h" or "90m"')
     agent = table.flag("agent", base.agent)
-    hand_over = parse_hand_over(table, base.setup)
+    hand_over, set_up = parse_hand_over(table, base.setup)
+    config = table.optional_text("config") if base.stores else None
     table.flag("client_keys", False)  # what it says is for `domain.secret_spec`
     table.finish()
     return replace(
@@ -191,6 +103,8 @@ def _preset(name: str, table: Table, known: Mapping[str, Preset]) -> Preset:
         agent=agent,
         ttl_s=ttl,
         hand_over=hand_over,
+        set_up=set_up,
+        config=config,
     )
 
 
@@ -203,19 +117,21 @@ def _check_names(
             raise table.error(key or variable, "it is not a name of a variable", fix)
 
 
-def choose(presets: Mapping[str, Preset], name: str) -> Preset:
+def choose(presets: Mapping[str, Preset], name: str, brought: Brought = nobody) -> Preset:
     """Return the preset called `name`.
 
     Raises:
         UsageError: There is none.
+        ConfigError: The package that brings it is broken.
     """
-    if name not in presets:
+    found = presets.get(name) or brought(name)
+    if found is None:
         raise UsageError(
             f"there is no client {name}",
-            why="neither keyturn nor [clients] in lab.toml has one of that name",
+            why="neither keyturn, nor [clients] in lab.toml, nor an installed package has it",
             fix=did_you_mean(name, presets),
         )
-    return presets[name]
+    return found
 
 
 def models_for(preset: Preset, models: tuple[Model, ...]) -> tuple[Model, ...]:

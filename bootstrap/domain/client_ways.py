@@ -1,171 +1,33 @@
-"""How a client is set up for good: its files, how it takes the key, how it learns of a new one.
+"""In which way each client of a lab gets its key: pinned, or chosen by what its version can do."""
 
-A preset (`bootstrap.domain.client_presets`) says what a program needs for one run; its `Setup`
-says what stands in files, as data. What is said here about droid (0.215.0, 0.225.2) and Claude
-Code (2.1.197) was seen by running them; Open WebUI was not run.
-"""
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-
-from bootstrap.domain import targets as target_names
+from bootstrap.domain.client import LITERAL, ClientFile, Preset, Setup, Way
+from bootstrap.domain.clients import PRESETS
 from bootstrap.domain.lab import ECHO_ALIAS, Lab, Switches
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.table import Table
-
-HELPER, VARIABLE, LITERAL = "helper", "variable", "literal"
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way of handing the key to a client.
-
-    Attributes:
-        name: HELPER (a command that the client runs), VARIABLE, or LITERAL (in a 0600 file).
-        target: The name of the file that keyturn writes for it, or None.
-        switch: The word under [targets] that turns that file on, or None.
-        learns: How a running client learns of a new key, one clause.
-        why: What speaks for it, or against, one clause.
-        environment: What a program needs beside the file; `{file}` is its path.
-        key: The variable that carries the key, or None.
-    """
-
-    name: str
-    target: str | None
-    switch: str | None
-    learns: str
-    why: str
-    environment: Mapping[str, str] = field(default_factory=dict)
-    key: str | None = None
+from bootstrap.domain.versions import as_numbers
 
 
-@dataclass(frozen=True)
-class Setup:
-    """A client as keyturn sets it up.
-
-    Attributes:
-        title: What people call it.
-        program: The command, or None where there is none to run.
-        tested: The versions that were run.
-        ways: The best first: no key at rest where that can be.
-        default: The way that works without anything else being set.
-        probe: Arguments of one question to `{model}`, or none.
-    """
-
-    title: str
-    program: str | None
-    tested: tuple[str, ...]
-    ways: tuple[Way, ...]
-    default: str
-    probe: tuple[str, ...] = ()
-
-    def way(self, name: str) -> Way:
-        """Return the way called `name`."""
-        return next(way for way in self.ways if way.name == name)
-
-
-DROID = Setup(
-    "Factory droid",
-    "droid",
-    ("0.215.0", "0.225.2"),
-    (
-        Way(
-            HELPER,
-            target_names.DROID_KEY_HELPER,
-            "droid_key_helper",
-            "runs the command again after a 401",
-            "no key at rest; droid takes it only where FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH "
-            "names the file",
-            {"FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH": "{file}"},
-        ),
-        Way(
-            VARIABLE,
-            target_names.DROID_OVERLAY,
-            "droid_overlay",
-            "at its next start",
-            f"no key at rest; droid must be started with the overlay and {MASTER_KEY}",
-            {"FACTORY_RUNTIME_SETTINGS_PATH": "{file}"},
-            MASTER_KEY,
-        ),
-        Way(
-            LITERAL,
-            target_names.DROID_SETTINGS,
-            "droid_settings",
-            "within a second, from its file watcher",
-            "droid takes it from its own settings without anything else being set",
-        ),
-    ),
-    LITERAL,
-    ("exec", "-m", "custom:{model}", "hi"),
-)
-
-CLAUDE = Setup(
-    "Claude Code",
-    "claude",
-    ("2.1.197",),
-    (
-        Way(
-            HELPER,
-            target_names.CLAUDE_SETTINGS,
-            "claude_settings",
-            "runs the command again after a 401",
-            "no key at rest",
-        ),
-        Way(
-            VARIABLE,
-            None,
-            None,
-            "at its next start",
-            "its own settings stay untouched: keyturn exec --client claude, or claude-ALIAS",
-            {"ANTHROPIC_BASE_URL": "{gateway}"},
-            "ANTHROPIC_AUTH_TOKEN",
-        ),
-        Way(
-            LITERAL,
-            target_names.CLAUDE_SETTINGS,
-            "claude_settings",
-            "at its next start",
-            "the key stands in its own settings",
-        ),
-    ),
-    VARIABLE,
-    ("-p", "hi", "--model", "{model}"),
-)
-
-OPENWEBUI = Setup(
-    "Open WebUI",
-    None,
-    (),
-    (
-        Way(
-            LITERAL,
-            target_names.OPENWEBUI_ENV,
-            "openwebui_env",
-            "at its next start, unless it has stored another key itself",
-            "it takes a key from its environment only",
-        ),
-    ),
-    LITERAL,
-)
-
-
-def parse_hand_over(table: Table, setup: Setup | None) -> str | None:
-    """Return the way that [clients.NAME] pins, or None.
+def parse_hand_over(table: Table, setup: Setup | None) -> tuple[str | None, bool]:
+    """Return the way that [clients.NAME] pins, or None, and whether it wants the client set up.
 
     Raises:
-        ConfigError: The client has no such way.
+        ConfigError: The client has no such way, or cannot be set up.
     """
-    pinned = table.optional_text("hand_over")
-    if pinned is None:
-        return None
-    if setup is None:
+    pinned, wanted = table.optional_text("hand_over"), table.flag("set_up", False)
+    if setup is None and (pinned is not None or wanted):
+        word = "set_up" if pinned is None else "hand_over"
         why = "keyturn writes no files for this client"
-        raise table.error("hand_over", why, "remove it, and use keyturn exec --client")
-    return table.choice("hand_over", [way.name for way in setup.ways])
+        raise table.error(word, why, "remove it, and use keyturn exec --client")
+    if setup is not None and pinned is not None:
+        pinned = table.choice("hand_over", [way.name for way in setup.ways])
+    return pinned, wanted or pinned is not None
 
 
-def with_hand_over(lab: Lab, presets: Mapping[str, object]) -> Lab:
+def with_hand_over(lab: Lab, presets: Mapping[str, Preset]) -> Lab:
     """Return the lab with the ways that [clients] pins, and with the files that they need.
 
     Args:
@@ -173,43 +35,160 @@ def with_hand_over(lab: Lab, presets: Mapping[str, object]) -> Lab:
         presets: Every preset by name.
     """
     pinned: dict[str, str] = {}
+    brought: dict[str, Setup] = {}
     switches = lab.switches
     for name, preset in presets.items():
-        way, setup = getattr(preset, "hand_over", None), getattr(preset, "setup", None)
-        if way is not None and setup is not None:
+        setup, way = preset.setup, preset.hand_over
+        if setup is None or not preset.set_up:
+            continue
+        if way is not None:
             pinned[name] = way
             switches = _switched(switches, setup.way(way).switch)
-    return replace(lab, hand_over=pinned, switches=switches)
+        else:
+            usual = (each.switch for each in setup.ways if each.switch and not each.environment)
+            switches = _switched(switches, next(usual, None))
+        if name not in PRESETS:
+            brought[name] = setup
+    stores = {name: preset.config for name, preset in presets.items() if preset.config}
+    return replace(lab, hand_over=pinned, switches=switches, brought=brought, stores=stores)
 
 
 def _switched(switches: Switches, name: str | None) -> Switches:
     return switches if name is None else Switches(**{**vars(switches), name: True})
 
 
-def chosen_way(name: str, setup: Setup, lab: Lab) -> tuple[Way | None, str]:
+def setups(lab: Lab) -> dict[str, Setup]:
+    """Return how each client is set up: our own, and those that the lab takes from packages."""
+    own = {name: preset.setup for name, preset in PRESETS.items() if preset.setup is not None}
+    return {**own, **lab.brought}
+
+
+def settled(lab: Lab, version: Callable[[str], str]) -> Lab:
+    """Return the lab with the ways that differ from the usual ones, since a version is too old.
+
+    Args:
+        lab: The lab.
+        version: Program -> the version that is installed; empty where that is not known. It is
+            asked only for a client whose usual way not every version can do.
+    """
+    ways: dict[str, str] = {}
+    for name, setup in setups(lab).items():
+        usual, _ = chosen_way(name, setup, lab)
+        if usual is None or setup.program is None or not (usual.since or usual.before):
+            continue
+        way, _ = chosen_way(name, setup, lab, version(setup.program))
+        if way is not None and way != usual:
+            ways[name] = way.name
+    return replace(lab, ways=ways)
+
+
+def way_of(name: str, setup: Setup, lab: Lab) -> Way | None:
+    """Return the way in which the lab hands the key to a client; None where it is not set up."""
+    if name in lab.ways:
+        return setup.way(lab.ways[name])
+    return chosen_way(name, setup, lab)[0]
+
+
+def chosen_way(name: str, setup: Setup, lab: Lab, version: str = "") -> tuple[Way | None, str]:
     """Return the way in which a client gets the key, and why; no way where it is not set up.
 
     Args:
         name: The client's.
         setup: How it is set up.
         lab: The lab.
+        version: The version that is installed; empty where that is not known: then as if it could
+            do everything.
     """
     pinned = lab.hand_over.get(name)
     if pinned is not None:
         way = setup.way(pinned)
-        return way, f"pinned under [clients.{name}]; {way.why}"
+        why = (f"pinned under [clients.{name}]", _cannot(setup, way, version), way.why)
+        return way, _clauses(*why)
+    wanted = _package_ways(setup) if name in lab.brought else _wanted_ways(setup, lab)
+    refused: list[str] = []
+    for way in wanted:
+        problem = _cannot(setup, way, version)
+        if not problem:
+            return way, _clauses(*refused, _can(setup, way, version), way.why)
+        refused.append(problem)
+    if name not in PRESETS and name not in lab.brought:
+        return None, f"[clients.{name}] set_up is not true"
+    return None, f"[targets] {setup.way(setup.default).switch} is false"
+
+
+def _wanted_ways(setup: Setup, lab: Lab) -> list[Way]:
+    """Return the ways that the lab has turned on, those first that it had to ask for."""
+    switches, usual = vars(lab.switches), vars(Switches())
+    default = setup.way(setup.default)
+    asked = [way for way in setup.ways if way.switch and not usual[way.switch]]
+    others = [way for way in setup.ways if way.switch and usual[way.switch]]
+    ordered = [*asked, default, *others]
+    return [way for way in ordered if way.switch is None or switches[way.switch]]
+
+
+def _package_ways(setup: Setup) -> list[Way]:
+    """Return the ways that need nothing which keyturn cannot set for good; the default last."""
+    free = [way for way in setup.ways if not way.environment and way.key is None]
+    return [*free, setup.way(setup.default)]
+
+
+def _clauses(*words: str) -> str:
+    return "; ".join(dict.fromkeys(word for word in words if word))
+
+
+def _can(setup: Setup, way: Way, version: str) -> str:
+    """Return that the installed version can do it, where not every version can."""
+    if not version or not (way.since or way.before):
+        return ""
+    return f"{setup.title} {version} is installed and {way.does}"
+
+
+def _cannot(setup: Setup, way: Way, version: str) -> str:
+    """Return why the installed version cannot do it; empty where it can, or that is not known."""
+    numbers = as_numbers(version)
+    if numbers and way.since and numbers < as_numbers(way.since):
+        words = f"is older than {way.since}, the first known that {way.does}"
+    elif numbers and way.before and numbers >= as_numbers(way.before):
+        words = f"is not older than {way.before}, before which it {way.does}"
+    else:
+        return ""
+    return f"{setup.title} {version} {words}"
+
+
+def client_files(lab: Lab) -> list[tuple[str, ClientFile, bool]]:
+    """Return (client, file, whether a key stands in it) for each file that the lab wants."""
     switches = vars(lab.switches)
-    for way in setup.ways:
-        optional = way.switch is not None and not getattr(Switches(), way.switch)
-        if optional and switches[str(way.switch)]:
-            return way, way.why
-    way = setup.way(setup.default)
-    if way.switch is not None and not switches[way.switch]:
-        on = [w for w in setup.ways if w.switch is not None and switches[w.switch]]
-        if not on:
-            return None, f"[targets] {way.switch} is false"
-        way = on[0]
-    return way, way.why
+    found = []
+    for name, setup in setups(lab).items():
+        way = way_of(name, setup, lab)
+        for file in setup.files:
+            named = way is not None and way.target == file.name
+            if named if file.switch is None else switches[file.switch]:
+                found.append((name, file, setup.holds_key(file, way)))
+    return found
+
+
+def client_context(
+    lab: Lab, client: str, secrets: Mapping[str, Secret], helper: str
+) -> dict[str, object]:
+    """Return what the template of a package's client can use: no other secret than its key.
+
+    Args:
+        lab: The lab.
+        client: The client's name.
+        secrets: Those of the lab.
+        helper: The command that prints the client's key.
+    """
+    way = way_of(client, lab.brought[client], lab)
+    return {
+        "gateway": lab.gateway,
+        "models": lab.models,
+        "client": client,
+        "client_helper": helper,
+        "client_key": secrets.get(lab.key_name(client)),
+        "client_key_name": lab.key_name(client),
+        "client_way": way.name if way else "",
+    }
 
 
 def template_context(lab: Lab, secrets: Mapping[str, Secret]) -> dict[str, object]:
@@ -217,8 +196,8 @@ def template_context(lab: Lab, secrets: Mapping[str, Secret]) -> dict[str, objec
     aliases = [m.alias for m in lab.models if "claude" in m.clients]
     model = next((alias for alias in aliases if alias != ECHO_ALIAS), (aliases or [""])[0])
     return {
-        "droid_literal": lab.hand_over.get("droid", LITERAL) == LITERAL,
-        "claude_literal": lab.hand_over.get("claude") == LITERAL,
+        "droid_literal": (lab.pinned_way("droid") or LITERAL) == LITERAL,
+        "claude_literal": lab.pinned_way("claude") == LITERAL,
         "claude_model": model,
         "claude_key": secrets.get(lab.key_name("claude")),
         "openwebui_key": secrets.get(lab.key_name("openwebui")),

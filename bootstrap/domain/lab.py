@@ -7,10 +7,14 @@ import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from bootstrap.domain.extra_files import ExtraFile
 from bootstrap.domain.grace import Grace
 from bootstrap.domain.secret_spec import MASTER_KEY, SecretSpec
+
+if TYPE_CHECKING:
+    from bootstrap.domain.client import Setup
 
 LITELLM_VERSION = "1.106.2"
 ECHO_ALIAS = "lab-echo"
@@ -225,6 +229,9 @@ class Lab:
         exec_names: Secrets that `keyturn exec` passes by default.
         rotate: How the key is rotated.
         hand_over: By client, the way in which `[clients.NAME]` says it gets its key.
+        ways: By client, the way that its installed version makes us take instead of the usual one.
+        brought: The clients of packages that `[clients.NAME]` has set up.
+        stores: By client, the file in which it keeps its connection, as `[clients.NAME]` says.
         client_keys: The clients that have keys of their own.
         files: Files of the user's own.
     """
@@ -240,6 +247,9 @@ class Lab:
     exec_names: tuple[str, ...]
     rotate: RotateSettings = RotateSettings()
     hand_over: Mapping[str, str] = field(default_factory=dict)
+    ways: Mapping[str, str] = field(default_factory=dict)
+    brought: "Mapping[str, Setup]" = field(default_factory=dict)
+    stores: Mapping[str, str] = field(default_factory=dict)
     client_keys: tuple[ClientKey, ...] = ()
     files: tuple[ExtraFile, ...] = ()
 
@@ -261,6 +271,10 @@ class Lab:
             if m.alias in usable
         )
         return replace(self, models=models)
+
+    def pinned_way(self, client: str) -> str | None:
+        """Return the way that a client's version or the lab file imposes; None for the usual."""
+        return self.ways.get(client) or self.hand_over.get(client)
 
     def key_name(self, client: str) -> str:
         """Return the name of the secret that a client sends: its own key, or the master key."""

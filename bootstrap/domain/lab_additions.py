@@ -62,7 +62,7 @@ def additions(text: str, root: PurePath, found: Found, stored: Mapping[str, Secr
     Raises:
         ConfigError: lab.toml is malformed.
     """
-    lab, document = parse_lab(text, root), parse_toml(text)
+    lab, document = parse_lab(text, root, only=""), parse_toml(text)
     there = {ECHO_ALIAS} | {str(model["alias"]) for model in document.get("models", [])}
     new = [model for model in found.models if model.alias not in there]
     kept = tuple(model.alias for model in found.models if model.alias in there)
@@ -96,7 +96,7 @@ def appended(text: str, more: str, root: PurePath) -> str:
     gap = "" if not text or text.endswith("\n") else newline
     whole = text + gap + newline + more.replace("\n", newline)
     try:
-        parse_lab(whole, root)
+        parse_lab(whole, root, only="")
     except ConfigError as error:
         raise ConfigError(
             "the new entries do not fit into lab.toml",

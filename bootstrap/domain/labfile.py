@@ -14,6 +14,7 @@ from bootstrap.domain.catalogue import (
     parse_profile,
     subset,
 )
+from bootstrap.domain.client import Brought, Preset, nobody
 from bootstrap.domain.client_presets import parse_presets
 from bootstrap.domain.client_ways import with_hand_over
 from bootstrap.domain.errors import ConfigError
@@ -41,13 +42,22 @@ from bootstrap.domain.secret_spec import (
 from bootstrap.domain.table import Table
 
 
-def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
+def parse_lab(
+    text: str,
+    root: PurePath,
+    profile: str | None = None,
+    *,
+    brought: Brought = nobody,
+    only: str | None = None,
+) -> Lab:
     """Return the lab that `text` describes.
 
     Args:
         text: The content of lab.toml.
         root: The folder it stands in.
         profile: Use this profile instead of the one that the file names.
+        brought: Name -> the client that an installed package brings.
+        only: The client that matters, where not all do; see `parse_presets`.
 
     Raises:
         ConfigError: The text is not TOML, or says something that cannot be.
@@ -81,8 +91,9 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
         rotate=_rotate(top.table("rotate"), gateway),
         files=parse_files(top),
     )
-    lab = with_hand_over(lab, parse_presets(top))
-    lab = replace(lab, client_keys=_client_keys(top, document, lab))
+    presets = parse_presets(top, brought, only)
+    lab = with_hand_over(lab, presets)
+    lab = replace(lab, client_keys=_client_keys(top, document, lab, presets))
     chosen = parse_profile(top, catalogue, profile)
     top.finish()
     if chosen is None:
@@ -91,8 +102,9 @@ def parse_lab(text: str, root: PurePath, profile: str | None = None) -> Lab:
     return replace(lab, profile=name, models=subset(catalogue, members))
 
 
-def _client_keys(top: Table, document: Mapping[str, Any], lab: Lab) -> tuple[ClientKey, ...]:
-    presets = parse_presets(top)
+def _client_keys(
+    top: Table, document: Mapping[str, Any], lab: Lab, presets: Mapping[str, Preset]
+) -> tuple[ClientKey, ...]:
     top.flag("client_keys", False)
     keys = tuple(
         ClientKey(client, name, presets[client].lists if client in presets else client)

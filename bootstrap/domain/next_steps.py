@@ -14,7 +14,7 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
     served = {client for model in lab.models for client in model.clients}
     first = next((m.alias for m in lab.models if "droid" in m.clients), None)
     steps: list[tuple[str, str]] = []
-    literal = lab.hand_over.get("droid", "literal") == "literal"
+    literal = (lab.pinned_way("droid") or "literal") == "literal"
     if first is not None and lab.switches.droid_settings and literal:
         steps.append(("droid", f'droid exec -m custom:{first} "hi"  (interactive: /model)'))
     if "claude" in served and lab.switches.claude_settings:

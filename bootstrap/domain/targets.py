@@ -65,6 +65,8 @@ class Target:
         mode: Permission bits.
         raw: The template is copied as it is, not rendered.
         secret: Whether a key stands in it.
+        client: The client whose file it is; empty for none.
+        needs: Key paths, or variables, without which its reader would not take it.
     """
 
     name: str
@@ -76,6 +78,8 @@ class Target:
     mode: int = 0o600
     raw: bool = False
     secret: bool = False
+    client: str = ""
+    needs: tuple[str, ...] = ()
 
 
 def targets(lab: Lab, places: Places, service_kind: str) -> tuple[Target, ...]:
@@ -195,65 +199,25 @@ def _extra(file: ExtraFile, places: Places) -> Target:
 
 
 def _clients(lab: Lab, places: Places) -> list[Target]:
-    factory, wanted = places.factory, lab.switches
-    rows = (
-        (
-            wanted.droid_settings,
-            Target(
-                DROID_SETTINGS,
-                factory / "settings.json",
-                "factory/settings.json.j2",
-                "droid",
-                Owner.DROID,
-                secret=True,
-            ),
-        ),
-        (
-            wanted.droid_overlay,
-            Target(
-                DROID_OVERLAY,
-                factory / "config.d" / "lab-litellm.json",
-                "factory/lab-litellm.json.j2",
-                "droid",
-            ),
-        ),
-        (
-            wanted.droid_legacy,
-            Target(DROID_LEGACY, factory / "config.json", None, "none", Owner.LEGACY),
-        ),
-        (
-            wanted.droid_key_helper,
-            Target(
-                DROID_KEY_HELPER,
-                places.config / "keyturn" / "droid-managed.json",
-                "factory/org-settings.json.j2",
-                "droid",
-            ),
-        ),
-        (
-            wanted.envrc,
-            Target(ENVRC, lab.root / ".envrc", "direnv/envrc.j2", "shell", Owner.GUEST, mode=0o644),
-        ),
-        (
-            wanted.claude_settings,
-            Target(
-                CLAUDE_SETTINGS,
-                places.claude / "settings.json",
-                "claude/settings.json.j2",
-                "json",
-                Owner.CLAUDE,
-                secret=lab.hand_over.get("claude") == "literal",
-            ),
-        ),
-        (
-            wanted.openwebui_env,
-            Target(
-                OPENWEBUI_ENV,
-                places.env_file.with_name("openwebui.env"),
-                "openwebui/openwebui.env.j2",
-                "env",
-                secret=True,
-            ),
-        ),
-    )
-    return [target for switch, target in rows if switch]
+    # These need this module themselves.
+    from bootstrap.domain.client_ways import client_files
+
+    found = [
+        Target(
+            file.name,
+            file.place(places),
+            file.template,
+            file.check,
+            file.owner,
+            secret=secret,
+            client=client,
+            needs=file.needs,
+        )
+        for client, file, secret in client_files(lab)
+    ]
+    if lab.switches.envrc:
+        envrc = Target(
+            ENVRC, lab.root / ".envrc", "direnv/envrc.j2", "shell", Owner.GUEST, mode=0o644
+        )
+        found.append(envrc)
+    return found

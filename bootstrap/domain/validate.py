@@ -9,6 +9,7 @@ from bootstrap.domain import litellm_config
 from bootstrap.domain.droid import validate_settings
 from bootstrap.domain.envfile import problems
 from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.key_paths import parsed, value_at
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.targets import Target
 
@@ -28,7 +29,7 @@ def validate(target: Target, data: bytes, lab: Lab, env_names: frozenset[str]) -
     why = (
         litellm_config.validate(data, lab, env_names)
         if target.check == "litellm"
-        else _CHECKS[target.check](data)
+        else CHECKS[target.check](data) or _lacks(target.check, data, target.needs)
     )
     if why:
         raise ConfigError(
@@ -45,6 +46,19 @@ def _json(data: bytes) -> str | None:
         place = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "encoding"
         return f"not JSON: {place}"
     return None
+
+
+def _parses(check: str) -> Callable[[bytes], str | None]:
+    """Return the check that a file is TOML, or YAML."""
+    return lambda data: None if parsed(check, data) is not None else f"not {check.upper()}"
+
+
+def _lacks(check: str, data: bytes, needs: tuple[str, ...]) -> str | None:
+    """Return what a file lacks that must stand in it."""
+    if check == "env":
+        return _having(*(f"{name}=" for name in needs))(data)
+    missing = [path for path in needs if value_at(check, data, path) in (None, "")]
+    return f"it lacks {', '.join(missing)}" if missing else None
 
 
 @functools.lru_cache(maxsize=16)  # of each rendering of a rotation; there is no secret in them
@@ -72,8 +86,11 @@ def _having(*keys: str) -> Callable[[bytes], str | None]:
     return check
 
 
-_CHECKS: Mapping[str, Callable[[bytes], str | None]] = {
+# By name; `litellm` and `none` beside.
+CHECKS: Mapping[str, Callable[[bytes], str | None]] = {
     "json": _json,
+    "toml": _parses("toml"),
+    "yaml": _parses("yaml"),
     "python": _python,
     "env": _env,
     "unit": _having("[Service]", "ExecStart="),

@@ -12,7 +12,7 @@ from bootstrap.adapters.machine import SystemClock, places
 from bootstrap.adapters.runtime_file import RuntimeFile, runtime_folder
 from bootstrap.adapters.supervised import end_like, with_secrets
 from bootstrap.adapters.supervised import supervise as run_to_its_end
-from bootstrap.domain.client_presets import Preset
+from bootstrap.domain.client import Preset
 from bootstrap.domain.droid_run import run_settings
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.lab import Lab, Model

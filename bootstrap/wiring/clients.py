@@ -20,8 +20,8 @@ from bootstrap.adapters.find_lab import read_lab
 from bootstrap.adapters.machine import places
 from bootstrap.adapters.project_settings import project_settings, settings_file
 from bootstrap.domain.catalogue import FILE
+from bootstrap.domain.client import Preset
 from bootstrap.domain.client_presets import (
-    Preset,
     choose,
     choose_model,
     environment_of,
@@ -38,6 +38,7 @@ from bootstrap.domain.labfile import parse_lab, parse_toml
 from bootstrap.domain.redirects import redirect
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.table import Table
+from bootstrap.wiring.client_packages import ClientPackages
 from bootstrap.wiring.client_run import Supervision, key_desk
 from bootstrap.workflows.client_keys import KeyDesk
 
@@ -109,7 +110,8 @@ def prepare(client: str, root: str | None, options: ClientOptions) -> Prepared:
     """Return how a program is run as the client `client`. Changes nothing yet.
 
     Args:
-        client: `droid`, `claude`, `openai` or a table under [clients] in lab.toml.
+        client: `droid`, `claude`, `openai`, a table under [clients] in lab.toml, or a client that
+            an installed package brings.
         root: The lab's folder, or None where there is none (then `options.gateway` must be given).
         options: See `ClientOptions`.
 
@@ -119,8 +121,12 @@ def prepare(client: str, root: str | None, options: ClientOptions) -> Prepared:
             key to another host.
     """
     text = None if root is None else read_lab(root)
-    preset = choose(parse_presets(Table(parse_toml(text or ""), "", FILE)), client)
-    lab = None if root is None or text is None else parse_lab(text, PurePath(Path(root).resolve()))
+    packages = ClientPackages()
+    table = Table(parse_toml(text or ""), "", FILE)
+    preset = choose(parse_presets(table, packages, client), client, packages)
+    lab = None
+    if root is not None and text is not None:
+        lab = parse_lab(text, PurePath(Path(root).resolve()), brought=packages, only=client)
     gateway = _gateway(lab, options)
     models = models_for(preset, _catalogue(preset, lab, options))
     model = choose_model(preset, models, options.model)

@@ -14,6 +14,7 @@ from bootstrap.adapters.doctor_droid import observe_droid
 from bootstrap.adapters.doctor_gateway import observe_issued, observe_served
 from bootstrap.adapters.doctor_keyring import observe_keyring
 from bootstrap.adapters.doctor_litellm import observe_answers, observe_litellm
+from bootstrap.adapters.doctor_others import observe_others
 from bootstrap.adapters.doctor_secrets import observe_secrets
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.fix_log import FolderFixLog, written_out
@@ -29,7 +30,8 @@ from bootstrap.domain.places import Places
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.wiring import labs
+from bootstrap.wiring import client_versions, labs
+from bootstrap.wiring.client_packages import BrokenPackageError, ClientPackages
 from bootstrap.workflows.doctor import DoctorTools
 
 
@@ -56,6 +58,16 @@ def _backends(scene: Scene) -> object:
     return observe_backends(scene, ask)
 
 
+def _others(scene: Scene) -> object:
+    return observe_others(scene, client_versions.versions(scene.places), _broken_packages)
+
+
+def _broken_packages() -> list[Problem]:
+    packages = ClientPackages()
+    errors = packages.problems(packages.names())
+    return [Problem(f"{error.what}: {error.why}", error.fix) for error in errors]
+
+
 # Field of Observations -> what looks at it. Each runs in a thread of its own.
 OBSERVERS: Mapping[str, Observer] = {
     "issued": observe_issued,
@@ -67,6 +79,7 @@ OBSERVERS: Mapping[str, Observer] = {
     "secrets": _secrets,
     "keyring": observe_keyring,
     "backends": _backends,
+    "others": _others,
 }
 _LIMIT_S = 4.5
 _DEEP_LIMIT_S = 60.0
@@ -139,7 +152,12 @@ def _observe(given: str | None, places: Places, deep: bool) -> Observations:
 
 def _lab(given: str | None) -> tuple[Lab | None, Problem | None]:
     try:
-        return labs.load(labs.require(given)), None
+        root = labs.require(given)
+        try:
+            lab = labs.load(root, packages=ClientPackages())
+            return client_versions.on_this_machine(lab, machine.places()), None
+        except BrokenPackageError:  # which has a code of its own
+            return labs.load(root), None
     except LabError as error:
         return None, Problem(f"{error.what}: {error.why}", error.fix)
 

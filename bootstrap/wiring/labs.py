@@ -35,6 +35,8 @@ from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.ports import Progress, Service
+from bootstrap.wiring.client_packages import ClientPackages
+from bootstrap.wiring.client_versions import on_this_machine
 from bootstrap.wiring.own_files import check_own_files
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.init import Desk
@@ -67,13 +69,22 @@ def require(given: str | None) -> PurePath:
     return root
 
 
-def load(root: PurePath, profile: str | None = None) -> Lab:
+def load(root: PurePath, profile: str | None = None, packages: ClientPackages | None = None) -> Lab:
     """Return the lab at `root`.
+
+    Args:
+        root: Its folder.
+        profile: A profile instead of the lab file's.
+        packages: What brings clients; without it those are passed over.
 
     Raises:
         ConfigError: It is malformed, or its [[files]] would overwrite what keyturn works with.
     """
-    lab = parse_lab(read_lab(str(root)), root, profile)
+    text = read_lab(str(root))
+    if packages is None:
+        lab = parse_lab(text, root, profile, only="")
+    else:
+        lab = parse_lab(text, root, profile, brought=packages)
     check_own_files(lab)
     return lab
 
@@ -107,8 +118,8 @@ def tools(
         profile: A profile instead of the lab file's.
         source: Ask only sources of this scheme.
     """
-    lab = load(root, profile)
-    places = machine.places()
+    places, packages = machine.places(), ClientPackages()
+    lab = on_this_machine(load(root, profile, packages), places)
     providers = Providers(root)
     installer = LitellmInstaller(Path(places.venv), lab.gateway.version, lab.gateway.command)
     lab = _with_socket_settled(lab, installer)
@@ -117,7 +128,7 @@ def tools(
         places=places,
         keyturn=keyturn_program(),
         files=LocalFiles(),
-        templates=TemplateFolder(root),
+        templates=TemplateFolder(root, packages.folders),
         resolver=Resolver(lab.secrets, providers, source),
         provider=providers,
         service=service(lab, places),

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
 
-from bootstrap.domain.client_presets import Preset, environment_of
-from bootstrap.domain.client_ways import HELPER, Setup, Way, chosen_way
-from bootstrap.domain.errors import UsageError
+from bootstrap.domain.client import HELPER, ClientFile, Preset, Setup, Way
+from bootstrap.domain.client_presets import environment_of
+from bootstrap.domain.client_ways import chosen_way
+from bootstrap.domain.errors import LabError, UsageError
 from bootstrap.domain.lab import ECHO_ALIAS, ECHO_ANSWER, Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.sighting import Sighting
-from bootstrap.domain.targets import targets
 
 
 class Memory(Protocol):
@@ -33,11 +33,13 @@ class ClientDesk:
     Attributes:
         lab: The lab.
         places: This machine's homes.
-        service_kind: Which service manager the lab has here.
         presets: Every client by name.
+        problems: Of installed packages that bring a client which cannot be used.
         key: Client -> the key that it is to send, as the store has it.
         installed: Program -> its path, or None.
-        held: (client, file) -> the keys that stand in the file for the gateway; None for no file.
+        held: (description of a file, its path) -> the keys that stand in it for the gateway; None
+            where there is no file.
+        version: Program -> the version that is installed; empty where that is not known.
         run: Runs a program with variables added, and with the key in one, if that is how it gets
             it. Returns its status and output, or why it could not be run.
         now: Epoch seconds.
@@ -46,11 +48,12 @@ class ClientDesk:
 
     lab: Lab
     places: Places
-    service_kind: str
     presets: Mapping[str, Preset]
+    problems: tuple[LabError, ...]
     key: Callable[[str], Secret]
     installed: Callable[[str], PurePath | None]
-    held: Callable[[str, PurePath], tuple[Secret, ...] | None]
+    held: Callable[[ClientFile, PurePath], tuple[Secret, ...] | None]
+    version: Callable[[str], str]
     run: Callable[
         [tuple[str, ...], Mapping[str, str], tuple[str, Secret] | None], tuple[int, str] | str
     ]
@@ -72,6 +75,7 @@ class ClientRow:
         fingerprints: Of the keys that stand in the file, or of the one that a command fetches.
         current: Whether that is the key in force, and nothing else.
         program: Where the program is installed, or None.
+        version: Of that program; empty where it is not known.
         seen: What the last probe saw, or None.
     """
 
@@ -84,6 +88,7 @@ class ClientRow:
     fingerprints: tuple[str, ...]
     current: bool
     program: PurePath | None
+    version: str
     seen: Sighting | None = field(default=None)
 
 
@@ -119,10 +124,12 @@ def probe(desk: ClientDesk) -> list[ClientRow]:
 
 
 def _row(desk: ClientDesk, name: str, setup: Setup, seen: Sighting | None) -> ClientRow:
-    way, why = chosen_way(name, setup, desk.lab)
-    wanted = targets(desk.lab, desk.places, desk.service_kind)
-    file = next((t.path for t in wanted if way is not None and t.name == way.target), None)
-    held = () if file is None else desk.held(name, file)
+    program = None if setup.program is None else desk.installed(setup.program)
+    version = "" if setup.program is None or program is None else desk.version(setup.program)
+    way, why = chosen_way(name, setup, desk.lab, version)
+    file = next((f for f in setup.files if way is not None and f.name == way.target), None)
+    path = None if file is None else file.place(desk.places)
+    held = () if file is None or path is None else desk.held(file, path)
     keys = held or ()
     if way is not None and way.name == HELPER and held is not None and not keys:
         keys = (desk.key(name),)  # the command asks keyturn
@@ -131,11 +138,12 @@ def _row(desk: ClientDesk, name: str, setup: Setup, seen: Sighting | None) -> Cl
         setup,
         way,
         why,
-        file,
+        path,
         held is not None,
         tuple(dict.fromkeys(key.fingerprint() for key in keys)),
         all(key == desk.key(name) for key in keys) and held is not None,
-        None if setup.program is None else desk.installed(setup.program),
+        program,
+        version,
         seen,
     )
 

@@ -124,7 +124,7 @@ def _lab_in_force(desk: Desk, port: int | None) -> Lab:
     if found is None:
         return parse_lab(_lab_text(port), desk.root)
     try:
-        lab = parse_lab(found.content.data.decode(), desk.root)
+        lab = parse_lab(found.content.data.decode(), desk.root, only="")
     except UnicodeDecodeError:
         raise ConfigError(
             f"{desk.root / FILE} is not text", why="it is not UTF-8", fix=f"edit {desk.root / FILE}"

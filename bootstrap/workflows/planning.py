@@ -12,7 +12,7 @@ from typing import Any
 
 from bootstrap import __version__
 from bootstrap.domain import targets as target_names
-from bootstrap.domain.client_ways import template_context
+from bootstrap.domain.client_ways import client_context, template_context
 from bootstrap.domain.content import Content, FileState, digest_of
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.litellm_config import (
@@ -104,7 +104,11 @@ def render_targets(
         if content is None or source != (target, text):
             context["spare"] = target.name == target_names.UNIT_SPARE
             raw = Content(text.encode()) if target.raw else None
-            content = raw or render(text, context, name=target.template)
+            values = context
+            if target.client in tools.lab.brought:
+                helper = _key_helper(tools, target.client)
+                values = client_context(tools.lab, target.client, secrets, helper)
+            content = raw or render(text, values, name=target.template)
             validate(target, content.data, tools.lab, env_names)
             known[target.name] = (target, text), content
         contents[target.name] = content

@@ -5,9 +5,8 @@ from pathlib import PurePath
 
 import pytest
 
+from bootstrap.domain.client import Preset
 from bootstrap.domain.client_presets import (
-    PRESETS,
-    Preset,
     choose,
     choose_model,
     environment_of,
@@ -17,6 +16,7 @@ from bootstrap.domain.client_presets import (
     parse_presets,
     without_proxy,
 )
+from bootstrap.domain.clients import PRESETS
 from bootstrap.domain.droid_run import run_settings
 from bootstrap.domain.droid_schema import validate_models, validate_settings
 from bootstrap.domain.errors import ConfigError, UsageError

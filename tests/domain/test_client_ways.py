@@ -1,17 +1,24 @@
 """How each client gets the key: chosen, pinned, and said."""
 
 import json
-from pathlib import PurePath
+from dataclasses import replace
+from pathlib import Path, PurePath
 
 import pytest
 
-from bootstrap.domain.client_presets import PRESETS
-from bootstrap.domain.client_ways import CLAUDE, DROID, OPENWEBUI, Setup, chosen_way
+from bootstrap.domain.client import Setup
+from bootstrap.domain.client_ways import chosen_way, settled, template_context, way_of
+from bootstrap.domain.clients import PRESETS
+from bootstrap.domain.clients.claude import SETUP as CLAUDE
+from bootstrap.domain.clients.droid import SETUP as DROID
+from bootstrap.domain.clients.openwebui import SETUP as OPENWEBUI
 from bootstrap.domain.droid_keys import gateway_keys, loopback_ports
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.targets import targets
+from support.fakes import make_places
 
 
 def lab(more: str = "") -> Lab:
@@ -51,6 +58,83 @@ def test_a_client_that_is_turned_off_has_no_way(name: str, setup: Setup, more: s
     found, why = chosen_way(name, setup, lab(more))
     assert found is None
     assert "is false" in why
+
+
+@pytest.mark.parametrize(
+    ("name", "setup", "more", "version", "way", "why"),
+    [
+        (
+            "claude",
+            CLAUDE,
+            "[targets]\nclaude_settings = true",
+            "2.1.197",
+            "helper",
+            "Claude Code 2.1.197 is installed and runs apiKeyHelper; no key at rest",
+        ),
+        (
+            "claude",
+            CLAUDE,
+            "[targets]\nclaude_settings = true",
+            "0.2.73",
+            "literal",
+            "Claude Code 0.2.73 is older than 0.2.74, the first known that runs apiKeyHelper; ",
+        ),
+        (
+            "droid",
+            DROID,
+            "[targets]\ndroid_key_helper = true",
+            "0.20.0",
+            "literal",
+            "Factory droid 0.20.0 is older than 0.215.0, the first known that runs apiKeyHelper",
+        ),
+        (
+            "droid",
+            DROID,
+            '[clients.droid]\nhand_over = "helper"',
+            "0.20.0",
+            "helper",
+            "pinned under [clients.droid]; Factory droid 0.20.0 is older than 0.215.0, ",
+        ),
+        ("claude", CLAUDE, "[clients.claude]\nset_up = true", "nightly", "helper", "no key at"),
+        ("droid", DROID, "[clients.droid]\nset_up = true", "0.20.0", "literal", "its own settings"),
+    ],
+)
+def test_the_version_that_is_installed_decides_and_is_said(
+    name: str, setup: Setup, more: str, version: str, way: str, why: str
+) -> None:
+    found, reason = chosen_way(name, setup, lab(more), version)
+    assert found is not None
+    assert found.name == way
+    assert reason.startswith(why) or why in reason
+    settled_lab = settled(lab(more), lambda program: version if program == setup.program else "")
+    chosen = way_of(name, setup, settled_lab)
+    assert chosen is not None
+    assert chosen.name == way
+
+
+def test_no_program_is_asked_for_its_version_where_every_version_can_do_it() -> None:
+    def version(program: str) -> str:
+        raise AssertionError(program)
+
+    assert settled(lab(), version).ways == {}
+
+
+def test_a_version_that_can_no_longer_do_it_is_too_new() -> None:
+    way = replace(CLAUDE.way("helper"), before="3.0.0")
+    setup = replace(CLAUDE, ways=(way, *CLAUDE.ways[1:]))
+    found, why = chosen_way("claude", setup, lab("[targets]\nclaude_settings = true"), "3.0.0")
+    assert found is not None
+    assert found.name == "literal"
+    assert why.startswith("Claude Code 3.0.0 is not older than 3.0.0, before which it runs")
+
+
+def test_what_is_chosen_by_version_is_what_is_written() -> None:
+    old = settled(lab("[targets]\nclaude_settings = true"), lambda _: "0.2.73")
+    file = next(t for t in targets(old, make_places(Path("/h")), "systemd") if t.client == "claude")
+    assert file.secret
+    assert template_context(old, {})["claude_literal"]
+    pinned = settled(lab('[clients.claude]\nhand_over = "helper"'), lambda _: "0.2.73")
+    assert not template_context(pinned, {})["claude_literal"]
 
 
 def test_a_pin_turns_the_file_on_that_it_needs() -> None:

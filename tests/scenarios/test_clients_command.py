@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 
 from bootstrap.adapters.client_probe import ProbeMemory, ask, keys_in
+from bootstrap.domain.clients.claude import SETUP as CLAUDE_SETUP
+from bootstrap.domain.clients.openwebui import SETUP as OPENWEBUI_SETUP
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.sighting import Sighting
 from support.labs import CliLab, make, stopped_after
 
+(CLAUDE,), (OPENWEBUI,) = CLAUDE_SETUP.files, OPENWEBUI_SETUP.files
 # They answer where they are asked as the real ones have to be.
 DROID = """#!/bin/sh
 test -r "$HOME/.factory/settings.json" && test "$3" = custom:lab-echo && echo the gateway works
 """
-CLAUDE = """#!/bin/sh
+CLAUDE_PROGRAM = """#!/bin/sh
 if test -n "$ANTHROPIC_AUTH_TOKEN"; then key=$ANTHROPIC_AUTH_TOKEN
 else key=$(grep -c apiKeyHelper "$HOME/.claude/settings.json")
 fi
@@ -50,7 +53,7 @@ def test_clients_are_listed_probed_and_remembered(lab: CliLab, tmp_path: Path) -
 
     folder = tmp_path / "programs"
     program(folder, "droid", DROID)
-    program(folder, "claude", CLAUDE)
+    program(folder, "claude", CLAUDE_PROGRAM)
     env = {"PATH": f"{folder}:/usr/bin:/bin", "ANTHROPIC_API_KEY": "sk-test-other"}
     probed = lab.call("clients", "--probe", env=env)
     assert probed.code == 0, probed.out
@@ -83,17 +86,17 @@ def test_clients_are_listed_probed_and_remembered(lab: CliLab, tmp_path: Path) -
 def test_keys_are_found_in_each_clients_file(tmp_path: Path) -> None:
     claude, webui = tmp_path / "settings.json", tmp_path / "webui.env"
     url = "http://127.0.0.1:4000"
-    assert keys_in("claude", claude, url) is None
+    assert keys_in(CLAUDE, claude, url) is None
     claude.write_text('{"env": {"ANTHROPIC_AUTH_TOKEN": "sk-test"}}')
-    assert keys_in("claude", claude, url) == (Secret("sk-test"),)
+    assert keys_in(CLAUDE, claude, url) == (Secret("sk-test"),)
     claude.write_text('{"env": []}')
-    assert keys_in("claude", claude, url) == ()
+    assert keys_in(CLAUDE, claude, url) == ()
     webui.write_text("OPENAI_API_KEY=sk-test\n")
-    assert keys_in("openwebui", webui, url) == (Secret("sk-test"),)
+    assert keys_in(OPENWEBUI, webui, url) == (Secret("sk-test"),)
     webui.write_text("OPENAI_API_KEY=\n")
-    assert keys_in("openwebui", webui, url) == ()
+    assert keys_in(OPENWEBUI, webui, url) == ()
     webui.write_text("nonsense\n")
-    assert keys_in("openwebui", webui, url) == ()
+    assert keys_in(OPENWEBUI, webui, url) == ()
 
 
 @pytest.mark.integration

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from bootstrap.domain.doctor import codes_backends as codes
 from bootstrap.domain.doctor.check import Check, Group
+from bootstrap.domain.doctor.checks_others import OTHERS
 from bootstrap.domain.doctor.facts_backends import BackendFacts, BackendsFacts
 from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
@@ -78,12 +79,13 @@ def cache_unused(seen: Observations) -> Iterator[Finding]:
 _NEEDS = ("lab", "backends")
 BACKENDS = Group(
     "KT5",
-    "Backends",
+    "Backends, and clients of other kinds",
     (
         Check(codes.UNREACHABLE, unreachable, _NEEDS),
         Check(codes.MODEL_MISSING, model_missing, _NEEDS),
         Check(codes.KEY_REFUSED, key_refused, _NEEDS),
         Check(codes.REDIS, redis, _NEEDS),
         Check(codes.CACHE_UNUSED, cache_unused, _NEEDS),
+        *OTHERS,
     ),
 )

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from bootstrap.domain.client_presets import PRESETS, host_of
+from bootstrap.domain.client_presets import host_of
+from bootstrap.domain.clients import PRESETS
 from bootstrap.domain.doctor import codes_claude as codes
 from bootstrap.domain.doctor.check import Check, Group
 from bootstrap.domain.doctor.checks_claude_keys import KEY_CHECKS

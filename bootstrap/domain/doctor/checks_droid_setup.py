@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from bootstrap.domain.client_presets import CLIENT_KEY, host_of
+from bootstrap.domain.client import CLIENT_KEY
+from bootstrap.domain.client_presets import host_of
 from bootstrap.domain.doctor import codes_droid_files as files
 from bootstrap.domain.doctor import codes_droid_setup as setup
 from bootstrap.domain.doctor.check import Check
@@ -24,6 +25,7 @@ from bootstrap.domain.json_members import remove_member, set_member
 from bootstrap.domain.jsonc import MalformedJson, parse, plain
 from bootstrap.domain.redirects import redirect
 from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.versions import as_numbers
 
 TESTED = ("0.215.0", "0.225.2")
 _MANAGED = "FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH"
@@ -57,12 +59,6 @@ def untested(installed: tuple[Installation, ...], tested: tuple[str, str]) -> st
     if not version or (numbers and as_numbers(tested[0]) <= numbers <= as_numbers(tested[1])):
         return ""
     return version
-
-
-def as_numbers(version: str) -> tuple[int, ...]:
-    """Return `1.2.3` as numbers; empty where it is anything else."""
-    parts = version.split(".")
-    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else ()
 
 
 def version(seen: Observations) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from bootstrap.domain.client_presets import CLIENT_KEY
+from bootstrap.domain.client import CLIENT_KEY
 from bootstrap.domain.doctor.facts_droid import DroidFacts, DroidFile, Level
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_entries import ids_of

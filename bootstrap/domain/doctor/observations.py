@@ -10,6 +10,7 @@ from bootstrap.domain.doctor.facts_backends import BackendsFacts
 from bootstrap.domain.doctor.facts_claude import ClaudeFacts
 from bootstrap.domain.doctor.facts_droid import DroidFacts
 from bootstrap.domain.doctor.facts_gateway import Answers, LitellmFacts
+from bootstrap.domain.doctor.facts_others import OthersFacts
 from bootstrap.domain.doctor.facts_secrets import KeyringFacts, SecretsFacts
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
@@ -55,6 +56,7 @@ class Observations:
     secrets: SecretsFacts | None = None
     keyring: KeyringFacts | None = None
     backends: BackendsFacts | None = None
+    others: OthersFacts | None = None
 
     @property
     def gateway_url(self) -> str:

@@ -1,0 +1,98 @@
+"""Which version of a client is installed: read beside the program, else asked of it once."""
+
+import json
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path, PurePath
+
+from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.looking import installations
+from bootstrap.adapters.process import run
+from bootstrap.domain.content import Content, Write
+from bootstrap.domain.errors import LabError
+from bootstrap.domain.versions import as_numbers, version_in
+
+_LIMIT_S = 3.0
+
+
+class ClientVersions:
+    """Program -> its version, empty where that cannot be told.
+
+    The package that a program belongs to says it, or the name of its file. A program of which
+    neither is so is run with `--version`, in an empty home, and its answer kept until the program
+    changes.
+
+    Args:
+        folder: Where the answers are kept; ours alone.
+    """
+
+    def __init__(self, folder: PurePath) -> None:
+        self._path = folder / "client-versions.json"
+        self._files = LocalFiles()
+        self._known: dict[str, str] = {}
+
+    def __call__(self, program: str) -> str:
+        """Return the version of the program that PATH leads to first."""
+        if program not in self._known:
+            self._known[program] = self._find(program)
+        return self._known[program]
+
+    def _find(self, program: str) -> str:
+        found = next(iter(installations(program, os.environ)), None)
+        if found is None:
+            return ""
+        name = found.real.name
+        return found.version or (name if as_numbers(name) else self._asked(Path(found.real)))
+
+    def _asked(self, program: Path) -> str:
+        try:
+            state = program.stat()
+        except OSError:
+            return ""
+        mark = f"{state.st_mtime_ns} {state.st_size}"
+        rows = self._load()
+        kept = rows.get(str(program), [])
+        if len(kept) == 2 and kept[0] == mark:
+            return kept[1]
+        answer = _ask(program)
+        if answer is None:
+            return ""
+        with suppress(LabError):  # it is asked again then
+            self._save({**rows, str(program): [mark, answer]})
+        return answer
+
+    def _load(self) -> dict[str, list[str]]:
+        with suppress(LabError, ValueError, RecursionError):
+            found = self._files.observe(self._path)
+            rows = json.loads(found.content.data) if found else {}
+            if isinstance(rows, dict) and all(_is_row(row) for row in rows.values()):
+                return rows
+        return {}
+
+    def _save(self, rows: dict[str, list[str]]) -> None:
+        data = json.dumps(rows, indent=1, sort_keys=True).encode() + b"\n"
+        found = self._files.observe(self._path)
+        expected = found.content.digest if found else None
+        self._files.replace_all([Write(self._path, Content(data), 0o600, expected)])
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, list) and all(isinstance(item, str) for item in row)
+
+
+def _ask(program: Path) -> str | None:
+    """Return what `--version` says; None where it did not end in time, or cannot be run.
+
+    It sees no variable of ours but PATH, and no home.
+    """
+    home = tempfile.mkdtemp()
+    try:
+        environment = {"PATH": os.environ.get("PATH", ""), "HOME": home}
+        done = run([str(program), "--version"], env=environment, cwd=home, timeout_s=_LIMIT_S)
+    except OSError:
+        return None
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    return version_in(done.stdout.decode(errors="replace")) if done.returncode == 0 else ""

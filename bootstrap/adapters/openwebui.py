@@ -1,0 +1,91 @@
+"""Which servers Open WebUI asks, and with which keys: read from the file that the lab names.
+
+Seen in Open WebUI 0.12.4: `webui.db` has a table `config (key, value)`, with the JSON of a list
+each in `openai.api_base_urls` and `openai.api_keys`. Before, as its migrations say, the table was
+`config (id, data, version)`, one row with all settings as one JSON.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path, PurePath
+from urllib.parse import quote
+
+from bootstrap.adapters.dotenv import read_env_file
+from bootstrap.domain.doctor.facts_others import Connection, StoredConnections
+from bootstrap.domain.errors import TargetError
+from bootstrap.domain.secret import Secret
+
+_MAGIC = b"SQLite format 3\x00"
+_WAIT_S = 1.0
+_NAMES = ("openai.enable", "openai.api_base_urls", "openai.api_keys")
+
+
+def stored_connections(path: PurePath) -> StoredConnections:
+    """Return what Open WebUI keeps in its database, or is given by an env file."""
+    try:
+        with Path(path).open("rb") as file:
+            is_database = file.read(len(_MAGIC)) == _MAGIC
+        rows = _from_database(path) if is_database else _from_env_file(path)
+    except FileNotFoundError:
+        return StoredConnections("openwebui", path, problem="it is not there")
+    except OSError as error:
+        words = error.strerror or type(error).__name__
+        return StoredConnections("openwebui", path, problem=words.lower())
+    except TargetError as error:
+        return StoredConnections("openwebui", path, problem=error.why)
+    except (sqlite3.Error, ValueError, RecursionError) as error:  # its text may quote a row
+        problem = f"it cannot be read as Open WebUI's ({type(error).__name__})"
+        return StoredConnections("openwebui", path, problem=problem)
+    urls, keys = (_texts(rows.get(name)) for name in _NAMES[1:])
+    keys += [""] * len(urls)
+    found = (
+        Connection(url, Secret(key) if key else None)
+        for url, key in zip(urls, keys, strict=False)
+        if url
+    )
+    enabled = rows.get(_NAMES[0]) is not False
+    return StoredConnections("openwebui", path, tuple(found), enabled)
+
+
+def _texts(value: object) -> list[str]:
+    items = value if isinstance(value, list) else []
+    return [item if isinstance(item, str) else "" for item in items]
+
+
+def _from_database(path: PurePath) -> Mapping[str, object]:
+    # Without a log beside it nobody has it open, and `immutable` makes no file there either.
+    in_use = Path(f"{path}-wal").exists()
+    mode = "mode=ro" if in_use else "mode=ro&immutable=1"
+    address = f"file:{quote(str(path))}?{mode}"
+    with closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as base:
+        columns = {row[1] for row in base.execute("PRAGMA table_info(config)")}
+        if "data" in columns:
+            found = base.execute("SELECT data FROM config ORDER BY id DESC LIMIT 1").fetchone()
+            return _of_one_row(json.loads(found[0]) if found else {})
+        rows = base.execute("SELECT key, value FROM config WHERE key IN (?, ?, ?)", _NAMES)
+        return {key: json.loads(value) for key, value in rows}
+
+
+def _of_one_row(document: object) -> Mapping[str, object]:
+    openai = document.get("openai") if isinstance(document, dict) else None
+    return {f"openai.{n}": v for n, v in openai.items()} if isinstance(openai, dict) else {}
+
+
+def _from_env_file(path: PurePath) -> Mapping[str, object]:
+    held = read_env_file(path)
+
+    def several(name: str) -> list[str]:
+        value = held.get(f"{name}S") or held.get(name) or ""
+        text = value.reveal() if isinstance(value, Secret) else value
+        return [item.strip() for item in text.split(";")] if text else []
+
+    rows: dict[str, object] = {
+        "openai.api_base_urls": several("OPENAI_API_BASE_URL"),
+        "openai.api_keys": several("OPENAI_API_KEY"),
+    }
+    enabled = held.get("ENABLE_OPENAI_API", "")
+    if isinstance(enabled, Secret):
+        rows["openai.enable"] = enabled.reveal().lower() != "false"
+    return rows

@@ -1,0 +1,111 @@
+"""KT56x, KT57x: clients other than droid and Claude Code."""
+
+import re
+from collections.abc import Iterator
+
+from bootstrap.domain.doctor import codes_others as codes
+from bootstrap.domain.doctor.check import Check
+from bootstrap.domain.doctor.facts_others import OthersFacts, StoredConnections
+from bootstrap.domain.doctor.finding import Finding
+from bootstrap.domain.doctor.observations import Observations
+from bootstrap.domain.droid_schema import same_gateway
+from bootstrap.domain.endpoints import safe_url
+from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.versions import as_numbers
+
+# What this machine is called inside a container.
+_HOST = re.compile(r"^(https?://)host\.(?:docker|containers)\.internal(?=[:/]|$)")
+
+
+def _facts(seen: Observations) -> OthersFacts:
+    """Return what the checks need; `Check.needs` sees that it is there."""
+    if seen.others is None:
+        raise TypeError
+    return seen.others
+
+
+def _leads_here(url: str, seen: Observations) -> bool:
+    return same_gateway(_HOST.sub(r"\g<1>127.0.0.1", url.strip()), seen.gateway_url)
+
+
+def webui_unreadable(seen: Observations) -> Iterator[Finding]:
+    """Find files that tell nothing."""
+    for stored in _facts(seen).stored:
+        if stored.problem:
+            yield codes.WEBUI_UNREADABLE.warning(f"{seen.show(stored.path)}: {stored.problem}")
+
+
+def _connected(seen: Observations) -> Iterator[StoredConnections]:
+    """Yield those that keep a connection; one that keeps none takes its environment's."""
+    for stored in _facts(seen).stored:
+        if not stored.problem and (stored.connections or not stored.enabled):
+            yield stored
+
+
+def webui_elsewhere(seen: Observations) -> Iterator[Finding]:
+    """Find connections that lead past the gateway."""
+    for stored in _connected(seen):
+        where = seen.show(stored.path)
+        if not stored.enabled:
+            yield codes.WEBUI_ELSEWHERE.error(f"{where}: connections to OpenAI are turned off")
+        elif not any(_leads_here(each.url, seen) for each in stored.connections):
+            urls = ", ".join(safe_url(each.url) for each in stored.connections)
+            words = f"{where}: {urls}; the gateway is {seen.gateway_url}/v1"
+            yield codes.WEBUI_ELSEWHERE.error(words)
+
+
+def webui_key(seen: Observations) -> Iterator[Finding]:
+    """Find connections to the gateway with another key."""
+    for stored in _connected(seen):
+        for each in stored.connections:
+            if not stored.enabled or not _leads_here(each.url, seen):
+                continue
+            where = f"{seen.show(stored.path)}: {safe_url(each.url)}"
+            name = MASTER_KEY if seen.lab is None else seen.lab.key_name(stored.client)
+            mend = codes.WEBUI_KEY.mend.replace(MASTER_KEY, name)
+            if each.key is None:
+                yield codes.WEBUI_KEY.error(f"{where} without a key", mend=mend)
+            elif not seen.is_in_force(each.key):
+                mark = each.key.fingerprint()
+                words = f"{where} with key {mark}, which is not in force"
+                yield codes.WEBUI_KEY.error(words, mend=mend)
+
+
+def package_broken(seen: Observations) -> Iterator[Finding]:
+    """Find packages that cannot be used."""
+    for problem in _facts(seen).broken:
+        yield codes.PACKAGE_BROKEN.warning(problem.seen, mend=problem.mend)
+
+
+def package_file(seen: Observations) -> Iterator[Finding]:
+    """Find files of packages' clients that are not as they should be."""
+    for client in _facts(seen).packages:
+        if client.path is None:
+            continue
+        where = f"{client.title}: {seen.show(client.path)}"
+        if not client.written:
+            yield codes.PACKAGE_FILE.warning(f"{where} is not there")
+        for key in client.keys:
+            if not seen.is_in_force(key):
+                words = f"{where} holds key {key.fingerprint()}, which is not in force"
+                yield codes.PACKAGE_FILE.error(words)
+
+
+def package_untested(seen: Observations) -> Iterator[Finding]:
+    """Find versions that the package's author did not run."""
+    for client in _facts(seen).packages:
+        numbers = as_numbers(client.version)
+        tested = sorted(as_numbers(version) for version in client.tested)
+        if client.version and tested and not tested[0] <= numbers <= tested[-1]:
+            words = f"{client.title} {client.version}; tested are {', '.join(client.tested)}"
+            yield codes.PACKAGE_UNTESTED.note(words)
+
+
+OTHERS = (
+    Check(codes.WEBUI_UNREADABLE, webui_unreadable, ("others",)),
+    Check(codes.WEBUI_ELSEWHERE, webui_elsewhere, ("others", "lab")),
+    Check(codes.WEBUI_KEY, webui_key, ("others", "lab", "key")),
+    Check(codes.PACKAGE_BROKEN, package_broken, ("others",)),
+    Check(codes.PACKAGE_FILE, package_file, ("others", "key")),
+    Check(codes.PACKAGE_UNTESTED, package_untested, ("others",)),
+)

@@ -1,0 +1,42 @@
+"""Look up `server.api_key` in a JSON, TOML or YAML file."""
+
+import json
+import tomllib
+
+
+def parsed(form: str, data: bytes) -> object:
+    """Return what a file holds; None for nothing, or where it does not parse.
+
+    Args:
+        form: `json`, `toml` or `yaml`.
+        data: The file.
+    """
+    import yaml
+
+    try:
+        if form == "json":
+            found: object = json.loads(data)
+        elif form == "toml":
+            found = tomllib.loads(data.decode())
+        else:
+            found = yaml.safe_load(data)
+    except (ValueError, RecursionError, yaml.YAMLError):  # their texts may quote what stands there
+        return None
+    return found
+
+
+def value_at(form: str, data: bytes, path: str) -> object:
+    """Return what stands at a key path of a file; None for nothing, or where it does not parse.
+
+    Args:
+        form: `json`, `toml` or `yaml`.
+        data: The file.
+        path: Names with dots between them, as `server.api_key`; a number counts in a list.
+    """
+    found = parsed(form, data)
+    for name in path.split("."):
+        if isinstance(found, list) and name.isdigit():
+            found = dict(enumerate(found)).get(int(name))
+        else:
+            found = found.get(name) if isinstance(found, dict) else None
+    return found

@@ -1,0 +1,16 @@
+"""Which versions of clients are installed here, and what that makes of a lab."""
+
+from bootstrap.adapters.client_version import ClientVersions
+from bootstrap.domain.client_ways import settled
+from bootstrap.domain.lab import Lab
+from bootstrap.domain.places import Places
+
+
+def versions(places: Places) -> ClientVersions:
+    """Return what knows the version of each program."""
+    return ClientVersions(places.cache / "keyturn")
+
+
+def on_this_machine(lab: Lab, places: Places) -> Lab:
+    """Return the lab with each client's key handed over in a way that its version can do."""
+    return settled(lab, versions(places))

@@ -1,0 +1,103 @@
+"""Which servers Open WebUI asks: read from its database or its env file, without touching them."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bootstrap.adapters.openwebui import stored_connections
+from bootstrap.domain.doctor.facts_others import Connection
+from bootstrap.domain.secret import Secret
+from support.openwebui import KEY, URL, database, kept
+
+FOUND = (Connection(URL, Secret(KEY)),)
+
+
+@pytest.fixture
+def in_use(tmp_path: Path) -> Iterator[Path]:
+    """A database that a program has open, with its newest rows in the log beside it."""
+    path = database(tmp_path / "webui.db", kept(key="sk-test-first-0123456789"))
+    with closing(sqlite3.connect(path)) as base:
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("UPDATE config SET value = ? WHERE key LIKE '%keys'", (json.dumps([KEY]),))
+        base.commit()
+        yield path
+
+
+def test_a_setting_is_a_row(tmp_path: Path) -> None:
+    path = database(tmp_path / "my? web #ui.db", kept())
+    before = (path.read_bytes(), sorted(tmp_path.iterdir()))
+    found = stored_connections(path)
+    assert (found.connections, found.enabled, found.problem) == (FOUND, True, "")
+    assert (path.read_bytes(), sorted(tmp_path.iterdir())) == before
+
+
+def test_what_stands_in_the_log_of_a_database_in_use_counts(in_use: Path) -> None:
+    before = sorted(in_use.parent.iterdir())
+    assert stored_connections(in_use).connections == FOUND
+    assert sorted(in_use.parent.iterdir()) == before
+
+
+def test_all_settings_are_one_row_in_older_ones(tmp_path: Path) -> None:
+    path = tmp_path / "webui.db"
+    rows = {"openai": {"enable": False, "api_base_urls": [URL], "api_keys": [KEY]}, "ui": {}}
+    with closing(sqlite3.connect(path)) as base:
+        base.execute("CREATE TABLE config (id INTEGER PRIMARY KEY, data JSON, version INTEGER)")
+        base.execute("INSERT INTO config VALUES (1, '{}', 0)")
+        base.execute("INSERT INTO config VALUES (2, ?, 0)", (json.dumps(rows),))
+        base.commit()
+        found = stored_connections(path)
+        assert (found.connections, found.enabled) == (FOUND, False)
+        base.execute("UPDATE config SET data = '[]'")
+        base.commit()
+        assert stored_connections(path).connections == ()
+        base.execute("DELETE FROM config")
+        base.commit()
+        assert stored_connections(path).connections == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "connections"),
+    [
+        (f"OPENAI_API_BASE_URL={URL}\nOPENAI_API_KEY={KEY}\n", FOUND),
+        (
+            f"OPENAI_API_BASE_URLS='http://a/v1; {URL}'\nOPENAI_API_KEYS=';{KEY}'\n",
+            (Connection("http://a/v1"), *FOUND),
+        ),
+        (f"OPENAI_API_BASE_URL={URL}\n", (Connection(URL),)),
+        ("OTHER=1\n", ()),
+    ],
+)
+def test_an_env_file_gives_the_same(
+    tmp_path: Path, text: str, connections: tuple[Connection, ...]
+) -> None:
+    file = tmp_path / "openwebui.env"
+    file.write_text(text)
+    assert stored_connections(file).connections == connections
+    file.write_text(f"{text}ENABLE_OPENAI_API=False\n")
+    assert not stored_connections(file).enabled
+
+
+def test_a_file_that_tells_nothing_is_a_problem_that_quotes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "webui.db"
+    assert stored_connections(file).problem == "it is not there"
+    assert stored_connections(tmp_path).problem == "is a directory"
+    file.write_text(f"{KEY}\n")
+    assert stored_connections(file).problem == "line 1 is no assignment NAME=value"
+    file.write_bytes(b"SQLite format 3\x00" + KEY.encode())
+    assert "DatabaseError" in stored_connections(file).problem
+    broken: tuple[dict[str, object], ...] = (
+        {"openai.api_keys": KEY},
+        {"openai.api_base_urls": {"0": URL}},
+    )
+    for rows in broken:
+        file.unlink()
+        found = stored_connections(database(file, rows))
+        assert (found.connections, found.problem) == ((), "")
+    with closing(sqlite3.connect(file)) as base:
+        base.execute("UPDATE config SET value = ?", (f"[{KEY}",))
+        base.commit()
+    assert stored_connections(file).problem == "it cannot be read as Open WebUI's (JSONDecodeError)"
