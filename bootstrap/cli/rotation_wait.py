@@ -1,5 +1,6 @@
 """`rotate --wait`: stay until the old key is retired, and say who still uses it."""
 
+import gc
 import time
 from pathlib import PurePath
 
@@ -34,6 +35,7 @@ def wait_for_end(session: Session, root: PurePath, tools: Tools, using: Rotation
             now = labs.tools(root, session.progress)  # lab.toml may have changed since
             return recover_rotation(now, labs.rotation(now))
 
+    gc.enable()  # `main` does without it, which is for commands that end soon
     watch = _Watch(session)
     with signals.termination_raises(), session.progress.step(_words(last)):
         done = wait_until_retired(tools, using, retire, watch)
