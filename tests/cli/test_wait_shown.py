@@ -49,7 +49,8 @@ def test_it_says_until_when_and_that_it_is_over(
     meanwhile(monkeypatch, world, abort=False)
     wait(world)
     said = capsys.readouterr()
-    assert f": {OLD} is accepted until then; Ctrl-C leaves it so" in said.err
+    assert "Ctrl-C ends the waiting and leaves the old key accepted" in said.err
+    assert f", when {OLD} is refused …" in said.err
     assert said.out == f"retired  {OLD} is refused, proven\n"
 
 
