@@ -1,5 +1,6 @@
 """`rotate --wait`: stay until the old key is retired, and say who still uses it."""
 
+import gc
 import time
 from pathlib import PurePath
 
@@ -34,7 +35,9 @@ def wait_for_end(session: Session, root: PurePath, tools: Tools, using: Rotation
             now = labs.tools(root, session.progress)  # lab.toml may have changed since
             return recover_rotation(now, labs.rotation(now))
 
+    gc.enable()  # `main` does without it, which is for commands that end soon
     watch = _Watch(session)
+    session.progress.note("Ctrl-C ends the waiting and leaves the old key accepted until then.")
     with signals.termination_raises(), session.progress.step(_words(last)):
         done = wait_until_retired(tools, using, retire, watch)
     if done.outcome == "undone":
@@ -47,14 +50,12 @@ def wait_for_end(session: Session, root: PurePath, tools: Tools, using: Rotation
 
 
 def _words(last: Record) -> str:
+    """Return what a line of a terminal can hold."""
     old, until = last.old_words, when(last.retire_at or 0.0)
     if last.idle_s is None:
-        return f"wait until {until}: {old} {verb(old)} accepted until then; Ctrl-C leaves it so"
+        return f"wait until {until}, when {old} {verb(old)} refused"
     idle = show_duration(last.idle_s)
-    return (
-        f"wait until nobody has used {old} for {idle}, at the latest until {until}; "
-        "Ctrl-C leaves it accepted"
-    )
+    return f"wait until {old} {verb(old)} unused for {idle}, at most until {until}"
 
 
 class _Watch:

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
@@ -71,6 +71,7 @@ class Session:
     verbose: bool = False
     color: bool = True
     as_json: bool = False
+    _documented: bool = field(default=False, init=False, repr=False)
 
     @cached_property
     def out(self) -> Screen:
@@ -126,11 +127,12 @@ class Session:
     def document(self, value: object) -> None:
         """Print the JSON document, where one was asked for."""
         if self.as_json:
+            self._documented = True
             sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def show_error(self, error: LabError) -> None:
-        """Say what happened, why, and what to type next."""
-        if self.as_json:
+        """Say what happened, why, and what to type next; after the document, as text."""
+        if self.as_json and not self._documented:
             self.document(
                 {
                     "error": {

@@ -1,6 +1,7 @@
 """What all commands have in common: streams, errors, progress."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -99,6 +100,40 @@ def test_json_goes_alone_unless_more_is_wanted(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == '{\n  "name": "ü"\n}\n'
     assert isinstance(session.progress, Quiet)
     assert isinstance(Session(as_json=True, verbose=True).progress, Plain)
+
+
+class Shown(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_a_spinner_and_colours_unless_it_wants_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    for color, kind, escapes in ((True, Spinner, True), (False, Plain, False)):
+        shown = Shown()
+        monkeypatch.setattr(sys, "stderr", shown)
+        session = Session(color=color)
+        assert type(session.progress) is kind
+        assert ended(MISSING, session) == 1
+        assert "what" in shown.getvalue()
+        assert ("\x1b[1;31m" in shown.getvalue()) == escapes
+
+
+def test_there_is_one_document_though_something_fails_after_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    session = Session(as_json=True)
+    session.document({"name": "value"})
+    assert ended(MISSING, session) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"name": "value"}
+    assert said.err.startswith("error: what")
 
 
 def test_a_full_disk_behind_standard_output_is_an_error(

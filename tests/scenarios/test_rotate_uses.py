@@ -94,7 +94,7 @@ def test_whoever_asks_for_it_waits_until_the_old_key_is_refused(lab: labs.CliLab
     old = lab.key
     ran = lab.ok("rotate", "--grace", "until-unused:2s")
     mark = Secret(old).fingerprint()
-    assert f"wait until nobody has used {mark} for 2 s, at the latest until" in ran.err
+    assert f"wait until {mark} is unused for 2 s, at most until" in ran.err
     assert ran.out.endswith(f"retired  {mark} is refused, proven\n")
     assert not accepts(lab, old)
     assert lab.ok("rotate", "--status", "--json").json["open"] is False
