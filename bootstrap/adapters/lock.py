@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 from bootstrap.adapters.paths import words
@@ -42,10 +42,12 @@ def lab_lock(state_dir: PurePath, wait_s: float = 0) -> Iterator[None]:
         ) from None
     try:
         _acquire(descriptor, wait_s)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {_command()}".encode(), 0)
+        with suppress(OSError):  # on a full disk the lock has nobody's name, and holds
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} {_command()}".encode(), 0)
         yield
-        os.ftruncate(descriptor, 0)
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
