@@ -11,6 +11,7 @@ from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.find_lab import find_lab
 from bootstrap.adapters.journal import FileJournal
 from bootstrap.adapters.litellm_install import STAMP, LitellmInstaller
+from bootstrap.adapters.lock import is_held
 from bootstrap.adapters.machine import TemplateFolder, places
 from bootstrap.adapters.paths import xdg_folder
 from bootstrap.adapters.process import scrubbed
@@ -117,9 +118,11 @@ def test_odd_files_among_keyturns_own_are_damaged_ones(tmp_path: Path, make: Mak
     for name in ("rotation.journal", STATUS_FILE, "gateway.log", "service.json", "venv/" + STAMP):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         make(tmp_path / name)
-    with pytest.raises(RecoveryNeededError, match="journal .* cannot be read"):
+    with pytest.raises(RecoveryNeededError, match="the journal"):
         FileJournal(tmp_path).records()
     assert read_state(tmp_path / STATUS_FILE) is None
+    make(tmp_path / "lock")
+    assert not is_held(tmp_path)
     assert last_lines(tmp_path / "gateway.log", 9) == []
     assert LitellmInstaller(tmp_path / "venv", "1.0", None).installed() is None
     with pytest.raises(CannotStart, match="missing or malformed"):
