@@ -38,13 +38,7 @@ class FileJournal:
             found = read(self._path, real)
             lines = found[0].decode().split("\n")[:-1] if found else ()
             return [Record.from_dict(json.loads(line)) for line in lines]
-        except (
-            TargetError,
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-        ):  # a wrong encoding is a ValueError
+        except (TargetError, OSError, ValueError, KeyError, TypeError):  # or a wrong encoding
             raise RecoveryNeededError(
                 f"the journal {self._path} cannot be read",
                 why="it is damaged, so the state of the last rotation is not known",
