@@ -100,5 +100,4 @@ class ProbeMemory:
         rows = {name: dataclasses.asdict(row) for name, row in seen.items()}
         data = json.dumps(rows, indent=1, sort_keys=True).encode() + b"\n"
         found = self._files.observe(self._path)
-        expected = found.content.digest if found else None
-        self._files.replace_all([Write(self._path, Content(data), 0o600, expected)])
+        self._files.replace_all([Write.over(found, self._path, Content(data), 0o600)])

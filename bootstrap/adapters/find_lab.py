@@ -6,7 +6,7 @@ lab that `keyturn bootstrap` registered.
 
 import posix
 
-from bootstrap.adapters.paths import is_file, is_regular, words, xdg_folder
+from bootstrap.adapters.paths import is_file, is_regular, without_waiting, words, xdg_folder
 from bootstrap.adapters.variables import variables
 
 TYPE_CHECKING = False
@@ -70,7 +70,7 @@ def open_lab(root: str) -> tuple[str, posix.stat_result]:
     path = f"{root}/{FILE}"
     try:
         # pathlib costs 10 ms
-        with open(path, encoding="utf-8", opener=_without_waiting) as file:
+        with open(path, encoding="utf-8", opener=without_waiting) as file:
             found = posix.fstat(file.fileno())
             _check_owner(path, found.st_uid)
             _check_kind(path, found)
@@ -82,11 +82,6 @@ def open_lab(root: str) -> tuple[str, posix.stat_result]:
     except OSError as error:
         why = words(error)
         raise _error(f"{path} cannot be read", why=why, fix=f"ls -l {path}") from None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open `path`, also where it is a pipe that nobody writes to."""
-    return posix.open(path, flags | posix.O_NONBLOCK)
 
 
 def _named(option: str, path: str) -> str:
@@ -130,7 +125,7 @@ def _upwards() -> str | None:
 
 def _registered(default_file: str) -> str | None:
     try:
-        with open(default_file, encoding="utf-8", opener=_without_waiting) as file:
+        with open(default_file, encoding="utf-8", opener=without_waiting) as file:
             _check_kind(default_file, posix.fstat(file.fileno()))
             folder = file.read().strip()
     except IsADirectoryError:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from bootstrap.adapters.disk import sync_folder
+from bootstrap.adapters.disk import read, sync_folder
 from bootstrap.adapters.paths import words
 from bootstrap.adapters.trust import real_path
 from bootstrap.domain.errors import RecoveryNeededError, TargetError
@@ -33,12 +33,12 @@ class FileJournal:
         Raises:
             RecoveryNeededError: The journal is damaged elsewhere.
         """
+        real = real_path(self._path)
         try:
-            lines = real_path(self._path).read_text("utf-8").split("\n")[:-1]
+            found = read(self._path, real)
+            lines = found[0].decode().split("\n")[:-1] if found else ()
             return [Record.from_dict(json.loads(line)) for line in lines]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, KeyError, TypeError):  # a wrong encoding is a ValueError
+        except (TargetError, OSError, ValueError, KeyError, TypeError):  # or a wrong encoding
             raise RecoveryNeededError(
                 f"the journal {self._path} cannot be read",
                 why="it is damaged, so the state of the last rotation is not known",

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from bootstrap.adapters.install_process import explain, run_logged, scrubbed
+from bootstrap.adapters.paths import without_waiting
 from bootstrap.domain.errors import ServiceError
 from bootstrap.domain.lab import LITELLM_VERSION
 from bootstrap.ports import Progress
@@ -266,7 +267,8 @@ class LitellmInstaller:
 def _stamp_in(venv: Path) -> object:
     """Return what the stamp says, None where there is none, "damaged" where it says nothing."""
     try:
-        return json.loads((venv / STAMP).read_bytes())
+        with open(venv / STAMP, "rb", opener=without_waiting) as file:
+            return json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError):

@@ -5,10 +5,10 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
-from bootstrap.adapters.paths import words
+from bootstrap.adapters.paths import without_waiting, words
 from bootstrap.domain.errors import LockedError, TargetError
 
 LOCK_FILE = "lock"
@@ -42,10 +42,12 @@ def lab_lock(state_dir: PurePath, wait_s: float = 0) -> Iterator[None]:
         ) from None
     try:
         _acquire(descriptor, wait_s)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {_command()}".encode(), 0)
+        with suppress(OSError):  # on a full disk the lock has nobody's name, and holds
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} {_command()}".encode(), 0)
         yield
-        os.ftruncate(descriptor, 0)
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -53,7 +55,8 @@ def lab_lock(state_dir: PurePath, wait_s: float = 0) -> Iterator[None]:
 def is_held(state_dir: PurePath) -> bool:
     """Tell whether a keyturn that is alive says that it holds the lock; takes it from nobody."""
     try:
-        pid = (Path(state_dir) / LOCK_FILE).read_bytes()[:20].split(b" ")[0]
+        with open(Path(state_dir) / LOCK_FILE, "rb", opener=without_waiting) as file:
+            pid = file.read(20).split(b" ")[0]
         os.kill(int(pid), 0)
     except PermissionError:
         return True

@@ -87,8 +87,7 @@ class JsonState:
         found = self._files.observe(self._path)
         if found is not None and found.content.data == data:
             return
-        expected = found.content.digest if found else None
-        self._files.replace_all([Write(self._path, Content(data), 0o600, expected)])
+        self._files.replace_all([Write.over(found, self._path, Content(data), 0o600)])
 
 
 def _unreadable(path: Path, why: str) -> ConfigError:

@@ -60,6 +60,11 @@ def is_void(name: str, value: str) -> bool:
     return name.startswith("XDG_") and name.endswith(("_HOME", "_DIR")) and value[:1] != "/"
 
 
+def without_waiting(path: str, flags: int) -> int:
+    """Open `path` (for open()'s `opener`) also where it is a pipe that nobody writes to."""
+    return posix.open(path, flags | posix.O_NONBLOCK | posix.O_CLOEXEC)
+
+
 def folder_of(path: str) -> str:
     """Return the folder that an absolute, normalized path is in."""
     return path.rpartition("/")[0] or "/"

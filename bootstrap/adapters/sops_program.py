@@ -9,7 +9,14 @@ over, and the program itself beside its module, without the executable bit where
 import posix
 import sys
 
-from bootstrap.adapters.paths import absolute, folder_of, is_file, is_program, xdg_folder
+from bootstrap.adapters.paths import (
+    absolute,
+    folder_of,
+    is_file,
+    is_program,
+    without_waiting,
+    xdg_folder,
+)
 from bootstrap.domain.base_errors import ProviderUnavailableError
 
 TYPE_CHECKING = False
@@ -116,7 +123,7 @@ def _remembered_version(program: str, environ: "Mapping[str, str]") -> "Version 
 def _known_version(memory: str, begin: str) -> "Version | None":
     """Return the version that stands in `memory` after `begin`, or None."""
     try:
-        with open(memory, encoding="utf-8") as file:
+        with open(memory, encoding="utf-8", opener=without_waiting) as file:
             text = file.read()
         if not text.startswith(begin):
             return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.adapters.dotenv import read_env_file
-from bootstrap.adapters.paths import is_void
+from bootstrap.adapters.paths import is_void, without_waiting
 from bootstrap.adapters.process_identity import ProcessIdentity
 from bootstrap.adapters.supervisor_log import RotatingLog
 from bootstrap.domain.errors import LabError
@@ -59,7 +59,8 @@ class Spec:
             CannotStart: It is missing or malformed.
         """
         try:
-            values: Any = json.loads(path.read_bytes())
+            with open(path, "rb", opener=without_waiting) as file:
+                values: Any = json.load(file)
             argv, environment = tuple(values["argv"]), dict(values["environment"])
             listen = values.get("listen")
             if not argv or not isinstance(listen, str | None):

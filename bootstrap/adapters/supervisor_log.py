@@ -5,6 +5,8 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
+from bootstrap.adapters.paths import without_waiting
+
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -60,6 +62,9 @@ def last_lines(path: Path, most: int) -> list[str]:
     """Return the last lines of the log at `path` and the older one; empty where there is none."""
     lines: deque[str] = deque(maxlen=most)
     for file in (older(path), path):
-        with suppress(OSError), file.open(encoding="utf-8", errors="replace") as text:
+        with (
+            suppress(OSError),
+            open(file, encoding="utf-8", errors="replace", opener=without_waiting) as text,
+        ):
             lines.extend(line.rstrip("\n") for line in text)
     return list(lines)

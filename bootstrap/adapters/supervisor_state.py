@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bootstrap.adapters.paths import without_waiting
 from bootstrap.adapters.process_identity import ProcessIdentity
 
 STATUS_FILE = "supervisor.json"
@@ -87,7 +88,8 @@ class SupervisorState:
 def read_state(path: Path) -> SupervisorState | None:
     """Return what the status file says, or None where there is none or it does not parse."""
     try:
-        value: Any = json.loads(path.read_bytes())
+        with open(path, "rb", opener=without_waiting) as file:
+            value: Any = json.load(file)
     except (OSError, ValueError):
         return None
     match value:

@@ -92,7 +92,8 @@ def _show(session: Session, ready: Import, dry_run: bool) -> None:
     for alias in more.kept if session.verbose else ():
         session.print(Text.assemble(("there    ", "dim"), alias))
     if not more.text:
-        session.print("Nothing to add: lab.toml has these models already.")
+        nothing = "lab.toml has these models already" if more.kept else "it has no model to add"
+        session.print(f"Nothing to add: {nothing}.")
     elif not dry_run:
         session.print("Next: keyturn apply")
 

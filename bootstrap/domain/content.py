@@ -68,3 +68,15 @@ class Write:
     mode: int
     expected: str | None
     again: "Callable[[bytes], Content] | None" = field(default=None, compare=False)
+
+    @classmethod
+    def over(
+        cls,
+        found: FileState | None,
+        path: PurePath,
+        content: Content | None,
+        mode: int,
+        again: "Callable[[bytes], Content] | None" = None,
+    ) -> "Write":
+        """Return the write that puts `content` in the place of `found`, which stood at `path`."""
+        return cls(path, content, mode, found.content.digest if found else None, again)

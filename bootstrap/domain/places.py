@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import PurePath
 
+_MOST_BYTES = 200
+
 
 @dataclass(frozen=True)
 class Places:
@@ -64,4 +66,6 @@ class Places:
         import hashlib
 
         mark = hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-        return self.state / "keyturn" / f"{root.name or 'root'}-{mark}"
+        # A folder's name may have 255 bytes; that of the lab is there for people only.
+        name = root.name.encode("utf-8", "replace")[:_MOST_BYTES].decode("utf-8", "ignore")
+        return self.state / "keyturn" / f"{name or 'root'}-{mark}"

@@ -183,7 +183,7 @@ def _keyset(target: Target, wanted: Content, found: FileState | None) -> Decisio
         why, action = f"mode is {found.mode:04o}, should be {target.mode:04o}", Action.MODE
     else:
         return Decision(None, remember)
-    write = Write(target.path, wanted, target.mode, found.content.digest if found else None)
+    write = Write.over(found, target.path, wanted, target.mode)
     return Decision(Change(target, action, why, details, write), remember)
 
 
@@ -223,8 +223,8 @@ def _droid(
         return Decision(_droid_unchanged(target, found, notes), remember)
     if found is None and not entries:
         return Decision(None, remember)
-    expected, mode = (found.content.digest, found.mode & 0o700) if found else (None, 0o600)
-    write = Write(target.path, Content(merged.data), mode, expected, again)
+    mode = found.mode & 0o700 if found else 0o600
+    write = Write.over(found, target.path, Content(merged.data), mode, again)
     action = Action.CREATE if found is None else Action.UPDATE
     why = "missing" if found is None else "our model entries differ"
     return Decision(
@@ -236,7 +236,7 @@ def _droid_unchanged(target: Target, found: FileState, notes: tuple[str, ...]) -
     """Return what is left to do or to say where our entries are as they should be."""
     if found.mode & 0o077:
         why = f"mode is {found.mode:04o}, and a key stands in it"
-        write = Write(target.path, found.content, 0o600, found.content.digest)
+        write = Write.over(found, target.path, found.content, 0o600)
         return Change(target, Action.MODE, why, notes, write)
     if notes:
         return Change(target, Action.NOTE, "droid does not read it as it is", notes)
@@ -272,7 +272,7 @@ def _legacy(
         return Decision(note if notes else None, {})
     details = (*(f"- {name} (now in settings.json)" for name in legacy.removed), *notes)
     content = None if legacy.data is None else Content(legacy.data)
-    write = Write(target.path, content, found.mode & 0o700 or 0o600, found.content.digest)
+    write = Write.over(found, target.path, content, found.mode & 0o700 or 0o600)
     if content is None:
         why = "legacy file: droid copies its models into settings.json, where they go stale"
         return Decision(Change(target, Action.REMOVE, why, details, write, backup=True), {})
@@ -283,9 +283,9 @@ def _legacy(
 def _change(
     target: Target, action: Action, why: str, wanted: Content, found: FileState | None, diff: Diff
 ) -> Change:
-    old, expected = (found.content.data, found.content.digest) if found else (None, None)
+    old = None if found is None else found.content.data
     details = () if action is Action.MODE else tuple(diff(old, wanted.data))
-    return Change(target, action, why, details, Write(target.path, wanted, target.mode, expected))
+    return Change(target, action, why, details, Write.over(found, target.path, wanted, target.mode))
 
 
 def gateway_reason(changes: Sequence[Change]) -> str:

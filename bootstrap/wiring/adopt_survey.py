@@ -154,7 +154,7 @@ class Survey:
         """Return the config to read: as named, as used, as the unit says, or at the usual place."""
         if given is not None:
             if self._data(given) is None:
-                why = "nothing stands there"
+                why = "nothing stands there, or no file, or one that we may not read"
                 raise ConfigError(f"there is no file {given}", why=why, fix="correct --config")
             return given
         used = self._old.config if self._old else None

@@ -238,8 +238,7 @@ def register_default(root: PurePath) -> bool:
     wanted = f"{root}\n".encode()
     if found is not None and (found.content.data == wanted or _is_lab(found.content.data)):
         return False
-    expected = None if found is None else found.content.digest
-    files.replace_all([Write(path, Content(wanted), 0o600, expected)])
+    files.replace_all([Write.over(found, path, Content(wanted), 0o600)])
     return True
 
 

@@ -221,7 +221,7 @@ def _edit(files: Files, edits: Sequence[Edit]) -> tuple[PurePath, ...]:
             continue
         content = Content(edit.make(found.content.data))
         if content != found.content:
-            writes.append(Write(edit.path, content, found.mode, found.content.digest))
+            writes.append(Write.over(found, edit.path, content, found.mode))
     files.replace_all(writes)
     return tuple(write.path for write in writes)
 
@@ -268,4 +268,4 @@ class _Return:
             if now == before:
                 continue
             content, mode = (before.content, before.mode) if before else (None, 0o600)
-            yield Write(path, content, mode, now.content.digest if now else None)
+            yield Write.over(now, path, content, mode)

@@ -64,6 +64,5 @@ def write_note(files: Files, folder: PurePath, note: Note | None) -> None:
     path = folder / UNFINISHED
     found = files.observe(path)
     content = None if note is None else Content(note.to_bytes())
-    expected = None if found is None else found.content.digest
     if content is not None or found is not None:
-        files.replace_all([Write(path, content, 0o600, expected)])
+        files.replace_all([Write.over(found, path, content, 0o600)])

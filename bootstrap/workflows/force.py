@@ -267,8 +267,7 @@ def change_keyset(tools: Tools, change: Callable[[Keyset], Keyset]) -> None:
     content = Content(change(keys).to_bytes())
     if found is not None and found.content == content and found.mode == target.mode:
         return
-    expected = found.content.digest if found else None
-    tools.files.replace_all([Write(target.path, content, target.mode, expected)])
+    tools.files.replace_all([Write.over(found, target.path, content, target.mode)])
 
 
 def expect(tools: Tools, key: Secret, wanted: Verdict) -> None:

@@ -1,5 +1,6 @@
 """One keyturn at a time: the lock of a lab, across processes and after a crash."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -147,3 +148,19 @@ def test_a_holder_that_was_killed_holds_nothing(tmp_path: Path) -> None:
                            capture_output=True, text=True, check=True)  # fmt: skip
     (tmp_path / LOCK_FILE).write_text(f"{ended.stdout.strip()} keyturn rotate")
     assert not is_held(tmp_path)
+
+
+def test_a_full_disk_is_no_reason_not_to_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with (
+            lab_lock(tmp_path),
+            pytest.raises(LockedError, match="gave no name"),
+            lab_lock(tmp_path),
+        ):
+            pass

@@ -47,6 +47,9 @@ class TestPlaces:
         assert one != two
         assert one.name.startswith("lab-")
         assert found.lab_state(PurePath("/")).name.startswith("root-")
+        long = found.lab_state(PurePath("/a", "\u00fc" * 127))
+        assert long.name.startswith("\u00fc" * 100 + "-")
+        assert len(long.name.encode()) == 209
 
 
 def test_the_clock_goes_on() -> None:

@@ -9,12 +9,18 @@ import pytest
 from bootstrap.adapters.age import identity_file
 from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.find_lab import find_lab
+from bootstrap.adapters.journal import FileJournal
+from bootstrap.adapters.litellm_install import STAMP, LitellmInstaller
+from bootstrap.adapters.lock import is_held
 from bootstrap.adapters.machine import TemplateFolder, places
 from bootstrap.adapters.paths import xdg_folder
 from bootstrap.adapters.process import scrubbed
 from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.sops_environment import default_identity, odd_identity, sops_environment
-from bootstrap.domain.errors import ConfigError, ProviderUnavailableError
+from bootstrap.adapters.supervisor_child import CannotStart, Spec
+from bootstrap.adapters.supervisor_log import last_lines
+from bootstrap.adapters.supervisor_state import STATUS_FILE, read_state
+from bootstrap.domain.errors import ConfigError, ProviderUnavailableError, RecoveryNeededError
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from support.sops_lab import PLACE, SopsLab, fake_sops, make_lab
@@ -105,6 +111,22 @@ def test_an_odd_default_lab_is_named(
 def test_an_odd_env_file_holds_no_secret(tmp_path: Path, make: Make) -> None:
     make(tmp_path / "litellm.env")
     assert secret_in(tmp_path / "litellm.env", "KEY") is None
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_odd_files_among_keyturns_own_are_damaged_ones(tmp_path: Path, make: Make) -> None:
+    for name in ("rotation.journal", STATUS_FILE, "gateway.log", "service.json", "venv/" + STAMP):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        make(tmp_path / name)
+    with pytest.raises(RecoveryNeededError, match="the journal"):
+        FileJournal(tmp_path).records()
+    assert read_state(tmp_path / STATUS_FILE) is None
+    make(tmp_path / "lock")
+    assert not is_held(tmp_path)
+    assert last_lines(tmp_path / "gateway.log", 9) == []
+    assert LitellmInstaller(tmp_path / "venv", "1.0", None).installed() is None
+    with pytest.raises(CannotStart, match="missing or malformed"):
+        Spec.read(tmp_path / "service.json")
 
 
 def test_relative_xdg_folders_count_nowhere(tmp_path: Path) -> None:

@@ -55,17 +55,32 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
         (("bootstrap", "--port", "seventy"), "Invalid value for '--port'"),
         (("get",), "Missing argument"),
         (("plan", "surplus"), "unexpected extra argument"),
+    ],
+)
+def test_words_that_do_not_fit_are_exit_code_2(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    is_refused(run(tmp_path, *words), 2, said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
         (("exec",), "no program is named"),
         (("exec", "--nosuch", "--", "true"), "there is no option --nosuch"),
         (("exec", "--lab"), "--lab needs a value"),
         (("-q", "exec", "--secret", "1X=env:Y", "--", "true"), "it is not NAME or NAME=REF"),
     ],
 )
-def test_words_that_do_not_fit_are_exit_code_2(
+def test_words_of_exec_that_do_not_fit_are_exit_code_125_as_with_env(
     tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    ran = run(tmp_path, *words)
-    assert ran.code == 2
+    is_refused(run(tmp_path, *words), 125, said)
+
+
+def is_refused(ran: Ran, code: int, said: str) -> None:
+    """Insist on an exit code and a word on standard error only."""
+    assert ran.code == code
     assert said in ran.err
     assert "Traceback" not in ran.err
     assert ran.out == ""

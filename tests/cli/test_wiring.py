@@ -115,4 +115,4 @@ def test_exec_wants_a_lab_or_a_named_secret(
 
 def test_exec_reports_its_own_usage_in_three_lines(tmp_path: Path) -> None:
     ran = call("exec", "--verbose", "--no-color", cwd=tmp_path)
-    assert (ran.code, ran.error["fix"]) == (2, "keyturn exec --help")
+    assert (ran.code, ran.error["fix"]) == (125, "keyturn exec --help")
