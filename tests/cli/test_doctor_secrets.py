@@ -210,6 +210,7 @@ def test_a_planted_fault_is_found_and_said(sick: Patient, fault: str) -> None:
 
 
 BY_COMMAND = {
+    "CR LF",
     "an identity for everybody",
     "an env file for everybody",
     "sources that disagree",
@@ -221,7 +222,7 @@ BY_COMMAND = {
     "a cache of plaintext",
 }
 # Only sops itself can make and mend that, see tests/scenarios/test_doctor_real_secrets.py.
-BY_SOPS = {"a rule that names another recipient"}
+BY_SOPS = {"a rule that names another recipient", "plaintext"}
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - BY_SOPS))
