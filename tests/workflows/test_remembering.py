@@ -37,6 +37,7 @@ def test_a_file_that_is_replaced_on_the_way_back_stays_known_until_it_is(
 
 
 def test_the_salt_key_is_remembered_by_its_fingerprint_until_another_is_meant(world: World) -> None:
+    world.tools.state.save({})
     first, second = Secret("sk-test-salt-1"), Secret("sk-test-salt-2")
     for salt, replaced, known in (
         (None, True, None),
