@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
-from bootstrap.adapters.gateway import HttpGateway, get_json
+from bootstrap.adapters.gateway import LATE, HttpGateway, get_json
 from bootstrap.adapters.gathering import Scene, gather
 from bootstrap.adapters.redis_ping import ping
 from bootstrap.domain.backend_read import read_models, read_tags
@@ -42,14 +43,23 @@ def observe_backends(scene: Scene, ask: Ask) -> BackendsFacts | None:
         tasks["redis"] = partial(_redis, lab, ask)
         tasks["cache"] = partial(_cache, scene, lab)
     given, _ = gather(tasks, _ANSWER_S + 1.0)
-    late = Answer(None, problem="no answer in time")
+    late = _with_limit(Answer(None, problem=LATE))
     backends = (given.get(f"backend {b.name}", BackendFacts(b.name, late)) for b in asked)
     redis, cache = given.get("redis"), given.get("cache")
     return BackendsFacts(
-        tuple(facts for facts in backends if isinstance(facts, BackendFacts)),
+        tuple(
+            replace(facts, answer=_with_limit(facts.answer))
+            for facts in backends
+            if isinstance(facts, BackendFacts)
+        ),
         redis if isinstance(redis, str) else "",
         cache if isinstance(cache, Answer) else None,
     )
+
+
+def _with_limit(answer: Answer) -> Answer:
+    late = answer.status is None and answer.problem == LATE
+    return replace(answer, problem=f"no answer within {_ANSWER_S:g} s") if late else answer
 
 
 def _backend(backend: Backend, ask: Ask) -> BackendFacts:

@@ -1,6 +1,7 @@
 """Each fault of the backends and of the cache, planted: found and said."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
+from bootstrap.adapters import doctor_backends
 from bootstrap.domain.doctor.check import diagnose
 from bootstrap.domain.doctor.checks_backends import BACKENDS
 from bootstrap.domain.doctor.facts_backends import BackendFacts, BackendsFacts
@@ -170,6 +172,22 @@ def test_each_backend_is_asked_in_its_own_way(sick: Patient) -> None:
     assert unknown == {}
     said = "".join(sick.said)
     assert (KEY in said, OLD_KEY in said) == (False, False)
+
+
+def test_a_backend_that_takes_the_question_and_never_answers_is_given_up(
+    sick: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_backends, "_ANSWER_S", 0.05)
+    paid = sick.write("paid", OLD_KEY)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        sick.write_lab(MORE.format(port=port, paid=paid, redis=port))
+        found = sick.findings("KT5")
+    assert found.keys() == {"KT501", "KT504"}
+    said = {row["seen"].partition(" ")[0]: row["seen"] for row in found["KT501"]}
+    assert "no answer within 0.05 s" in said["ollama"]
+    assert "in time" in found["KT504"][0]["seen"]
+    assert found["KT501"][0]["mend"].startswith("start ")
 
 
 def test_without_a_lab_no_backend_is_judged(sick: Patient) -> None:
