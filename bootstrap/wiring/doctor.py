@@ -68,7 +68,7 @@ OBSERVERS: Mapping[str, Observer] = {
     "keyring": observe_keyring,
     "backends": _backends,
 }
-_LIMIT_S = 4.5
+_LIMIT_S = 4.2
 _DEEP_LIMIT_S = 60.0
 _COMMAND_S = 20.0
 
