@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.adapters import doctor_keyring, doctor_secrets
 from bootstrap.adapters.age import ensure_identity
 from support.doctor import KEY, OLD_KEY, Patient, patient
 from support.sessions import SecretService
@@ -160,8 +161,10 @@ def test_a_keyring_that_does_not_open_is_said(
 
 
 def test_a_keyring_that_never_answers_hides_nothing_else(
-    sick: Patient, secret_service: Start
+    sick: Patient, secret_service: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(doctor_secrets, "_SOURCES_S", 0.3)
+    monkeypatch.setattr(doctor_keyring, "_ANSWER_S", 0.5)
     in_keyring(sick)
     secret_service(state="stalled", items={("keyturn", NAME): KEY})
     sick.write(".config/sops/age/keys.txt", "# none\n", 0o644)
