@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from bootstrap.adapters.backend_ask import ask_models
-from bootstrap.adapters.gateway import HttpGateway, get_json
+from bootstrap.adapters.gateway import LATE, HttpGateway, get_json
 from bootstrap.adapters.gathering import Scene, gather
 from bootstrap.adapters.redis_ping import ping
 from bootstrap.domain.backend_read import read_models, read_tags
@@ -43,14 +44,23 @@ def observe_backends(scene: Scene, ask: Ask) -> BackendsFacts | None:
         tasks["redis"] = partial(_redis, lab, ask)
         tasks["cache"] = partial(_cache, scene, lab)
     given, _ = gather(tasks, _ANSWER_S + 1.0)
-    late = Answer(None, problem="no answer in time")
+    late = _with_limit(Answer(None, problem=LATE))
     backends = (given.get(f"backend {b.name}", BackendFacts(b.name, late)) for b in asked)
     redis, cache = given.get("redis"), given.get("cache")
     return BackendsFacts(
-        tuple(facts for facts in backends if isinstance(facts, BackendFacts)),
+        tuple(
+            replace(facts, answer=_with_limit(facts.answer))
+            for facts in backends
+            if isinstance(facts, BackendFacts)
+        ),
         redis if isinstance(redis, str) else "",
         cache if isinstance(cache, Answer) else None,
     )
+
+
+def _with_limit(answer: Answer) -> Answer:
+    late = answer.status is None and answer.problem == LATE
+    return replace(answer, problem=f"no answer within {_ANSWER_S:g} s") if late else answer
 
 
 def _backend(backend: Backend, ask: Ask) -> BackendFacts:
@@ -67,7 +77,7 @@ def _backend(backend: Backend, ask: Ask) -> BackendFacts:
         answer, document = get_json(f"{base}/api/tags", key, _ANSWER_S)
         found = read_tags(document, base, None)
     else:
-        answer, document = ask_models(base, key, _ANSWER_S / 2)
+        answer, document = ask_models(base, key, _ANSWER_S)
         found = read_models(document, f"{base}/v1", None)
     # A key that cannot be read is no reason to say that the backend wants one.
     if backend.key and key is None and answer.status is not None:

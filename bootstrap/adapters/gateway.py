@@ -21,6 +21,8 @@ from bootstrap.domain.probes import Answer
 from bootstrap.domain.secret import Secret
 
 _MOST_BYTES = 4_000_000
+# What is said of an answer that did not come.
+LATE = "no answer in time"
 _PIECE = 65_536
 _QUESTION = "Answer with one word: hello"
 _ANSWER_TOKENS = 16
@@ -134,7 +136,7 @@ def _exchange(
     except (OSError, http.client.HTTPException, ValueError) as error:
         found = Answer(None, is_gateway=False, problem=_problem(error))
     if overdue.is_set():  # what was read before the cut may look like a whole answer
-        return Answer(None, is_gateway=False, problem="no answer in time")
+        return Answer(None, is_gateway=False, problem=LATE)
     return found
 
 
@@ -183,7 +185,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 def _problem(error: Exception) -> str:
     """Name the failure by its kind; the text of a ValueError would quote the key."""
     kinds: tuple[tuple[type[Exception], str], ...] = (
-        (TimeoutError, "no answer in time"),
+        (TimeoutError, LATE),
         (ConnectionRefusedError, "connection refused"),
         (http.client.RemoteDisconnected, "the connection was closed without an answer"),
         (ConnectionError, "the connection broke"),

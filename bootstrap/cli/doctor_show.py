@@ -60,7 +60,7 @@ def _show_finding(session: Session, finding: Finding) -> None:
     session.print(Text(f"          {finding.why}", style="dim"))
     if finding.mend:
         session.print(f"          mend: {finding.mend}")
-    if finding.fixes and "keyturn doctor --fix" not in finding.mend:
+    if finding.fixes and not finding.mend.startswith("keyturn doctor --fix"):
         by_itself = all(not fix.on_request for fix in finding.fixes)
         session.print(
             f"          or:   keyturn doctor --fix {finding.code}"

@@ -81,7 +81,7 @@ OBSERVERS: Mapping[str, Observer] = {
     "backends": _backends,
     "others": _others,
 }
-_LIMIT_S = 4.5
+_LIMIT_S = 4.2
 _DEEP_LIMIT_S = 60.0
 _COMMAND_S = 20.0
 

@@ -259,6 +259,12 @@ def test_lingering_is_known_or_not(machine: Machine, word: str, answer: bool | N
     assert SystemdService().lingering() is answer
 
 
+def test_who_has_no_session_and_is_not_known_to_logind_does_not_linger(machine: Machine) -> None:
+    said = "Failed to get user: User ID 0 is not logged in or lingering"
+    machine.install("loginctl", f"echo '{said}' >&2; exit 1")
+    assert SystemdService().lingering() is False
+
+
 @pytest.mark.parametrize(("uid", "option"), [(0, "--user-unit"), (1000, "--user -u")])
 def test_the_log_is_asked_for_where_it_is(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, uid: int, option: str

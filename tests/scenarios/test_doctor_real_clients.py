@@ -1,6 +1,7 @@
 """The real droid and Claude Code fail by a planted fault, and work once doctor mended it."""
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from support import claude, droid
 from support.doctor import KEY, OLD_KEY, Patient, by_hand, droid_entry, legacy_entry, patient
 from support.homes import machine_environment
 from support.litellm import Upstream
+from support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ANSWER = "pong from mock"
@@ -127,3 +129,31 @@ def test_claude_answers_once_its_settings_are_mended(sick: Patient) -> None:
     done = ask_claude(sick)
     assert done.stdout.strip() == ANSWER, done.stderr
     assert KEY not in (sick.home / ".claude/settings.json").read_text()
+
+
+@pytest.mark.parametrize(("client", "code"), [("droid", "KT115"), ("claude", "KT217")])
+def test_a_running_client_that_still_holds_the_old_key_is_named(
+    sick: Patient, client: str, code: str
+) -> None:
+    base = {"PATH": machine_environment()["PATH"], "HOME": str(sick.home), "LANG": "C.UTF-8"}
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # so that it waits for an answer
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        if client == "droid":
+            sick.settings(by_hand(baseUrl=f"{url}/v1", apiKey="${LITELLM_MASTER_KEY}"))
+            argv = [str(droid.binary()), "exec", "-m", "custom:qwen", "hi"]
+            base |= {**droid.OFFLINE, "LITELLM_MASTER_KEY": OLD_KEY}
+        else:
+            argv = [str(claude.binary()), "-p", "hi"]
+            base |= {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": OLD_KEY}
+        none = subprocess.DEVNULL
+        with subprocess.Popen(
+            argv, env=base, cwd=sick.cwd, stdin=none, stdout=none, stderr=none
+        ) as running:
+            try:
+                rows = until(lambda: sick.findings(code).get(code, []), limit_s=60)
+            finally:
+                running.kill()
+    assert f"process {running.pid}" in rows[0]["seen"]
+    assert "which is not in force" in rows[0]["seen"]
+    assert code not in sick.findings(code)
+    assert OLD_KEY not in "".join(sick.said)

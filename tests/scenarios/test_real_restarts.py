@@ -46,7 +46,35 @@ def test_an_apply_and_rotations_lose_nothing(
         assert load.fresh.sent > 100
         then(real)
         lab.ok("check")
+        see_with_doctor(lab)
     assert LocalPorts().listener(lab.port) is None
+
+
+def see_with_doctor(lab: CliLab) -> None:
+    """See that doctor finds nothing in this lab, and what LiteLLM itself would not say."""
+    assert worse(lab) == {}
+    config = Path(lab.places.litellm, "config.yaml")
+    kept = config.read_text()
+    assert f'model_name: "{MODEL}"' in kept
+    odd = "model_list:\n  - {model_name: odd, litellm_params: {model: olama/x}}\n"
+    text = kept.replace("model_list:\n", odd, 1)
+    config.write_text(f"{text}router_settings: {{default_fallbacks: [gone]}}\n")
+    found = worse(lab)
+    config.write_text(kept)
+    # Both are errors: the providers are known from the LiteLLM that is installed.
+    assert {code: found[code] for code in ("KT313", "KT314")} == {
+        "KT313": "error",
+        "KT314": "error",
+    }
+    assert "KT306" in found
+
+
+def worse(lab: CliLab) -> dict[str, str]:
+    """Return what doctor warns of, by code, but for the backend, which is none of LiteLLM's."""
+    rows = lab.call("doctor", "--json").json["findings"]
+    assert lab.key not in "".join(lab.said)
+    bad = (row for row in rows if row["severity"] in ("warning", "error"))
+    return {row["code"]: row["severity"] for row in bad if not row["code"].startswith("KT5")}
 
 
 def rotate_under_load(lab: CliLab, *rotations: tuple[str, ...]) -> None:

@@ -156,8 +156,8 @@ class Patient:
     def leads_back(self, code: str) -> bool:
         """Follow what doctor says until it finds the code no more; False where it is no command.
 
-        What only a gateway can do, which this home has not, is no command here. What is said in
-        words names a file, a variable or an address.
+        A command that does not help is a failure. What only a gateway can do, which this home has
+        not, is none here. What is said in words names a file, a variable or an address.
         """
         for _ in range(4):
             rows = self.findings(code).get(code, [])

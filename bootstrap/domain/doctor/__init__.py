@@ -17,6 +17,8 @@ To add a check:
    `CODE.error(…)`, `CODE.warning(…)` or `CODE.note(…)`, and add `Check(CODE, function)` to the
    group's CHECKS. Yielding nothing means that all is well. What it yields may quote names, paths,
    URLs and fingerprints, never a value of a key.
+   Where a command mends it, the finding's `mend` begins with it, whole and quoted for a shell, and
+   another way follows after ", or" (see `mend_command.py`): a test types it and wants green.
 4. What can be mended safely gets a `FileFix` (a pure, idempotent function from the file's bytes to
    new ones) or a `CommandFix`. They are shown, backed up, carried out and undone by the workflow.
 5. Test it by planting the fault in a real HOME: see tests/support/doctor.py.

@@ -22,6 +22,7 @@ from bootstrap.domain.doctor.claude_settings import (
 from bootstrap.domain.doctor.droid_edits import mend_syntax
 from bootstrap.domain.doctor.finding import FileFix, Fill, Finding
 from bootstrap.domain.doctor.observations import Observations
+from bootstrap.domain.doctor.shell_keys import literals_in
 from bootstrap.domain.endpoints import LOOPBACK, endpoint, safe_url, shown
 from bootstrap.domain.json_members import set_member
 from bootstrap.domain.redirects import redirect
@@ -199,10 +200,14 @@ def _absent(seen: Observations) -> str:
         return ""
     there = claude.settings.state is not None or claude.settings.problem
     named = any(seen.variable(name) for name in (URL, *PRESETS["claude"].key))
-    shells = any(b"ANTHROPIC_" in (file.data or b"") for file in claude.shell_files)
+    shells = any(_names_a_key(file.data or b"") for file in claude.shell_files)
     if there or named or shells:
         return ""
     return "Claude Code is neither installed nor configured here"
+
+
+def _names_a_key(data: bytes) -> bool:
+    return b"ANTHROPIC_" in data or any(literals_in(data))
 
 
 _NEEDS = ("claude",)

@@ -56,7 +56,22 @@ def store(seen: Observations) -> Iterator[Finding]:
         problem = found.problem or found.file.problem
         if problem:
             words = f"{seen.show(found.file.path)}: {problem}"
-            yield codes.STORE.error(words, mend=found.mend)
+            yield codes.STORE.error(words, mend=_restored(found, _facts(seen)))
+
+
+def _restored(found: StoreFacts, facts: SecretsFacts) -> str:
+    """Return what mends a store, with the folder in it where that is a command."""
+    folder, name = (shlex.quote(str(x)) for x in (found.file.path.parent, found.file.path.name))
+    if "git checkout HEAD" in found.mend and not facts.in_git:
+        return f"bring the last good copy back from a backup: {found.file.path}"
+    if "git checkout HEAD" in found.mend:
+        return f"git -C {folder} checkout HEAD -- {name}, which brings the last good copy back"
+    if "sops encrypt -i" in found.mend:
+        back = "and replace the secrets where it was ever shared"
+        return f"(cd {folder} && {facts.sops} encrypt -i {name}), {back}"
+    if "sed -i" in found.mend:
+        return f"{found.mend[found.mend.index('sed -i') :]}, and: keyturn doctor --fix KT410"
+    return found.mend
 
 
 def one_recipient(seen: Observations) -> Iterator[Finding]:

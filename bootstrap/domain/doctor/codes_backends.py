@@ -38,7 +38,7 @@ CACHE_UNUSED = Code(
     "KT505",
     "the gateway does not reach its cache",
     "Every answer is paid for again.",
-    "keyturn apply",
+    "keyturn apply --force, or see what differs: keyturn plan",
     "Redis answers keyturn, but GET /cache/ping of the gateway is not answered with 200: its "
     "config names another place or password, or none.",
 )

@@ -24,7 +24,7 @@ STORE = Code(
     "KT403",
     "an encrypted store that is not sound",
     "It exposes its secrets, cannot be decrypted, or tells different programs different values.",
-    "bring the last good copy back: git checkout HEAD -- FILE",
+    "bring the last good copy back, such as by: git checkout HEAD -- FILE",
     "sops takes several unsound files without a word. Looked for are: plaintext, a file that was "
     "cut off, CR LF, a byte order mark, marks of a merge, a name that stands there twice, names "
     "with `export` or a space, names that end in _unencrypted, and values set to null.",

@@ -13,7 +13,8 @@ from bootstrap.domain.secret import Secret
 
 # Given an entry and its position: the members to set, None for none. A Secret is put in as text.
 Decide = Callable[[Mapping[str, object], int], Mapping[str, object] | None]
-_MOST_COMMAS = 1000
+# Each is looked for from the start anew, and nobody has more than a few.
+_MOST_COMMAS = 50
 
 
 def update(decide: Decide, array_key: str = ARRAY_KEY) -> Change:
