@@ -95,7 +95,7 @@ def test_a_package_that_is_broken_is_named_and_not_quoted(site: Path, code: str,
     error = caught.value
     assert error.what.startswith("the client example of the package keyturn-example-client 1.0 ")
     assert error.why == why
-    assert "keyturn-example-client 1.0" in error.fix
+    assert "take [clients.example] out of lab.toml" in error.fix
     assert error.__suppress_context__ or error.__context__ is None
 
 
