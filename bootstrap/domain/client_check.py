@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
+from bootstrap.domain import targets as target_names
 from bootstrap.domain.client import BASES, WAYS, ClientFile, Preset, Setup
 from bootstrap.domain.lab import CLIENTS
 from bootstrap.domain.ref import is_variable_name
@@ -72,8 +73,10 @@ def _setup_problems(name: str, setup: Setup) -> Iterator[str]:
 
 def _file_problems(name: str, file: ClientFile) -> Iterator[str]:
     place = PurePath(file.path)
-    if not f"{file.name}-".startswith(f"{name}-"):
-        yield f"the name of the file {file.name} does not begin with its own"
+    # Such as `unit-socket`, a file of ours, in a client that is called `unit`.
+    ours = {value for key, value in vars(target_names).items() if key.isupper()}
+    if not f"{file.name}-".startswith(f"{name}-") or file.name in ours:
+        yield f"the name of the file {file.name} does not begin with its own, or is one of ours"
     if file.base not in BASES or place.is_absolute() or ".." in place.parts or not place.parts:
         yield f"the file {file.name} does not stand below one of {', '.join(BASES)}"
     if file.owner is not Owner.KEYTURN or file.switch is not None:

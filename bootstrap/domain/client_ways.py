@@ -99,6 +99,8 @@ def chosen_way(name: str, setup: Setup, lab: Lab, version: str = "") -> tuple[Wa
         version: The version that is installed; empty where that is not known: then as if it could
             do everything.
     """
+    if name not in PRESETS and name not in lab.brought:
+        return None, f"[clients.{name}] set_up is not true"
     pinned = lab.hand_over.get(name)
     if pinned is not None:
         way = setup.way(pinned)
@@ -111,8 +113,6 @@ def chosen_way(name: str, setup: Setup, lab: Lab, version: str = "") -> tuple[Wa
         if not problem:
             return way, _clauses(*refused, _can(setup, way, version), way.why)
         refused.append(problem)
-    if name not in PRESETS and name not in lab.brought:
-        return None, f"[clients.{name}] set_up is not true"
     return None, f"[targets] {setup.way(setup.default).switch} is false"
 
 

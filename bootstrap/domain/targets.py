@@ -181,10 +181,14 @@ def _keys(lab: Lab, places: Places) -> list[Target]:
 
 
 def _refuse_same_place(found: tuple[Target, ...], lab: Lab) -> None:
-    if not lab.files:
-        return
     seen: dict[PurePath, str] = {}
-    for target in found:
+    for target in found if lab.files or lab.brought else ():
+        if target.path in seen and target.client in lab.brought:
+            raise ConfigError(
+                f"{target.path} is rendered twice",
+                why=f"as {seen[target.path]}, and for the client {target.client} of a package",
+                fix=f"remove [clients.{target.client}] from {lab.file}",
+            )
         if target.path in seen:
             raise ConfigError(
                 f"{target.path} is rendered twice",

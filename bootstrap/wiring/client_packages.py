@@ -101,7 +101,8 @@ def _broken(name: str, who: str, why: str) -> BrokenPackageError:
     return BrokenPackageError(
         f"the client {name} of the package {who} cannot be used",
         why=why,
-        fix=f"install a version of {who} that fits this keyturn, or uninstall it",
+        fix=f"install a version of it that fits this keyturn, or uninstall it and take "
+        f"[clients.{name}] out of lab.toml",
     )
 
 

@@ -80,6 +80,13 @@ def test_one_that_is_not_is_refused_and_said_why(brought: object, words: str) ->
     assert words in problem_of("x", brought)
 
 
+def test_a_file_that_is_called_as_one_of_ours_is_refused() -> None:
+    unit = replace(FILE, name="unit-socket", template="unit/x.j2")
+    ways = tuple(replace(way, target=unit.name) for way in SETUP.ways)
+    preset = replace(with_setup(files=(unit,), ways=ways), name="unit")
+    assert "is one of ours" in problem_of("unit", preset)
+
+
 def test_a_name_that_can_be_no_name_of_a_key_is_refused() -> None:
     assert "name" in problem_of("a b", replace(SOUND, name="a b"))
 

@@ -149,6 +149,8 @@ def test_a_pin_turns_the_file_on_that_it_needs() -> None:
     [
         ('[clients.droid]\nhand_over = "helpr"', "clients.droid.hand_over"),
         ('[clients.openai]\nhand_over = "literal"', "clients.openai.hand_over"),
+        ("[clients.openai]\nset_up = true", "clients.openai.set_up"),
+        ("[clients.zed]\nset_up = true", "clients.zed.key"),
         ('[clients.mine]\nlike = "claude"\nhand_over = "literal"', "clients.mine.hand_over"),
     ],
 )

@@ -123,6 +123,8 @@ def test_a_client_from_a_package_is_set_up_probed_rotated_run_and_taken_out(
     assert "keyturn-example-client 1.0" in error["error"]
     assert "it does not load (RuntimeError)" in error["cause"]
     assert "sk-test-quoted" not in error["all"]
+    found = {f["code"]: f["severity"] for f in lab.call("doctor", "--json", "KT5").json["findings"]}
+    assert (found["KT571"], found["KT562"]) == ("warning", "ok"), "the lab itself is looked at"
     for client in ((), ("--client", "openai")):
         assert lab.run("exec", *client, "--", "true", env=env).code == 0
     assert lab.ok("get", "LITELLM_MASTER_KEY").out.strip() == lab.key

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.client_contract import ClientContract
-from bootstrap.domain.client import Preset
+from bootstrap.domain.client import LITERAL, VARIABLE, ClientFile, Preset, Setup, Way
 from bootstrap.domain.errors import ConfigError
 from bootstrap.wiring import clients
 from bootstrap.wiring.client_packages import ClientPackages
@@ -44,6 +44,31 @@ class TestExampleClient(ClientContract):
     @pytest.fixture
     def templates(self) -> Path:
         return client_packages.PLUGINS / client_packages.EXAMPLE / "templates"
+
+
+ENV = ClientFile(
+    "shelled-env", "secrets", "shelled.env", "shelled/env.j2", "env", ("K",), key_at=("K",)
+)
+
+
+class TestClientWithAnEnvFile(ClientContract):
+    """Another shape: no helper, and a variable that nobody but `exec` sets."""
+
+    @pytest.fixture
+    def client(self) -> Preset:
+        ways = (
+            Way(VARIABLE, None, None, "at its next start", "no key at rest", key="K"),
+            Way(LITERAL, ENV.name, None, "at its next start", "it reads an env file"),
+        )
+        return Preset(
+            "shelled", ("K",), setup=Setup("Shelled", None, (), ways, LITERAL, files=(ENV,))
+        )
+
+    @pytest.fixture
+    def templates(self, tmp_path: Path) -> Path:
+        (tmp_path / "shelled").mkdir()
+        (tmp_path / "shelled" / "env.j2").write_text("# shelled\nK={{ client_key | dotenv }}\n")
+        return tmp_path
 
 
 def test_an_installed_package_brings_a_client_and_its_templates(site: Path) -> None:
@@ -95,7 +120,7 @@ def test_a_package_that_is_broken_is_named_and_not_quoted(site: Path, code: str,
     error = caught.value
     assert error.what.startswith("the client example of the package keyturn-example-client 1.0 ")
     assert error.why == why
-    assert "keyturn-example-client 1.0" in error.fix
+    assert "take [clients.example] out of lab.toml" in error.fix
     assert error.__suppress_context__ or error.__context__ is None
 
 

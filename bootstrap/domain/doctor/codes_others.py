@@ -26,17 +26,18 @@ WEBUI_ELSEWHERE = Code(
 WEBUI_KEY = Code(
     "KT563",
     "Open WebUI sends a key that is not in force",
-    "The gateway refuses it, and Open WebUI shows no model of it.",
+    "The gateway refuses it: its models fail, and from its next start on it shows none.",
     "keyturn get LITELLM_MASTER_KEY, and enter it in Open WebUI: Admin Settings, Connections; or "
     "start it with ENABLE_PERSISTENT_CONFIG=False and openwebui.env as its environment",
     "A rotation changes openwebui.env, and Open WebUI 0.12.4 was seen to go on with the key of its "
     "first start, which stands in webui.db, after a restart with the new one, too. With "
-    "ENABLE_PERSISTENT_CONFIG=False it takes the key of its environment at each start.",
+    "ENABLE_PERSISTENT_CONFIG=False it takes the key of its environment at each start, and leaves "
+    "the old one in webui.db: let config name the env file then.",
 )
 PACKAGE_BROKEN = Code(
     "KT571",
     "a package brings a client that cannot be used",
-    "The client is not there; if lab.toml names it, no other command works on this lab.",
+    "The client is not there; if lab.toml names it, plan, apply, check and rotate stop at it.",
     "install a version of the package that fits this keyturn, or uninstall it",
     "An entry point of the group keyturn.clients does not load, or does not lead to a client's "
     "description. What the package itself said is not repeated, as it might quote a secret: "
