@@ -13,6 +13,8 @@ from bootstrap.domain.grace import Grace
 from bootstrap.domain.secret_spec import MASTER_KEY, SecretSpec
 
 LITELLM_VERSION = "1.106.2"
+# Run with the tests of the guard, the configuration and rotations: docs/litellm.md says how.
+LITELLM_TESTED = ("1.80.0", LITELLM_VERSION, "1.109.1")
 ECHO_ALIAS = "lab-echo"
 ECHO_ANSWER = "the gateway works"
 CLIENTS = ("droid", "claude", "openwebui")
