@@ -51,10 +51,15 @@ _CAUSES = (
         "install keyturn with Python 3.11, 3.12 or 3.13",
     ),
     (
-        r"no version of litellm|no matching distribution found for litellm"
+        r"no version of litellm(?!-)|no matching distribution found for litellm(?!-)"
         r"|litellm was not found",
         "there is no LiteLLM {version}",
         "correct gateway.litellm_version in lab.toml",
+    ),
+    (
+        r"no solution found|there is no version of|no matching distribution found for",
+        "the package index lacks a package that LiteLLM {version} needs",
+        "write another gateway.litellm_version into lab.toml, or wait until the index has it",
     ),
     (r"permission denied", "a folder may not be written", f"check its owner, then {_AGAIN}"),
 )

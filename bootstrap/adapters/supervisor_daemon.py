@@ -180,6 +180,7 @@ class Supervisor:
     def _promote(self, fresh: Child) -> None:
         """Let the fresh process be the gateway, and the one before finish its answers."""
         old, self._current, self._fresh = self._current, fresh, None
+        self._log.take_in(self._fresh_log)  # its start: what it said about its database, say
         fresh.log = self._log
         self._failures = 0
         self._note(f"process {fresh.pid} took over")

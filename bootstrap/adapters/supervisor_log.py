@@ -52,6 +52,11 @@ class RotatingLog:
             finally:
                 os.close(descriptor)
 
+    def take_in(self, path: Path) -> None:
+        """Append what another log holds, which stays as it is."""
+        with suppress(OSError):
+            self.write(path.read_bytes())
+
 
 def older(path: Path) -> Path:
     """Return where the log that `path` replaced is kept."""

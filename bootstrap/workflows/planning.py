@@ -24,7 +24,13 @@ from bootstrap.domain.litellm_config import (
 )
 from bootstrap.domain.plan import Plan, gateway_reason
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import GENERATED, INTERNAL_KEY, MASTER_KEY, SALT_KEY
+from bootstrap.domain.secret_spec import (
+    DATABASE_URL,
+    GENERATED,
+    INTERNAL_KEY,
+    MASTER_KEY,
+    SALT_KEY,
+)
 from bootstrap.domain.service_env import DRAIN_HELD_S, DRAIN_S, service_environment, unset_for
 from bootstrap.domain.targets import Target, Touches, targets
 from bootstrap.domain.template import render
@@ -79,7 +85,8 @@ def needed_secrets(tools: Tools) -> tuple[str, ...]:
     """Return the names of the secrets that the lab's targets need."""
     generated = GENERATED if tools.lab.guarded else (MASTER_KEY, SALT_KEY)
     own = (key.secret for key in tools.lab.client_keys)
-    return tuple(dict.fromkeys((*generated, *own, *tools.lab.provider_keys())))
+    database = (DATABASE_URL,) if DATABASE_URL in tools.lab.secrets else ()
+    return tuple(dict.fromkeys((*generated, *own, *tools.lab.provider_keys(), *database)))
 
 
 def render_targets(

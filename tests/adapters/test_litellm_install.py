@@ -412,6 +412,17 @@ OUTPUTS = [
         "there is no LiteLLM 9.9",
     ),
     (
+        "error: No solution found when resolving dependencies\n"
+        "  cause: Because there is no version of litellm-proxy-extras==0.4.113 and litellm[proxy]",
+        "lacks a package that LiteLLM 9.9.9 needs",
+    ),
+    (
+        "ERROR: Could not find a version that satisfies the requirement certifi>=2026.10.19 (from "
+        "litellm[proxy]) (from versions: 2026.10.18)\n"
+        "ERROR: No matching distribution found for certifi>=2026.10.19",
+        "lacks a package that LiteLLM 9.9.9 needs",
+    ),
+    (
         "cause: Because the current Python version (3.9.2) does not satisfy Python>=3.10 and",
         "with this Python",
     ),

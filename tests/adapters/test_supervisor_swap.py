@@ -96,7 +96,8 @@ def test_the_gateway_gets_the_open_port_and_says_when_it_is_ready(place: Place) 
 
 
 def test_a_swap_puts_a_fresh_process_in_place_and_loses_nothing(place: Place) -> None:
-    place.write_mini(MINI_START_S="0.2")
+    begin = f'echo it begins; exec "{sys.executable}" "{MINI}" --port {place.port}'
+    place.write("/bin/sh", "-c", begin, MINI_START_S="0.2")
     service = place.service()
     service.start()
     pids = [service.status().pid]
@@ -107,6 +108,7 @@ def test_a_swap_puts_a_fresh_process_in_place_and_loses_nothing(place: Place) ->
     assert load.lost == 0, load.problems()
     assert load.kept.resets == 0
     assert len(set(pids)) == 4
+    assert place.log().count("it begins") == 4
     assert service.status().detail == RUNNING
     first = pids[0]
     assert first is not None

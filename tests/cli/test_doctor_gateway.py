@@ -240,7 +240,7 @@ FAULTS: dict[str, tuple[Observations, str, str, str]] = {
         "warning",
         "LITELLM_SALT_KEY is not set",
     ),
-    "an untested version": (scene(replace(WELL, version="1.80.0")), "KT316", "note", "1.80.0"),
+    "an untested version": (scene(replace(WELL, version="1.90.0")), "KT316", "note", "1.90.0"),
     "a key in the log": (
         scene(replace(WELL, leaked=("the master key",))),
         "KT317",

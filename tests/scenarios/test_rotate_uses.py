@@ -96,7 +96,7 @@ def test_whoever_asks_for_it_waits_until_the_old_key_is_refused(lab: labs.CliLab
     mark = Secret(old).fingerprint()
     assert f"wait until {mark} is unused for 2 s, at most until" in ran.err
     assert ran.out.endswith(f"retired  {mark} is refused, proven\n")
-    assert not accepts(lab, old)
+    assert not lab.accepts(old)
     assert lab.ok("rotate", "--status", "--json").json["open"] is False
 
 
@@ -123,19 +123,19 @@ def test_one_who_waits_can_be_stopped_and_another_goes_on(lab: labs.CliLab) -> N
     assert json.loads(out)["retire_at"]
     mark = Secret(old).fingerprint()
     assert f"{mark} is accepted until the grace time ends" in log.read_text()
-    assert accepts(lab, old)
+    assert lab.accepts(old)
     for mode in ("--abort", "--status", "--log", "--dry-run"):
         assert lab.call("rotate", mode, "--wait").code == 2
     _age_journal(lab, 700)
     counted(lab, old, claude_cli=650)
     assert "finished" in lab.ok("rotate", "--resume", "--wait").out
-    assert not accepts(lab, old)
+    assert not lab.accepts(old)
 
 
 def test_one_who_wants_no_waiting_gets_none(lab: labs.CliLab) -> None:
     old = lab.key
     assert "retired" not in lab.ok("rotate", "--grace", "until-unused", "--no-wait").out
-    assert accepts(lab, old)
+    assert lab.accepts(old)
 
 
 # The first time it takes the keyturn along that runs it.

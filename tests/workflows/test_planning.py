@@ -61,6 +61,18 @@ def text_of(tools: FakeTools, name: str) -> str:
     return Path(path).read_text()
 
 
+@pytest.mark.parametrize("auth", ["guard", "master-key"])
+def test_the_database_of_the_lab_reaches_the_gateway(tmp_path: Path, auth: str) -> None:
+    lab = f'[gateway]\nauth = "{auth}"\n[secrets.DATABASE_URL]\n'
+    url = "postgresql://lab@db.example/litellm"
+    tools = make_tools(
+        tmp_path, lab, secrets={MASTER_KEY: MASTER, SALT_KEY: SALT, "DATABASE_URL": url}
+    )
+    apply(tools)
+    name = names.GATEWAY_ENV if auth == "guard" else names.ENV_FILE
+    assert f"DATABASE_URL='{url}'\n" in text_of(tools, name)
+
+
 def digest(tools: FakeTools) -> str:
     """Return the digest of the inputs."""
     return inputs_digest(tools, targets(tools.lab, tools.places, tools.service.kind))

@@ -10,7 +10,7 @@ from bootstrap.domain.doctor.checks_gateway_config import CONFIG_CHECKS
 from bootstrap.domain.doctor.facts_gateway import Answers, LitellmFacts
 from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
-from bootstrap.domain.lab import LITELLM_VERSION, Lab
+from bootstrap.domain.lab import LITELLM_TESTED, Lab
 from bootstrap.domain.probes import Verdict, describe, verdict
 from bootstrap.domain.secret_spec import INTERNAL_KEY, MASTER_KEY
 
@@ -156,8 +156,8 @@ def version(seen: Observations) -> Iterator[Finding]:
     """Find versions that were not tested."""
     lab, found = _parts(seen)
     has = found.version or ("" if lab.gateway.command else lab.gateway.version)
-    if has and has != LITELLM_VERSION:
-        yield codes.VERSION.note(f"LiteLLM {has}; tested is {LITELLM_VERSION}")
+    if has and has not in LITELLM_TESTED:
+        yield codes.VERSION.note(f"LiteLLM {has}; tested are {', '.join(LITELLM_TESTED)}")
 
 
 def leaked(seen: Observations) -> Iterator[Finding]:

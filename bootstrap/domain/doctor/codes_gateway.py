@@ -137,9 +137,10 @@ VERSION = Code(
     "KT316",
     "a LiteLLM that was not tested",
     "Its answers to a wrong key, and what it does with its config, differ by version.",
-    "write the tested version into lab.toml, or take care: keyturn check after each change",
-    "keyturn was tested with the version that `keyturn init` writes into lab.toml. Before 1.106 "
-    "an unset master key means an open gateway, and a debug log holds the key in full.",
+    "write a tested version into lab.toml, or take care: keyturn check after each change",
+    "All of keyturn's tests run with the version that `keyturn init` writes into lab.toml, those "
+    "of the guard, the configuration and rotations with the others, too. Before 1.106 an unset "
+    "master key means an open gateway, and a debug log holds the key in full.",
 )
 LEAKED = Code(
     "KT317",
