@@ -48,6 +48,20 @@ def _no_process_in_unit_tests(event: str, arguments: tuple[object, ...]) -> None
         raise ProcessStarted(f"a test that starts a process ({event}) is marked `integration`")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note whether the test may start processes (by no fixture: one takes longer than this)."""
+    global _in_unit_test
+    _in_unit_test = not any(item.get_closest_marker(mark) for mark in _MARKS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """Let fixtures that several tests share end what they started."""
+    global _in_unit_test
+    _in_unit_test = False
+
+
 class NetworkBlocked(AssertionError):
     """A test reached for another machine. Not an OSError: the code under test must not catch it."""
 
@@ -129,14 +143,6 @@ def home(_isolated_session: Path, request: pytest.FixtureRequest) -> Iterator[Pa
         yield _isolate(patch, base)
     if request.session.testsfailed == failed_before:
         shutil.rmtree(base, ignore_errors=True)
-
-
-@pytest.fixture(autouse=True)
-def _unit_tests_start_no_process(home: Path, request: pytest.FixtureRequest) -> Iterator[None]:
-    global _in_unit_test
-    _in_unit_test = not any(request.node.get_closest_marker(mark) for mark in _MARKS)
-    yield
-    _in_unit_test = False
 
 
 @pytest.fixture
