@@ -19,8 +19,11 @@ from support import homes
 from support import leaks as leaks_module
 from support.sessions import SecretService, UserSystemd
 
-# For the tiers that run all day; without it, as in a run of everything, hypothesis' own number.
-settings.register_profile("quick", max_examples=10)
+# A busy machine is no fault of the product. `quick` is for the tiers that run all day; all others,
+# and so a run of everything, have hypothesis' own number of examples.
+settings.register_profile("thorough", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=10)
+settings.load_profile("thorough")
 _numbers = itertools.count()
 
 
