@@ -30,6 +30,8 @@ from bootstrap.workflows.uses import holders
 from support.fakes import LAB, MASTER
 from support.rotation_fakes import BOOM, NEW, World, afresh, make_world, raises
 
+pytestmark = pytest.mark.integration
+
 ON = LAB.replace("version = 1\n", "version = 1\nclient_keys = true\n")
 ONLY_DROID = LAB + "[clients.droid]\nclient_keys = true\n"
 CLIENTS = ("claude", "droid", "openai", "openwebui")

@@ -28,6 +28,8 @@ from bootstrap.workflows.rotation_preview import preview
 from support.fakes import LAB, MASTER
 from support.rotation_fakes import BOOM, NEW, PLAIN, World, afresh, make_world, raises
 
+pytestmark = pytest.mark.integration
+
 TO_PROOF = (
     Step.BEGUN,
     Step.CREATED,
