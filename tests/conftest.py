@@ -19,8 +19,11 @@ from support import homes
 from support import leaks as leaks_module
 from support.sessions import SecretService, UserSystemd
 
-# For the tiers that run all day; without it, as in a run of everything, hypothesis' own number.
-settings.register_profile("quick", max_examples=10)
+# A busy machine is no fault of the product. `quick` is for the tiers that run all day; all others,
+# and so a run of everything, have hypothesis' own number of examples.
+settings.register_profile("thorough", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=10)
+settings.load_profile("thorough")
 _numbers = itertools.count()
 
 
@@ -46,6 +49,20 @@ class ProcessStarted(AssertionError):
 def _no_process_in_unit_tests(event: str, arguments: tuple[object, ...]) -> None:
     if _in_unit_test and event in _STARTS:
         raise ProcessStarted(f"a test that starts a process ({event}) is marked `integration`")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note whether the test may start processes (by no fixture: one takes longer than this)."""
+    global _in_unit_test
+    _in_unit_test = not any(item.get_closest_marker(mark) for mark in _MARKS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """Let fixtures that several tests share end what they started."""
+    global _in_unit_test
+    _in_unit_test = False
 
 
 class NetworkBlocked(AssertionError):
@@ -129,14 +146,6 @@ def home(_isolated_session: Path, request: pytest.FixtureRequest) -> Iterator[Pa
         yield _isolate(patch, base)
     if request.session.testsfailed == failed_before:
         shutil.rmtree(base, ignore_errors=True)
-
-
-@pytest.fixture(autouse=True)
-def _unit_tests_start_no_process(home: Path, request: pytest.FixtureRequest) -> Iterator[None]:
-    global _in_unit_test
-    _in_unit_test = not any(request.node.get_closest_marker(mark) for mark in _MARKS)
-    yield
-    _in_unit_test = False
 
 
 @pytest.fixture

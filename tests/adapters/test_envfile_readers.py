@@ -115,6 +115,7 @@ def chunks(values: dict[str, str], size: int = 4000) -> list[dict[str, str]]:
     return list(parts)
 
 
+@pytest.mark.faults
 def test_every_short_text_is_read_back(
     reader: Reader, every_short_text: dict[str, str], tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_long_texts_are_read_back(reader: Reader, tmp_path: Path, texts: list[st
     assert reader(write(tmp_path / "long.env", values)) == values
 
 
+@pytest.mark.faults
 def test_systemd_reads_every_short_text_back(
     user_systemd: Callable[..., UserSystemd], every_short_text: dict[str, str], tmp_path: Path
 ) -> None:

@@ -516,7 +516,7 @@ def make_wheel(folder: Path, name: str, version: str, more: dict[str, str]) -> s
 Real = Callable[..., LitellmInstaller]
 
 
-@pytest.fixture(params=["uv", "pip"])
+@pytest.fixture(params=["uv", pytest.param("pip", marks=pytest.mark.slow)])
 def real(tmp_path: Path, request: pytest.FixtureRequest) -> Real:
     wheels, tools = tmp_path / "wheels", tmp_path / "tools"
     wheels.mkdir()

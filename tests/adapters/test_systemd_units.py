@@ -197,6 +197,7 @@ def test_no_variable_of_the_login_session_redirects_the_gateway(host: Host) -> N
     host.session.systemctl("unset-environment", "HARMLESS", *unset, check=True)
 
 
+@pytest.mark.faults
 def test_a_rotation_needs_only_a_restart_however_many_there_are(host: Host) -> None:
     host.write_unit()
     host.call("start")
@@ -211,6 +212,7 @@ def test_a_rotation_needs_only_a_restart_however_many_there_are(host: Host) -> N
     assert host.status_of(KEY) == "400"
 
 
+@pytest.mark.faults
 def test_a_killed_gateway_comes_back(host: Host) -> None:
     host.write_unit()
     host.call("start")

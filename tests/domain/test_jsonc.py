@@ -189,6 +189,7 @@ def test_deep_nesting_is_refused_and_what_is_allowed_can_be_used() -> None:
             parse(data)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "inner",
     [

@@ -11,7 +11,7 @@ from support.ci_runners import commit, copy_checkout, run, runner_environment
 from support.homes import REPOSITORY
 from support.litellm import Upstream
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 # In two halves, since the jobs have this very file in their checkout.
 KEY = "sk-test-ci-" + "runner-0123456789abcdef"
@@ -24,7 +24,7 @@ def upstream(tmp_path: Path) -> Iterator[Upstream]:
     server.stop()
 
 
-@pytest.fixture(params=["stand-in", pytest.param("droid", marks=pytest.mark.slow)])
+@pytest.fixture(params=["stand-in", "droid"])
 def droid_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The folder of a `droid`: a stand-in of some lines, and the real one."""
     if request.param == "droid":

@@ -16,7 +16,7 @@ from support.load import Retired, key_in, load_on
 from support.unit_labs import UnitLab, in_session
 from support.waiting import until
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.faults
 
 MODEL = "lab-echo"
 ALWAYS = 'socket = "always"'

@@ -20,6 +20,8 @@ from bootstrap.workflows.uses import counters, holders
 from support.fakes import LAB, MASTER
 from support.rotation_fakes import BOOM, NEW, PLAIN, World, afresh, make_world, raises
 
+pytestmark = pytest.mark.integration
+
 HOUR = 3600.0
 OLD = Secret(MASTER).fingerprint()
 

@@ -30,6 +30,8 @@ from bootstrap.workflows.uses import holders
 from support.fakes import LAB, MASTER
 from support.rotation_fakes import BOOM, NEW, World, afresh, make_world, raises
 
+pytestmark = pytest.mark.integration
+
 ON = LAB.replace("version = 1\n", "version = 1\nclient_keys = true\n")
 ONLY_DROID = LAB + "[clients.droid]\nclient_keys = true\n"
 CLIENTS = ("claude", "droid", "openai", "openwebui")
@@ -255,6 +257,7 @@ class TestRotation:
         assert self.settled(on, {**old, "master": MASTER}, new)
         assert on.in_force(str(on.stored()), MASTER) is False, "droid holds its own, not the master"
 
+    @pytest.mark.faults
     @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.value)
     def test_a_failure_at_any_step_puts_every_old_key_back(self, on: World, step: Step) -> None:
         old = {client: key_of(on, client) for client in CLIENTS}
@@ -265,6 +268,7 @@ class TestRotation:
         assert old["droid"] in settings(on)
         assert status(on, MASTER) == 200
 
+    @pytest.mark.faults
     @pytest.mark.parametrize("step", [*STEPS, Step.RETIRED], ids=lambda step: step.value)
     def test_a_crash_at_any_step_is_brought_to_one_end(self, on: World, step: Step) -> None:
         old = {client: key_of(on, client) for client in CLIENTS}

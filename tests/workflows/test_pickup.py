@@ -15,6 +15,8 @@ from bootstrap.workflows.planning import make_plan
 from support.fakes import LAB, MASTER
 from support.rotation_fakes import BOOM, NEW, PLAIN, World, make_world
 
+pytestmark = pytest.mark.integration
+
 REF = f"sops:{STORE}#{MASTER_KEY}"
 
 

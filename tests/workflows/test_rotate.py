@@ -28,6 +28,8 @@ from bootstrap.workflows.rotation_preview import preview
 from support.fakes import LAB, MASTER
 from support.rotation_fakes import BOOM, NEW, PLAIN, World, afresh, make_world, raises
 
+pytestmark = pytest.mark.integration
+
 TO_PROOF = (
     Step.BEGUN,
     Step.CREATED,
@@ -93,6 +95,7 @@ def test_both_keys_are_accepted_from_the_overlap_until_the_proof(world: World) -
     assert seen[Step.RETIRED] == [False, True]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("step", TO_PROOF[1:], ids=lambda step: step.value)
 def test_a_failure_at_any_step_up_to_the_proof_is_undone(world: World, step: Step) -> None:
     world.journal.before = {step: raises(BOOM)}
@@ -104,6 +107,7 @@ def test_a_failure_at_any_step_up_to_the_proof_is_undone(world: World, step: Ste
     assert world.steps[-1] == "undone"
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("step", TO_PROOF, ids=lambda step: step.value)
 def test_an_interrupt_undoes_says_so_and_still_interrupts(world: World, step: Step) -> None:
     world.journal.after = {step: raises(Interrupted(15))}
@@ -114,6 +118,7 @@ def test_an_interrupt_undoes_says_so_and_still_interrupts(world: World, step: St
     assert world.in_force(MASTER, NEW)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("step", TO_PROOF, ids=lambda step: step.value)
 def test_a_clock_that_jumps_back_an_hour_at_any_step_changes_nothing(
     world: World, step: Step

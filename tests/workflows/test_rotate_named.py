@@ -41,6 +41,8 @@ from support.rotation_fakes import (
     raises,
 )
 
+pytestmark = pytest.mark.integration
+
 PROVIDER, REDIS, OTHER = "UPSTREAM_KEY", "REDIS_PASSWORD", "DEPLOY_TOKEN"
 ALL = (MASTER_KEY, INTERNAL_KEY, REDIS)
 SECOND = "secrets/second.enc.env"

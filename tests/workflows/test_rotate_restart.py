@@ -15,6 +15,8 @@ from bootstrap.workflows.rotation_preview import preview
 from support.fakes import LAB, MASTER
 from support.rotation_fakes import BOOM, NEW, PLAIN, World, afresh, make_world, raises
 
+pytestmark = pytest.mark.integration
+
 KEPT = KeptError("a fresh one does not start", why="it ends with 3", fix="see its log")
 
 
