@@ -16,6 +16,7 @@ from bootstrap.cli import (
     key_commands,
     models_command,
     rotation_commands,
+    scan_command,
     service_commands,
     shell_init,
 )
@@ -47,6 +48,7 @@ key_commands.register(app)
 models_command.register(app)
 adopt_command.register(app)
 clients_command.register(app)
+scan_command.register(app)
 ci_command.register(app)
 shell_init.register(app)
 
