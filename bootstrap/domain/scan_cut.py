@@ -38,11 +38,12 @@ def starts(data: bytes, part: bytes) -> Iterator[int]:
         at = data.find(part, at + 1)
 
 
-def words(data: bytes, *, cut: bool, final: bool) -> set[bytes]:
+def words(data: bytes, shortest: int, *, cut: bool, final: bool) -> set[bytes]:
     """Return the words that a secret could be in.
 
     Args:
         data: A stretch of a text.
+        shortest: How long such a word is at least.
         cut: Whether something went before it, so that its first word may be half a word.
         final: Whether nothing comes after it.
     """
@@ -54,17 +55,23 @@ def words(data: bytes, *, cut: bool, final: bool) -> set[bytes]:
         stop = max((match.end() for match in _END.finditer(data, tail)), default=tail)
     # A line break within JSON text would become a letter of the word after it.
     whole = data[start:stop].replace(b"\\n", b"  ").translate(_TO_WORDS)
-    return {word for word in set(whole.split()) if SHORTEST <= len(word) <= LONGEST_WORD}
+    return {word for word in whole.split() if shortest <= len(word) <= LONGEST_WORD}
 
 
-def pieces(word: bytes) -> set[bytes]:
+def pieces(word: bytes, shortest: int) -> set[bytes]:
     """Return what of a word could be a secret: all of it, and what its separators part.
 
     `--password=abc`, `redis://:abc@host:6379/0`, `"Authorization: Bearer abc".`
     """
+    if not _PARTING.search(word):
+        return {word, *_at_least(shortest, word.rstrip(b".,:"), word.strip(_EDGES))}
     rests = [word, *(word[at.end() :] for at in _NAMING.finditer(word))]
-    found = {*rests, *(rest.rstrip(b".,:") for rest in rests), word.strip(_EDGES)}
-    return {piece for piece in found.union(_PARTING.split(word)) if len(piece) >= SHORTEST}
+    bare = (rest.rstrip(b".,:") for rest in rests)
+    return {*_at_least(shortest, *rests, *bare, word.strip(_EDGES), *_PARTING.split(word))}
+
+
+def _at_least(shortest: int, *found: bytes) -> Iterator[bytes]:
+    return (piece for piece in found if len(piece) >= shortest)
 
 
 def key_runs(data: bytes) -> Iterator[tuple[int, bytes]]:

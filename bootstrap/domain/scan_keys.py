@@ -21,8 +21,8 @@ class State(IntEnum):
     """What a key is good for; of one that is found twice the first counts."""
 
     IN_FORCE = 0
-    OTHER = 1  # the other key of a rotation that is not closed
-    ACCEPTED = 2  # the gateway accepts it beside the one in force: replaced, or a client's own
+    ACCEPTED = 1  # the gateway accepts it beside the one in force: replaced, or a client's own
+    OTHER = 2  # the other key of a rotation that is not closed
     GONE = 3  # rotated out
 
 
@@ -37,6 +37,7 @@ class SoughtKey:
         at: When it went, or (ACCEPTED) until when it is accepted, in seconds since 1970; None
             where that is not known, or has no end.
         digest: All 64 digits, where they are known.
+        is_replaced: Whether another one has taken its place, though it is still accepted.
         made_elsewhere: Whether somebody other than keyturn makes its values, and decides for how
             long the old ones are good.
     """
@@ -46,6 +47,7 @@ class SoughtKey:
     state: State
     at: float | None = None
     digest: str | None = None
+    is_replaced: bool = False
     made_elsewhere: bool = False
 
     @property
@@ -105,7 +107,9 @@ def _known(name: str, digest: str, state: State) -> SoughtKey:
 def _of_keyset(entry: KeyEntry, now: float) -> SoughtKey:
     state = State.ACCEPTED if entry.is_valid(now) else State.GONE
     name = _MASTER if entry.kind == "master" else f"client {entry.name}"
-    return SoughtKey(name, entry.fingerprint, state, entry.not_after, entry.sha256)
+    return SoughtKey(
+        name, entry.fingerprint, state, entry.not_after, entry.sha256, entry.is_replaced
+    )
 
 
 def _of_record(record: Record) -> Iterable[SoughtKey]:

@@ -92,11 +92,7 @@ class Find:
         if self.place.kind is not Kind.ENVIRONMENT:
             return Level.ERROR
         # That is how `exec` and direnv hand a key over.
-        return Level.WARNING if self._is_replaced else Level.EXPECTED
-
-    @property
-    def _is_replaced(self) -> bool:
-        return self.key.state is State.ACCEPTED and not self.key.name.startswith("client ")
+        return Level.WARNING if self.key.is_replaced else Level.EXPECTED
 
     @property
     def means(self) -> str:
@@ -106,7 +102,7 @@ class Find:
         if self.key.is_accepted:
             return _RISK[self.place.kind]
         if self.key.made_elsewhere:
-            return "of no use here; whoever made it may still accept it until you revoke it there"
+            return "of no use here; whoever made it may accept it until you revoke it there"
         return _HARMLESS[self.place.kind]
 
     @property
@@ -134,9 +130,11 @@ class Find:
     @property
     def _rotation(self) -> str:
         name = self.key.name.split(", ")[0]
+        if self.key.is_replaced:
+            return "keyturn rotate --resume"
         if name.startswith("client "):
             return f"keyturn key rotate {name.removeprefix('client ')}"
-        if self._is_replaced or self.key.state is State.OTHER:
+        if self.key.state is State.OTHER:
             return "keyturn recover"
         return "keyturn rotate --now" if name == "LITELLM_MASTER_KEY" else f"keyturn rotate {name}"
 
@@ -150,7 +148,8 @@ class Find:
             return f"remove it if you can spare it: shred -u -- {path}"
         if b"history" in name.rpartition(b"/")[2]:
             return "delete the line, with all shells closed that would write it again"
-        return "take it out; programs get the key by: keyturn exec, keyturn get"
+        take_out = "take it out; programs get the key by: keyturn exec, keyturn get"
+        return f"{take_out}; if it was seen: {self._rotation}" if self.key.is_accepted else take_out
 
 
 _RISK = {
@@ -163,13 +162,16 @@ _RISK = {
     Kind.HISTORY: "whoever has a copy of the repository can use the key, for good",
     Kind.TIMETABLE: "whoever reads the crontab, or mail about it, can use the key",
 }
-_HARMLESS = dict.fromkeys(Kind, "it opens nothing any more, but somebody may still believe it does")
-_HARMLESS |= {
-    Kind.FILE: "it opens nothing any more, but a program that reads it there is refused",
-    Kind.ENVIRONMENT: "it opens nothing any more: that program is refused until it starts anew",
-    Kind.MANAGER: "it opens nothing any more, but every program that systemd starts is given it",
-    Kind.HISTORY: "it opens nothing any more",
-    Kind.LOG: "it opens nothing any more",
+_USELESS = "it opens nothing any more"
+_HARMLESS = {
+    Kind.FILE: f"{_USELESS}, but a program that reads it there is refused",
+    Kind.FILE_NAME: f"{_USELESS}, but somebody may believe it does",
+    Kind.ENVIRONMENT: f"{_USELESS}: that program is refused until it starts anew",
+    Kind.ARGUMENTS: f"{_USELESS}: that program is refused until it starts anew",
+    Kind.MANAGER: f"{_USELESS}, but every program that systemd starts is given it",
+    Kind.LOG: _USELESS,
+    Kind.HISTORY: _USELESS,
+    Kind.TIMETABLE: f"{_USELESS}: that job is refused",
 }
 
 

@@ -23,7 +23,7 @@ from bootstrap.domain.scan_cut import (
     starts,
     words,
 )
-from bootstrap.domain.strength import weakness
+from bootstrap.domain.strength import LEAST_LENGTH, weakness
 
 _OVERLAP = 4096
 _MOST_SEEN = 200_000
@@ -139,7 +139,9 @@ class Hunter:
         for known in prints:
             self._prints.setdefault(bytes.fromhex(known.digest[:_SHORT_DIGEST]), []).append(known)
         every = [known for row in self._prints.values() for known in row]
-        self._wants_words = any(len(known.digest) == _SHORT_DIGEST for known in every)
+        by_word = [known for known in every if len(known.digest) == _SHORT_DIGEST]
+        self._wants_words = bool(by_word)
+        self._shortest = LEAST_LENGTH if all(known.strong for known in by_word) else SHORTEST
         self._forms = dict(forms)
         self._lengths = sorted({_USUAL_LENGTH, *lengths})
         self._overlap = max([_OVERLAP, *(2 * len(form) for form in forms)])
@@ -173,7 +175,7 @@ class Hunter:
         if self._prints:
             yield from self._keys(data)
         if self._wants_words:
-            self._learn(words(data, cut=cut, final=final))
+            self._learn(words(data, self._shortest, cut=cut, final=final))
             for form, key in self._learned.items():
                 for start in starts(data, form):
                     stop = start + len(form)
@@ -207,7 +209,7 @@ class Hunter:
         fresh = found - self._seen
         self._seen |= fresh
         for word in fresh:
-            for piece in pieces(word):
+            for piece in pieces(word, self._shortest):
                 for key in self._known(piece):
                     self._learned[piece] = key
 
