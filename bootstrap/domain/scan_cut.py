@@ -1,7 +1,7 @@
 """Cut out of bytes what could be a key: words, runs of a key's letters, base64 text."""
 
 import re
-from binascii import Error, a2b_base64
+from binascii import a2b_base64
 from collections.abc import Iterator
 
 SHORTEST = 16
@@ -99,7 +99,4 @@ def coded_key_runs(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 def _decoded(text: bytes) -> bytes:
     text = text[: len(text) - (len(text) % 4 == 1)].translate(_URL_SAFE)
-    try:
-        return a2b_base64(text + b"=" * (-len(text) % 4))
-    except Error:
-        return b""
+    return a2b_base64(text + b"=" * (-len(text) % 4))

@@ -5,7 +5,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,13 +92,12 @@ def test_what_was_planted_is_found_and_nothing_else(rotated: tuple[labs.CliLab, 
 
     new, mark, files = lab.key, Secret(old).fingerprint(), plant(lab, old)
     with running("LITELLM_MASTER_KEY", old) as pid, running("LITELLM_MASTER_KEY", new):
-        ran = lab.call("scan", "--json")
         shown = lab.call("scan", "-v")
         traced = leaks.watch_argv(
-            [sys.executable, "-m", "bootstrap", "scan"], cwd=lab.root, env=lab.environment()
+            [*labs.MODULE, "scan", "--json"], cwd=lab.root, env=lab.environment()
         )
-    assert (ran.code, shown.code, traced.status) == (1, 1, 1)
-    keys = {key["fingerprint"]: key for key in ran.json["keys"]}
+    assert (shown.code, traced.status) == (1, 1)
+    keys = {key["fingerprint"]: key for key in json.loads(traced.stdout)["keys"]}
     stale = {row["place"]: row for row in keys[mark]["found"]}
     assert keys[mark]["state"] == "gone"
     assert stale.pop(f"process {pid} (sleep)")["part"] == "LITELLM_MASTER_KEY"
@@ -125,8 +123,8 @@ def test_what_was_planted_is_found_and_nothing_else(rotated: tuple[labs.CliLab, 
     assert f"shred -u -- {files['backup']}" in shown.out
     assert "~/.factory/settings.json" in shown.out
     for key in (old, new):
-        said = {"json": ran.out, "shown": shown.out + shown.err, "out": traced.stdout}
-        assert leaks.find(key, texts={**said, "err": traced.stderr}) == []
+        said = {"shown": shown.out + shown.err, "out": traced.stdout, "err": traced.stderr}
+        assert leaks.find(key, texts=said) == []
         assert traced.find(key) == []
 
     for path in files.values():
@@ -134,3 +132,63 @@ def test_what_was_planted_is_found_and_nothing_else(rotated: tuple[labs.CliLab, 
     assert lab.call("scan").code == 3  # the history of git still has it
     subprocess.run(["rm", "-rf", ".git"], cwd=lab.root, check=True)
     assert lab.ok("scan").out.startswith("No key lies")
+
+
+def test_only_what_is_named_is_searched_and_what_is_spared_is_not(
+    rotated: tuple[labs.CliLab, str], tmp_path: Path
+) -> None:
+    lab, old = rotated
+    (tmp_path / "a.txt").write_text(lab.key * 2)
+    many = "".join(f"{old}\n" for _ in range(20))
+    (tmp_path / "b.txt").write_text(many)
+    ran = lab.call("scan", "--only", str(tmp_path))
+    assert ran.code == 1
+    assert "b.txt:1,2,3,4,5,6,7,8 and 12 more lines" in ran.out
+    assert "searched 2 files and 0 other things" in ran.out
+    spared = lab.call("scan", "--only", str(tmp_path), "--except", str(tmp_path / "a.txt"), "-q")
+    assert (spared.code, spared.out) == (3, "")
+    assert lab.key not in ran.out
+
+
+def test_a_key_can_be_named_by_its_fingerprint(
+    rotated: tuple[labs.CliLab, str], tmp_path: Path
+) -> None:
+    lab, _ = rotated
+    forgotten = "an-old-Password.7Hk2"
+    (tmp_path / "note").write_text(f"it was {forgotten}.")
+    mark = Secret(forgotten).fingerprint()
+    words = ("scan", "--only", str(tmp_path), "--fingerprint", mark.upper())
+    ran = lab.call(*words)
+    assert (ran.code, forgotten in ran.out) == (3, False)
+    assert f"a key that you named {mark}  rotated out\n" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("--only",), "--only is about the paths"),
+        (("--fingerprint", "xyz"), "that is no fingerprint"),
+        (("/no/such/path",), "'/no/such/path'"),
+        (("--except", "no-such"), "no-such'"),
+    ],
+)
+def test_words_that_do_not_fit_are_explained(
+    rotated: tuple[labs.CliLab, str], words: tuple[str, ...], what: str
+) -> None:
+    ran = rotated[0].call("scan", *words)
+    assert ran.code == 2
+    assert what in ran.error["error"]
+
+
+def test_an_interrupted_search_says_so(
+    rotated: tuple[labs.CliLab, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bootstrap.cli.scan_command.scan", interrupted)
+    ran = rotated[0].call("scan")
+    assert ran.code == 130
+    assert "not complete: searched 0 files" in ran.out
+    assert "interrupted; the search is not complete; nothing was changed" in ran.err
+    assert rotated[0].call("scan", "--json").json["complete"] is False
