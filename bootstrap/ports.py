@@ -3,7 +3,7 @@
 Adapters implement them, `bootstrap.wiring` picks which, tests give small doubles.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -12,7 +12,6 @@ from typing import Any, Protocol, runtime_checkable
 from bootstrap.domain.content import FileState, Write
 from bootstrap.domain.probes import Answer
 from bootstrap.domain.ref import SecretRef
-from bootstrap.domain.scan_places import Item
 from bootstrap.domain.secret import Secret
 
 
@@ -294,18 +293,3 @@ class Redactor(Protocol):
 
     def redact(self, lines: Iterable[str]) -> list[str]:
         """Return the lines with every known secret, and its encoded forms, masked."""
-
-
-class Haystack(Protocol):
-    """Things that `keyturn scan` searches for keys.
-
-    Attributes:
-        label: What they are, for people.
-        left_out: (name, why) of what could not be searched, known once `items` has ended.
-    """
-
-    label: str
-    left_out: list[tuple[bytes, str]]
-
-    def items(self) -> Iterator[Item]:
-        """Yield everything to search; what cannot be had is left out instead of raised."""

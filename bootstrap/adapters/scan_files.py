@@ -48,7 +48,7 @@ class Start:
 
 
 class FolderHaystack:
-    """Everything below some paths, each file once; see `bootstrap.ports.Haystack`.
+    """Everything below some paths, each file once; see `bootstrap.workflows.scan.Haystack`.
 
     Args:
         starts: Where to begin.

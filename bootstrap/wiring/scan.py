@@ -12,8 +12,7 @@ from bootstrap.adapters.scan_programs import ProgramHaystack
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.places import Places
 from bootstrap.domain.scanning import Hunter
-from bootstrap.ports import Haystack
-from bootstrap.workflows.scan import Sought, declared
+from bootstrap.workflows.scan import Haystack, Sought, declared
 from bootstrap.workflows.tools import Tools
 
 _MOST_DATA_BYTES = 1 << 30

@@ -8,6 +8,7 @@ import errno
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
+from typing import Protocol
 
 from bootstrap.domain.audit import Entry
 from bootstrap.domain.errors import SecretNotFoundError
@@ -20,12 +21,27 @@ from bootstrap.domain.scanning import Hit, Hunter
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.targets import targets
-from bootstrap.ports import Haystack, Progress
+from bootstrap.ports import Progress
 from bootstrap.workflows.tools import NamedSecrets, RotationTools, Tools
 from bootstrap.workflows.uses import read_keyset
 
 # More lines of one file than that help nobody.
 _MOST_LINES = 1000
+
+
+class Haystack(Protocol):
+    """Things to search.
+
+    Attributes:
+        label: What they are, for people.
+        left_out: (name, why) of what could not be searched, known once `items` has ended.
+    """
+
+    label: str
+    left_out: list[tuple[bytes, str]]
+
+    def items(self) -> Iterator[Item]:
+        """Yield everything to search; what cannot be had is left out instead of raised."""
 
 
 @dataclass(frozen=True)
