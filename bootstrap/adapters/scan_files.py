@@ -48,7 +48,7 @@ class Start:
 
 
 class FolderHaystack:
-    """Everything below some paths, each file once; see `bootstrap.workflows.scan.Haystack`.
+    """Everything below some paths, each file once; see `workflows.scan.Haystack`.
 
     Args:
         starts: Where to begin.
@@ -98,8 +98,10 @@ class FolderHaystack:
                 elif stat.S_ISREG(mode):
                     yield _named(path)
                     yield from self._file(path, asked=asked)
+                elif asked:
+                    self.left_out.append((path, "it is neither a file nor a folder"))
             except FileNotFoundError:  # it went in between
-                continue
+                pass
             except OSError as error:
                 self.left_out.append((path, _why(error)))
 

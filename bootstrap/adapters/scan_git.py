@@ -22,7 +22,7 @@ _EVERYTHING = ("--all", "--reflog")
 
 
 class GitHaystack:
-    """All that can be reached in the repository around a folder; see `bootstrap.workflows.scan.Haystack`.
+    """All that can be reached in the repository around a folder; see `workflows.scan.Haystack`.
 
     Args:
         folder: A folder in its work tree. Where there is no repository there is nothing.

@@ -14,7 +14,7 @@ _PROC = Path("/proc")
 
 
 class ProcessHaystack:
-    """Every process of this user but this one; see `bootstrap.workflows.scan.Haystack`."""
+    """Every process of this user but this one; see `workflows.scan.Haystack`."""
 
     label = "running programs"
 

@@ -18,7 +18,7 @@ _SHOW = ("systemctl", "--user", "--no-pager", "show-environment")
 
 
 class ProgramHaystack:
-    """What is asked of other programs; see `bootstrap.workflows.scan.Haystack`.
+    """What is asked of other programs; see `workflows.scan.Haystack`.
 
     Args:
         unit: The gateway's unit of `systemd --user`, or None where that does not run it.

@@ -26,7 +26,7 @@ from bootstrap.domain.scan_cut import (
 from bootstrap.domain.strength import LEAST_LENGTH, weakness
 
 _OVERLAP = 4096
-_MOST_SEEN = 200_000
+_MOST_SEEN = 100_000
 # As long as the keys that keyturn makes: `sk-` and 43.
 _USUAL_LENGTH = 46
 _SHORT_DIGEST = 8

@@ -28,6 +28,9 @@ def test_files_are_read_once_and_links_are_not_followed(tmp_path: Path) -> None:
     os.mkfifo(inner / "pipe")
     found = read(FolderHaystack([Start(tmp_path / "top"), Start(inner)]))
     assert found == {"a": b"a", os.fsdecode(b"new\nline\xff"): b"odd"}
+    haystack = FolderHaystack([Start(inner / "pipe", asked=True)])
+    assert read(haystack) == {}
+    assert haystack.left_out[0][1] == "it is neither a file nor a folder"
     # At the beginning a link is followed: dotfiles are apt to be links.
     assert read(FolderHaystack([Start(inner / "link")])) == {"outside": b"outside"}
 
