@@ -4,8 +4,8 @@ from pathlib import PurePath
 
 import pytest
 
-from bootstrap.cli import scan_command
-from bootstrap.cli.scan_command import state
+from bootstrap.cli import scan_run
+from bootstrap.cli.scan_run import state
 from bootstrap.cli.session import Session
 from bootstrap.domain.scan_keys import SoughtKey, State
 from bootstrap.domain.scan_places import Find, Kind, Place
@@ -33,7 +33,7 @@ def test_a_key_is_shown_with_what_it_is_good_for(key: SoughtKey, words: str) -> 
 def test_each_kind_of_place_is_shown_in_its_own_words(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bootstrap.cli.scan_command.labs.home", lambda: HOME)
+    monkeypatch.setattr("bootstrap.cli.scan_run.labs.home", lambda: HOME)
     finds = [
         Find(KEY, Place(Kind.FILE, b"/home/me/a.db"), offset=77),
         Find(KEY, Place(Kind.FILE, b"/home/me/a.yaml"), (3,), encoded=True),
@@ -43,7 +43,7 @@ def test_each_kind_of_place_is_shown_in_its_own_words(
         Find(KEY, Place(Kind.HISTORY, b"git: a", b"commit 1234567"), (1, 2)),
     ]
     result = Scanned((KEY,), finds, [(b"/big\n", "it is too big")], files=3, complete=True)
-    scan_command._show(Session(verbose=True, color=False), result, ["PIN"], 0.1)
+    scan_run._show(Session(verbose=True, color=False), result, ["PIN"], 0.1)
     shown = capsys.readouterr().out
     for line in (
         "  error    ~/a.db, at byte 77",

@@ -186,7 +186,7 @@ def test_an_interrupted_search_says_so(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bootstrap.cli.scan_command.scan", interrupted)
+    monkeypatch.setattr("bootstrap.cli.scan_run.scan", interrupted)
     ran = rotated[0].call("scan")
     assert ran.code == 130
     assert "not complete: searched 0 files" in ran.out
