@@ -29,6 +29,7 @@ COMMANDS = {
     "models_command": ("models",),
     "adopt_command": ("adopt",),
     "clients_command": ("clients",),
+    "scan_command": ("scan",),
     "ci_command": ("ci",),
     "shell_init": ("shell-init",),
 }

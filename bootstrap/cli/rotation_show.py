@@ -177,6 +177,7 @@ def show_rotated(
         session.print(f"{label:8} {words}")
     for line in (*what_next(tools.lab, names), *done.to_do):
         session.print(f"next     {line}")
+    session.print("next     where the old key still lies: keyturn scan")
     _show_left_out(session, left_out)
 
 

@@ -70,7 +70,7 @@ def holders(tools: Tools, names: Sequence[str] = (MASTER_KEY,)) -> tuple[Program
     found = counters(tools.files, tools.places.litellm)
     # Nobody could go and start a program again that gives no name.
     since, follow = tools.clock.now() - IDLE_S, (*following(tools.lab), UNNAMED)
-    entries = (entry for entry in _keyset(tools).entries if entry.id in ids)
+    entries = (entry for entry in read_keyset(tools).entries if entry.id in ids)
     users = [u for entry in entries for u in found.of(entry.fingerprint).users(since, follow)]
     return tuple(sorted(users, key=lambda user: -user.last_seen))
 
@@ -84,7 +84,7 @@ def old_keys(tools: Tools, found: Counters, since: float) -> tuple[OldKey, ...]:
         since: When the master key was replaced, in seconds since 1970.
     """
     keys = []
-    for entry in _keyset(tools).replaced():
+    for entry in read_keyset(tools).replaced():
         use = found.of(entry.fingerprint)
         keys.append(OldKey(entry, use, use.users(since)))
     return tuple(keys)
@@ -107,7 +107,7 @@ def replaced_at(records: Sequence[Record]) -> float:
     return next((record.at for record in records if record.step is Step.PROVEN), 0.0)
 
 
-def _keyset(tools: Tools) -> Keyset:
+def read_keyset(tools: Tools) -> Keyset:
     """Return the keyset, empty where it cannot be read; whoever changes it says so."""
     try:
         found = tools.files.observe(tools.places.litellm / KEYSET_FILE)

@@ -12,7 +12,7 @@ from bootstrap.cli.app import make
 from support.homes import environment
 from support.labs import MODULE, Ran, call
 
-COMMANDS = ("bootstrap", "init", "plan", "apply", "check", "get", "list", "exec")
+COMMANDS = ("bootstrap", "init", "plan", "apply", "check", "get", "list", "exec", "scan")
 
 
 def run(tmp_path: Path, *words: str) -> Ran:
