@@ -31,7 +31,8 @@ def recall(
     """
     try:
         path = _path(kind, root, environ)
-        handle = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+        flags = posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK
+        handle = posix.open(path, flags)
     except OSError:
         return None
     try:
@@ -67,6 +68,7 @@ def remember(
         path = _path(kind, root, environ)
         data = f"{_state(root, lab)}{text}{_END}".encode()
         temporary = f"{path}.{os.getpid()}"
+        os.stat(environ.get("HOME", ""))  # noqa: PTH116 - no cache makes a home
         for folder in (_base(environ), os.path.dirname(path)):  # noqa: PTH120
             os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -24,6 +24,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "home").mkdir()
     return {"HOME": str(tmp_path / "home")}
 
 
@@ -110,14 +111,14 @@ def test_a_lab_file_that_changed_a_moment_ago_is_not_remembered(
 
 def test_in_a_ci_job_nothing_is_written(lab: Path, environ: dict[str, str]) -> None:
     put(lab, environ | {"CI": "true"})
-    assert not Path(environ["HOME"]).exists()
+    assert list(Path(environ["HOME"]).iterdir()) == []
 
 
 def test_the_users_cache_folder_is_respected(lab: Path, environ: dict[str, str]) -> None:
     environ["XDG_CACHE_HOME"] = f"{lab.parent}/cache"
     put(lab, environ)
     assert get(lab, environ) == TEXT
-    assert not Path(environ["HOME"]).exists()
+    assert list(Path(environ["HOME"]).iterdir()) == []
 
 
 @pytest.mark.parametrize("home", ["", "relative"])
@@ -127,11 +128,20 @@ def test_without_a_home_nothing_is_remembered(lab: Path, home: str) -> None:
 
 
 def test_what_cannot_be_written_costs_only_time(lab: Path, environ: dict[str, str]) -> None:
-    Path(environ["HOME"]).write_text("a file")
+    home = Path(environ["HOME"])
+    home.rmdir()
+    put(lab, environ)
+    assert not home.exists()
+    home.write_text("a file")
     put(lab, environ)
     assert get(lab, environ) is None
     put(lab, environ, "\udcff")
-    Path(environ["HOME"]).unlink()
+    home.unlink()
+    home.mkdir()
+    put(lab, environ)
+    os.mkfifo(file_in(environ).with_name("pipe"))
+    file_in(environ).with_name("pipe").replace(file_in(environ))
+    assert get(lab, environ) is None
     put(lab, environ)
     target = file_in(environ)
     target.unlink()
