@@ -8,6 +8,8 @@ import pytest
 from bootstrap.adapters import client_version
 from bootstrap.adapters.client_version import ClientVersions
 
+pytestmark = pytest.mark.integration
+
 SAYS = """#!/bin/sh
 echo x >>"$(dirname "$0")/../asked"
 env >"$(dirname "$0")/../saw"

@@ -186,6 +186,7 @@ def test_a_lab_may_be_named_before_the_command_in_two_ways() -> None:
         )
 
 
+@pytest.mark.integration
 def test_a_rotation_waits_for_nothing_that_it_does_not_need() -> None:
     """Each of these takes as long to load as a run of sops."""
     code = "import sys; from bootstrap.cli.app import make; make(['rotate']); print(*sys.modules)"
