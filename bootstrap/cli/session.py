@@ -122,7 +122,7 @@ class Session:
         """Print a line beside the result, unless quiet."""
         if not self.quiet:
             safe = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-            self.err.print(Text.assemble(("warning: ", "bold yellow"), safe))
+            self.err.print(self._labelled("warning: ", safe), markup=False)
 
     def document(self, value: object) -> None:
         """Print the JSON document, where one was asked for."""
@@ -154,7 +154,7 @@ class Session:
             return label + text
         from rich.text import Text
 
-        style = "bold red" if label.startswith("error") else "bold"
+        style = {"error": "bold red", "warni": "bold yellow"}.get(label[:5], "bold")
         return Text.assemble((label, style), text)
 
 

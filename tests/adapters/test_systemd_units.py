@@ -109,7 +109,7 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(params=["root", "lab:2001"])
+@pytest.fixture(params=["root", pytest.param("lab:2001", marks=pytest.mark.slow)])
 def host(
     request: pytest.FixtureRequest,
     open_folder: Path,  # before the session, so that it goes after it

@@ -14,7 +14,7 @@ from support.hand_made import KEY, HandMade, hand_made
 from support.labs import MODULE, CliLab, make
 from support.waiting import until
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.faults
 
 RENAMES = "rename,renameat,renameat2"
 

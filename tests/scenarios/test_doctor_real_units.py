@@ -11,7 +11,7 @@ from support import labs
 from support.logind import start_logind
 from support.unit_labs import UNIT, UnitLab, in_session
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 STALE = "sk-test-of-yesterday-0123456789abcdef0123456789"
 
 
@@ -72,7 +72,7 @@ def test_what_surrounds_a_unit_is_found_and_mended(lab: UnitLab) -> None:
 
 def test_a_unit_that_was_edited_with_what_changes_litellm_is_named(lab: UnitLab) -> None:
     drop_in = unit_file(lab).with_name(f"{UNIT}.d") / "mine.conf"
-    drop_in.parent.mkdir()
+    drop_in.parent.mkdir(exist_ok=True)
     drop_in.write_text("[Service]\nUnsetEnvironment=\nEnvironment=DETAILED_DEBUG=True PORT=4100\n")
     stale = found(lab, "KT309")["KT309"]
     assert stale["command"] == "systemctl --user daemon-reload", stale
@@ -108,6 +108,7 @@ def test_a_unit_that_systemd_does_not_take_is_written_anew(lab: UnitLab) -> None
 
 def test_a_unit_that_failed_too_often_is_started_again(lab: UnitLab) -> None:
     drop_in = unit_file(lab).with_name(f"{UNIT}.d") / "limit.conf"
+    drop_in.parent.mkdir(exist_ok=True)
     drop_in.write_text("[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=1\n")
     lab.systemd.check("systemctl", "--user", "daemon-reload")
     for _ in range(2):

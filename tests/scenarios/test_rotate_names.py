@@ -136,6 +136,7 @@ def test_both_passwords_are_good_within_the_grace_time(named: NamedLab) -> None:
     assert named.agrees()
 
 
+@pytest.mark.faults
 def test_all_of_them_survive_a_kill_and_a_failing_disk_at_any_system_call(
     named: NamedLab,
 ) -> None:
