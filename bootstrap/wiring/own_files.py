@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from bootstrap.adapters import age, machine
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import Lab
-from bootstrap.domain.off_limits import RULES, Kept, off_limits
+from bootstrap.domain.off_limits import RULES, Kept, Taken, off_limits
 
 
 def check_own_files(lab: Lab) -> None:
@@ -20,11 +20,11 @@ def check_own_files(lab: Lab) -> None:
     if not lab.files:
         return
     places = machine.places()
-    known = [replace(kept, path=_real(kept.path)) for kept in _kept(lab)]
+    taken = Taken(replace(kept, path=_real(kept.path)) for kept in _kept(lab))
     for number, file in enumerate(lab.files):
         place = file.place(places.home)
         real = _real(place)
-        hit = next((kept.what for kept in known if kept.hinders(real)), None)
+        hit = taken.hindered_by(real)
         if hit is None and real.name == RULES:
             hit = "what says who can decrypt"
         if hit is not None:
@@ -34,7 +34,7 @@ def check_own_files(lab: Lab) -> None:
                 why=f"{place}{way} is {hit}",
                 fix='name a file that nothing else uses, such as "~/.config/tool/tool.env"',
             )
-        known.append(Kept(real, f"that of files[{number}], too"))
+        taken.add(Kept(real, f"that of files[{number}], too"))
 
 
 def _kept(lab: Lab) -> Iterator[Kept]:
