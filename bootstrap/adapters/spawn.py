@@ -202,8 +202,17 @@ class StartedChild(Child):
     """
 
     __slots__ = ()
-    _end = staticmethod(posix.kill)
 
     def __init__(self, pid: int, output: int) -> None:
         super().__init__((), None, {})
         self._pid, self._out = pid, output
+
+    @staticmethod
+    def _end(pid: int, number: int) -> None:
+        """End it alone, if it is still ours: a shell may have reaped it, and its number be free."""
+        try:
+            ended, _ = posix.waitpid(pid, posix.WNOHANG)
+        except ChildProcessError:
+            return
+        if not ended:
+            posix.kill(pid, number)

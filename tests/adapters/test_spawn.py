@@ -3,6 +3,7 @@
 import os
 import posix
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from bootstrap.adapters.process import run
-from bootstrap.adapters.spawn import Child, can_spawn
+from bootstrap.adapters.spawn import Child, StartedChild, can_spawn
 from bootstrap.domain.errors import Interrupted
 from support.waiting import until
 
@@ -158,3 +159,19 @@ def test_only_what_is_named_by_a_path_and_runs_here_is_started_so(
     assert not can_spawn("/bin/sh", "/")
     monkeypatch.delattr(posix, "posix_spawn")
     assert not can_spawn("/bin/sh", None)
+
+
+def test_one_that_a_shell_started_is_ended_alone_and_only_while_it_is_ours() -> None:
+    for ours in (True, False):
+        read, write = os.pipe()
+        process = subprocess.Popen(["sleep", "300"], stdout=write)
+        os.close(write)
+        if not ours:  # its number may be somebody else's by now; here it is one of another process
+            process.kill()
+            process.wait()
+        child = StartedChild(process.pid if ours else os.getpid(), read)
+        child.kill()
+        child.kill()
+        if ours:
+            assert not Path(f"/proc/{process.pid}").exists()
+            process.returncode = 0
