@@ -180,4 +180,7 @@ def refuse_other_lab(plan: Plan) -> None:
 
 
 def _rows(plan: Plan) -> str:
-    return "; ".join(f"{c.target.path}: {c.why}" for c in plan.conflicts)
+    by_reason: dict[str, list[str]] = {}
+    for change in plan.conflicts:
+        by_reason.setdefault(change.why, []).append(str(change.target.path))
+    return "; ".join(f"{', '.join(paths)}: {why}" for why, paths in by_reason.items())
