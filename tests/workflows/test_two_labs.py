@@ -85,6 +85,8 @@ def test_either_can_take_the_files_over_and_is_then_the_one(
     first, second = labs
     first.service.stop()
     for this, other in ((second, first), (first, second), (second, first)):
+        whys = {change.why for change in make_plan(this, force=True).changes if change.backup}
+        assert whys == {f"the lab in {other.lab.root} wrote it; replaced by --force"}
         assert apply(this, force=True).proven
         assert not make_plan(this)
         assert {change.lab for change in make_plan(other).conflicts} == {str(this.lab.root)}
