@@ -131,7 +131,8 @@ def _write(tools: Tools, plan: Plan, before: _Snapshot) -> None:
     """Put the plan's files in force, known as ours even if this is killed in the middle."""
     if not plan.writes:
         return
-    with tools.progress.step(f"write {len(plan.writes)} files"):
+    many = len(plan.writes)
+    with tools.progress.step(f"write {many} file{'s' if many > 1 else ''}"):
         intend(tools, plan)
         if plan.gateway:
             doubt_gateway(tools)
