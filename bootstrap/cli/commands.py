@@ -129,6 +129,9 @@ def init(
     session: Session,
     folder: FolderArgument = None,
     port: PortOption = None,
+    no_start: Annotated[
+        bool, typer.Option("--no-start", help="As for bootstrap; init starts nothing anyway.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write lab.toml, .sops.yaml, an age identity and an encrypted store with fresh keys.
