@@ -59,7 +59,7 @@ def read(path: PurePath, real: Path) -> tuple[bytes, int] | None:
                 raise _masked(path)
             raise TargetError(
                 f"{path} is not a file",
-                why="a folder or a device stands there",
+                why="a folder, a pipe or a device stands there",
                 fix=f"name another file, or look at it and move it away: ls -ld {path}",
             )
         if found.st_size > _MOST_BYTES:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from bootstrap.cli import show
 from bootstrap.cli.clients_command import ways
+from bootstrap.cli.complete import ExecCommand, secret_names
 from bootstrap.cli.open_rotation import after_rotation, rotated_at, say_open, settle
 from bootstrap.cli.session import JsonOption, Session, command, session_globals
 from bootstrap.domain.errors import ExitCode
@@ -75,7 +76,8 @@ def register(app: typer.Typer) -> None:
         help="Run a program with the lab's secrets in its environment, and become it.\n\nExamples:"
         '\n\n    keyturn exec -- droid exec "review this"'
         "\n\n    keyturn exec --secret OPENAI_API_KEY=env:CI_KEY -- python app.py",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        short_help="Run a program with the lab's secrets in its environment, and become it.",
+        cls=ExecCommand,
         add_help_option=False,
     )(_exec)
 
@@ -84,8 +86,10 @@ def _exec(context: typer.Context) -> None:
     """Run `exec` where options stand before its name; without any, `main` takes a shorter way."""
     from bootstrap.cli.exec_command import run_exec
 
-    lab = session_globals().lab
-    raise typer.Exit(run_exec([*(("--lab", lab) if lab else ()), *context.args]))
+    before = session_globals()
+    lab = ("--lab", before.lab) if before.lab else ()
+    quiet = ("--quiet",) if before.quiet else ()
+    raise typer.Exit(run_exec([*lab, *quiet, *context.args]))
 
 
 def bootstrap(
@@ -125,6 +129,9 @@ def init(
     session: Session,
     folder: FolderArgument = None,
     port: PortOption = None,
+    no_start: Annotated[
+        bool, typer.Option("--no-start", help="As for bootstrap; init starts nothing anyway.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write lab.toml, .sops.yaml, an age identity and an encrypted store with fresh keys.
@@ -206,7 +213,10 @@ def check(
 
 def get(
     session: Session,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False)],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", show_default=False, autocompletion=secret_names),
+    ],
     shell: Annotated[
         bool, typer.Option("--shell", help="Print `export NAME=value` lines.")
     ] = False,

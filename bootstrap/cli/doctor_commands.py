@@ -17,6 +17,7 @@ CodesArgument = Annotated[
         metavar="[CODE]...",
         help="Only these, or all that begin so: KT105, KT1. Default: all.",
         show_default=False,
+        autocompletion=lambda: list(codes()),
     ),
 ]
 
@@ -107,7 +108,13 @@ def _fix(session: Session, tools: workflow.DoctorTools, chosen: list[str], *, dr
 def explain(
     session: Session,
     word: Annotated[
-        str | None, typer.Argument(metavar="[CODE]", help="For example KT105.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[CODE]",
+            help="For example KT105.",
+            show_default=False,
+            autocompletion=lambda: list(codes()),
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:

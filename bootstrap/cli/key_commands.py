@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode=None,
         help="Client keys: keys of limited scope and life, for programs and people.",
+        short_help="Client keys: keys of limited scope and life, for programs and people.",
     )
     command(
         group,

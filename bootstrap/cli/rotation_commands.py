@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bootstrap.cli import rotation_show as show
+from bootstrap.cli.complete import secret_names
 from bootstrap.cli.open_rotation import after_rotation, settle
 from bootstrap.cli.rotation_choice import Wish, can_wait
 from bootstrap.cli.session import JsonOption, Session, command
@@ -28,7 +29,10 @@ _NO_WISH = Wish()
 NameArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]", help=f"The secret to rotate; {MASTER_KEY} if none.", show_default=False
+        metavar="[NAME]",
+        help=f"The secret to rotate; {MASTER_KEY} if none.",
+        show_default=False,
+        autocompletion=secret_names,
     ),
 ]
 GraceOption = Annotated[

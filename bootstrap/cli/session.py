@@ -182,7 +182,11 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
         run.__annotations__ = {p.name: p.annotation for p in (*own, *common)}
         help_text = inspect.getdoc(function) or ""
         shown = "\n\n".join(f"    {example}" for example in examples)
-        app.command(name, help=f"{help_text}\n\nExamples:\n\n{shown}")(run)
+        app.command(
+            name,
+            help=f"{help_text}\n\nExamples:\n\n{shown}",
+            short_help=help_text.partition("\n\n")[0],  # whole, where Typer would cut it off
+        )(run)
         return function
 
     return register

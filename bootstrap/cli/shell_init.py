@@ -32,7 +32,12 @@ def register(app: typer.Typer) -> None:
 
 def shell_init(
     session: Session,
-    shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", show_default=False)],
+    shell: Annotated[
+        str,
+        typer.Argument(
+            metavar="bash|zsh|fish", show_default=False, autocompletion=lambda: list(SHELLS)
+        ),
+    ],
 ) -> None:
     """Print functions `claude-ALIAS` for the lab's models, and completions, for a shell to eval.
 

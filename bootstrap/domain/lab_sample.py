@@ -2,8 +2,8 @@
 
 LAB = """\
 # The lab: one LiteLLM gateway, its models, its clients. This file is yours: only `keyturn models
-# import` adds to its end. After an edit: `keyturn plan` shows what would change, `keyturn apply`
-# does it.
+# import` and `keyturn adopt` add to its end. After an edit: `keyturn plan` shows what would change,
+# `keyturn apply` does it.
 version = 1
 
 [gateway]
@@ -67,7 +67,7 @@ port = {port}
 # A file of your own with a key in it, from LAB/templates/tool.env.j2; rotated with the others:
 # [[files]]
 # path = "~/.config/tool/tool.env"
-# template = "tool.env.j2"      # TOOL_KEY={{ secrets.LITELLM_MASTER_KEY | dotenv }}
+# template = "tool.env.j2"      # TOOL_KEY={{{{ secrets.LITELLM_MASTER_KEY | dotenv }}}}
 
 # [targets]
 # claude_settings = true        # Claude Code asks keyturn for the key

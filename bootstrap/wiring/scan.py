@@ -68,5 +68,9 @@ def default_places(places: Places, root: PurePath) -> list[Start]:
 def _existing(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     if not os.path.lexists(path):
-        raise UsageError(f"{text!a}", why="there is no such file or folder", fix="name another one")
+        raise UsageError(
+            f"{text!a} cannot be searched",
+            why="there is no such file or folder",
+            fix="name another one",
+        )
     return path

@@ -131,7 +131,8 @@ def _write(tools: Tools, plan: Plan, before: _Snapshot) -> None:
     """Put the plan's files in force, known as ours even if this is killed in the middle."""
     if not plan.writes:
         return
-    with tools.progress.step(f"write {len(plan.writes)} files"):
+    many = len(plan.writes)
+    with tools.progress.step(f"write {many} file{'s' if many > 1 else ''}"):
         intend(tools, plan)
         if plan.gateway:
             doubt_gateway(tools)
@@ -180,4 +181,7 @@ def refuse_other_lab(plan: Plan) -> None:
 
 
 def _rows(plan: Plan) -> str:
-    return "; ".join(f"{c.target.path}: {c.why}" for c in plan.conflicts)
+    by_reason: dict[str, list[str]] = {}
+    for change in plan.conflicts:
+        by_reason.setdefault(change.why, []).append(str(change.target.path))
+    return "; ".join(f"{', '.join(paths)}: {why}" for why, paths in by_reason.items())

@@ -1,6 +1,7 @@
 """Compare what should stand at each target with what does."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -58,8 +59,12 @@ def compare(
             force=force,
             diff=partial(diff, env_file),
         )
-        if decision.change is not None:
-            changes.append(decision.change)
+        change = decision.change
+        if change is not None and change.backup and theirs is not None and theirs.number >= own:
+            # Nobody edited it.
+            change = replace(change, why=f"the lab in {theirs.lab} wrote it; replaced by --force")
+        if change is not None:
+            changes.append(change)
         if decision.remember:
             claim = own if theirs is None or own > theirs.number else theirs.number + 1
             remember[target.name] = {**decision.remember, "claim": max(claim, 1)}

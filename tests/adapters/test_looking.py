@@ -27,8 +27,10 @@ def test_what_cannot_be_read_has_a_reason(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").write_text("x" * 20)
     os.mkfifo(tmp_path / "pipe")
-    assert look_at(PurePath(tmp_path)).problem == "a folder or a device stands there"
-    assert look_at(PurePath(tmp_path / "pipe")).problem == "a folder or a device stands there"
+    assert look_at(PurePath(tmp_path)).problem == "a folder, a pipe or a device stands there"
+    assert (
+        look_at(PurePath(tmp_path / "pipe")).problem == "a folder, a pipe or a device stands there"
+    )
     assert "symlink" in look_at(PurePath(tmp_path / "loop")).problem
     assert look_at(PurePath(tmp_path / "file" / "below")).problem == "not a directory"
     monkeypatch.setattr(looking, "_MOST_BYTES", 10)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 ESCAPE = "\x1b"
 COMMANDS = (
     ("bootstrap",),
-    ("init",),
+    ("init", "--no-start"),
     ("plan",),
     ("apply",),
     ("apply", "--dry-run"),

@@ -25,6 +25,7 @@ def test_the_help_names_every_command_and_the_exit_codes(tmp_path: Path) -> None
     assert "3 drift" in ran.out
     for name in COMMANDS:
         assert f"\n  {name}" in ran.out
+    assert "..." not in ran.out.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap import main as entry
+from bootstrap.cli import exec_command
+from bootstrap.cli.app import run as run_app
 from bootstrap.cli.exec_command import run_exec
 from bootstrap.cli.progress import Plain, Quiet
 from bootstrap.cli.session import Session, guarded
@@ -281,3 +283,18 @@ def test_the_keyturn_that_other_programs_call_is_the_one_beside_this_python(
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "own")])
     assert labs.keyturn_program() == str(tmp_path / "own")
+
+
+def test_what_stands_before_exec_reaches_it_and_what_follows_stays_as_typed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed: list[str] = []
+
+    def run_exec(words: list[str]) -> int:
+        passed.extend(words)
+        return 0
+
+    monkeypatch.setattr(exec_command, "run_exec", run_exec)
+    typed = ["--keep", "A", "git", "log", "-q", "--", "-x", "--"]
+    assert run_app(["-q", "-v", "--lab", "/lab", "exec", *typed]) == 0
+    assert passed == ["--lab", "/lab", "--quiet", *typed]

@@ -89,6 +89,7 @@ def test_the_sample_that_init_writes_is_a_lab_also_with_every_comment_taken_away
     assert found.redis is None or found.models
     assert {"ollama", "openai"} <= set(found.backends)
     assert found.switches.droid_key_helper
+    assert "TOOL_KEY={{ secrets.LITELLM_MASTER_KEY | dotenv }}" in text
 
 
 def test_everything_that_the_file_says_arrives() -> None:

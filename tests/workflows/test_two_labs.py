@@ -71,7 +71,7 @@ def test_the_second_lab_is_told_whose_the_files_are(labs: tuple[FakeTools, FakeT
     before = models(first)
     with pytest.raises(ConflictError, match="some files are another lab's") as refused:
         apply(second)
-    assert str(first.lab.root) in refused.value.why
+    assert refused.value.why.count(f"the lab in {first.lab.root} answers for it") == 1
     assert f"--lab {first.lab.root}" in refused.value.fix
     secrets = only_secrets(second.resolver.resolve_all(needed_secrets(second)))
     with pytest.raises(ConflictError, match="is another lab's"):
@@ -85,6 +85,8 @@ def test_either_can_take_the_files_over_and_is_then_the_one(
     first, second = labs
     first.service.stop()
     for this, other in ((second, first), (first, second), (second, first)):
+        whys = {change.why for change in make_plan(this, force=True).changes if change.backup}
+        assert whys == {f"the lab in {other.lab.root} wrote it; replaced by --force"}
         assert apply(this, force=True).proven
         assert not make_plan(this)
         assert {change.lab for change in make_plan(other).conflicts} == {str(this.lab.root)}

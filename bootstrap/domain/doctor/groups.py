@@ -9,7 +9,6 @@ from bootstrap.domain.doctor.checks_lab import LAB
 from bootstrap.domain.doctor.checks_secrets import SECRETS
 from bootstrap.domain.doctor.finding import Code
 from bootstrap.domain.errors import UsageError
-from bootstrap.domain.table import did_you_mean
 
 GROUPS: tuple[Group, ...] = (LAB, DROID, CLAUDE, GATEWAY, SECRETS, BACKENDS)
 
@@ -41,7 +40,7 @@ def parse_codes(words: list[str]) -> list[str]:
             raise UsageError(
                 f"there is no code {word}",
                 why="doctor looks for nothing of that name",
-                fix=f"{did_you_mean(word, known)}; list them: keyturn explain",
+                fix="list them: keyturn explain",
             )
     return chosen
 
