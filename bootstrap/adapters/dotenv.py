@@ -55,6 +55,8 @@ def _text_of(path: PurePath) -> str:
         raise _unreadable(path, error.why) from None
     except OSError as error:
         raise _unreadable(path, error.strerror or type(error).__name__) from None
+    except RuntimeError:  # from resolve()
+        raise _unreadable(path, "it is a symlink to itself") from None
     if found is None:
         raise TargetError(
             f"there is no env file {path}", why="it was not written yet", fix="run: keyturn apply"

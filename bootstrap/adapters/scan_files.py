@@ -154,7 +154,7 @@ def home_files(home: Path) -> list[Path]:
             name = entry.name
             wanted = name.startswith(".") or name.endswith(".env") or "history" in name
             # A dotfile that is a symlink into a repository of the user's own is read there.
-            if wanted and Path(entry.path).resolve().is_relative_to(home.resolve()):
+            if wanted and _resolved(Path(entry.path)).is_relative_to(_resolved(home)):
                 with suppress(OSError):
                     found += [Path(entry.path)] if entry.is_file() else []
     return sorted(found)
