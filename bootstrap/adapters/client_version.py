@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path, PurePath
@@ -74,8 +73,7 @@ class ClientVersions:
     def _save(self, rows: dict[str, list[str]]) -> None:
         data = json.dumps(rows, indent=1, sort_keys=True).encode() + b"\n"
         found = self._files.observe(self._path)
-        expected = found.content.digest if found else None
-        self._files.replace_all([Write(self._path, Content(data), 0o600, expected)])
+        self._files.replace_all([Write.over(found, self._path, Content(data), 0o600)])
 
 
 def _is_row(row: object) -> bool:
@@ -87,12 +85,10 @@ def _ask(program: Path) -> str | None:
 
     It sees no variable of ours but PATH, and no home.
     """
-    home = tempfile.mkdtemp()
     try:
-        environment = {"PATH": os.environ.get("PATH", ""), "HOME": home}
-        done = run([str(program), "--version"], env=environment, cwd=home, timeout_s=_LIMIT_S)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+            environment = {"PATH": os.environ.get("PATH", ""), "HOME": home}
+            done = run([str(program), "--version"], env=environment, cwd=home, timeout_s=_LIMIT_S)
     except OSError:
         return None
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
     return version_in(done.stdout.decode(errors="replace")) if done.returncode == 0 else ""
