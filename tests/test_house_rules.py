@@ -118,6 +118,7 @@ def test_no_file_names_a_package_index_or_a_folder_of_one_machine() -> None:
 
 def test_every_template_begins_with_a_comment() -> None:
     templates = [path for path in (REPOSITORY / "templates").rglob("*") if path.is_file()]
+    assert len(templates) > 5
     for template in templates:
         if template.name != ".keep":
             first = template.read_text().splitlines()[0].lstrip()
