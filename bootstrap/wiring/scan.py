@@ -44,7 +44,7 @@ def haystacks(
     leave = [_existing(path) for path in spared]
     if only:
         return [FolderHaystack(named, [Path(path) for path in keep], leave, "what you named")]
-    starts = [*named, *default_places(tools.places, tools.lab.root)]
+    starts = [*named, *_default_places(tools.places, tools.lab.root)]
     unit = tools.service.name if tools.service.kind == "systemd" else None
     return [
         FolderHaystack(starts, [Path(path) for path in keep], leave),
@@ -54,7 +54,7 @@ def haystacks(
     ]
 
 
-def default_places(places: Places, root: PurePath) -> list[Start]:
+def _default_places(places: Places, root: PurePath) -> list[Start]:
     """Return where keys are apt to lie: the lab, the clients' and the shells' files, settings."""
     home = Path(places.home)
     data = Path(xdg_folder(os.environ, "XDG_DATA_HOME") or home / ".local" / "share")
