@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from bootstrap.adapters.dotenv import read_env_file
-from bootstrap.adapters.paths import without_waiting
+from bootstrap.adapters.paths import without_waiting, words
 from bootstrap.domain.doctor.facts_others import Connection, StoredConnections
 from bootstrap.domain.errors import TargetError
 from bootstrap.domain.secret import Secret
@@ -34,8 +34,7 @@ def stored_connections(path: PurePath) -> StoredConnections:
     except FileNotFoundError:
         return StoredConnections("openwebui", path, problem="it is not there")
     except OSError as error:
-        words = error.strerror or type(error).__name__
-        return StoredConnections("openwebui", path, problem=words.lower())
+        return StoredConnections("openwebui", path, problem=words(error))
     except TargetError as error:
         return StoredConnections("openwebui", path, problem=error.why)
     except _ODD as error:  # its text may quote a row
