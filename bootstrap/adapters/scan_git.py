@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePath
 
+from bootstrap.adapters.git_environment import git_environment
 from bootstrap.adapters.process import run
-from bootstrap.adapters.variables import variables
 from bootstrap.domain.scan_places import Item, Kind, Place
 
 MOST_BYTES = 1024 * 1024
@@ -19,7 +19,6 @@ _LONGEST_HEAD = 200
 _BATCH_BYTES = 16 * 1024 * 1024
 _LIMIT_S = 60.0
 _FIND_S = 20.0
-_QUIET = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
 _EVERYTHING = ("--all", "--reflog")
 
 
@@ -119,8 +118,7 @@ class GitHaystack:
         if left <= 0:
             raise TimeoutError
         argv = ["git", "-C", self._folder, "-c", "log.showSignature=false", *words]
-        environment = {**_without_git(), **_QUIET}
-        answer = run(argv, stdin=stdin, env=environment, timeout_s=left)
+        answer = run(argv, stdin=stdin, env=git_environment(), timeout_s=left)
         # Outside a work tree already the question whether this is one fails.
         self._broken = self._broken or (answer.returncode != 0 and words[0] != "rev-parse")
         return answer.stdout
@@ -131,11 +129,6 @@ def _place(path: bytes, name: bytes, kind: bytes) -> Place:
     if kind == b"blob":
         return Place(Kind.HISTORY, b"git: " + path, b"object " + shown)
     return Place(Kind.HISTORY, b"git: the message of a " + kind, kind + b" " + shown)
-
-
-def _without_git() -> dict[str, str]:
-    """Return our variables without those that lead git to another repository."""
-    return {name: value for name, value in variables().items() if not name.startswith("GIT_")}
 
 
 def _lines(said: bytes) -> list[bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bootstrap.adapters import process, scan_git, scan_processes, scan_programs
+from bootstrap.adapters.doctor_git import in_work_tree
 from bootstrap.adapters.process import Finished
 from bootstrap.adapters.scan_forms import hunter_for
 from bootstrap.adapters.scan_git import GitHaystack
@@ -157,6 +158,19 @@ def test_a_history_with_a_hole_is_said_not_to_be_read_whole(
     haystack = GitHaystack(tmp_path)
     list(haystack.items())
     assert [why for _, why in haystack.left_out] == [why]
+
+
+@pytest.mark.integration
+def test_what_a_hook_of_git_gets_leads_to_no_other_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    git(tmp_path / "other", "init", "-q")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    (tmp_path / "lab").mkdir()
+    assert not in_work_tree(tmp_path / "lab")
+    monkeypatch.delenv("GIT_DIR")
+    assert in_work_tree(tmp_path / "other")
 
 
 def test_git_that_is_missing_or_slow_stops_nothing(
