@@ -25,6 +25,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 # `gateway/` runs inside LiteLLM's process, whose master key it never sees as a Secret.
 MAY_REVEAL = ("adapters/", "domain/secret.py", "domain/template.py", "gateway/")
 MOST_LINES = 300
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 # Written in two halves, so that this file does not break its own rules.
 REMINDERS = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
@@ -118,6 +119,7 @@ def test_no_file_names_a_package_index_or_a_folder_of_one_machine() -> None:
 
 def test_every_template_begins_with_a_comment() -> None:
     templates = [path for path in (REPOSITORY / "templates").rglob("*") if path.is_file()]
+    assert len(templates) > 5
     for template in templates:
         if template.name != ".keep":
             first = template.read_text().splitlines()[0].lstrip()
@@ -168,6 +170,50 @@ def test_test_files_have_names_of_their_own_and_are_no_packages() -> None:
     names = Counter(path.name for path in TEST_MODULES)
     assert {name for name, n in names.items() if n > 1} == set()
     assert "__init__.py" not in names
+
+
+def bound(node: ast.AST) -> set[str]:
+    """Return the names that are imported or assigned in `node`, but for the type checker alone."""
+    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        return set().union(*map(bound, node.orelse))
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {(a.asname or a.name).partition(".")[0] for a in node.names}
+    own = {node.id} if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else set()
+    inside = (part for part in ast.iter_child_nodes(node) if not isinstance(part, FUNCTIONS))
+    return own.union(*map(bound, inside))
+
+
+def used(node: ast.AST, there: set[str]) -> Iterator[ast.Name]:
+    """Yield the names that running `node` looks up and that are not `there`; no annotations."""
+    if isinstance(node, FUNCTIONS):
+        there = there | set().union(*map(bound, node.body))
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in there:
+        yield node
+    for field, value in ast.iter_fields(node):
+        if field not in ("annotation", "returns"):
+            for part in value if isinstance(value, list) else [value]:
+                if isinstance(part, ast.AST):
+                    yield from used(part, there)
+
+
+def lost_names(text: str) -> list[str]:
+    """Return the names that only the type checker imports, and that the program needs as well."""
+    tree = ast.parse(text)
+    checks = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = [node.body for node in checks if ast.unparse(node.test).endswith("TYPE_CHECKING")]
+    only = set().union(*(bound(node) for body in typed for node in body)) - bound(tree)
+    return sorted({name.id for name in used(tree, bound(tree)) if name.id in only})
+
+
+def test_what_only_the_type_checker_imports_is_not_needed_to_run() -> None:
+    head = "if TYPE_CHECKING:\n    from rich.text import Text\n"
+    there = "def shown():\n    from rich.text import Text\n    return Text()\n"
+    assert lost_names(head + there) == []
+    assert lost_names(f"{head}{there}def warn() -> 'Text':\n    return Text()\n") == ["Text"]
+    texts = {path: path.read_text() for path in MODULES}
+    typed = {path: text for path, text in texts.items() if "if TYPE_CHECKING" in text}
+    assert len(typed) > 20
+    assert {str(path): lost for path, text in typed.items() if (lost := lost_names(text))} == {}
 
 
 IMPORT_ALL = """

@@ -1,7 +1,6 @@
 """What stands in a client's files, what it answers, and what it answered last time."""
 
 import dataclasses
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -10,9 +9,9 @@ from typing import Any
 
 from bootstrap.adapters.dotenv import read_env_file
 from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.json_file import JsonFile
 from bootstrap.adapters.process import run
 from bootstrap.domain.client import ClientFile
-from bootstrap.domain.content import Content, Write
 from bootstrap.domain.droid_keys import gateway_keys
 from bootstrap.domain.errors import TargetError
 from bootstrap.domain.key_paths import value_at
@@ -83,21 +82,16 @@ class ProbeMemory:
     """
 
     def __init__(self, folder: PurePath) -> None:
-        self._path = folder / "clients.json"
-        self._files = LocalFiles()
+        self._file = JsonFile(folder / "clients.json")
 
     def load(self) -> dict[str, Sighting]:
         """Return it by client; empty where there is nothing, or it does not parse."""
-        found = self._files.observe(self._path)
+        rows: Any = self._file.load() or {}
         try:
-            rows: dict[str, Any] = json.loads(found.content.data) if found else {}
             return {name: Sighting(**row) for name, row in rows.items()}
         except (ValueError, TypeError, AttributeError):
             return {}
 
     def save(self, seen: Mapping[str, Sighting]) -> None:
         """Replace it, all or nothing."""
-        rows = {name: dataclasses.asdict(row) for name, row in seen.items()}
-        data = json.dumps(rows, indent=1, sort_keys=True).encode() + b"\n"
-        found = self._files.observe(self._path)
-        self._files.replace_all([Write.over(found, self._path, Content(data), 0o600)])
+        self._file.save({name: dataclasses.asdict(row) for name, row in seen.items()})

@@ -1,16 +1,13 @@
 """Which version of a client is installed: read beside the program, else asked of it once."""
 
-import json
 import os
-import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path, PurePath
 
-from bootstrap.adapters.files import LocalFiles
+from bootstrap.adapters.json_file import JsonFile
 from bootstrap.adapters.looking import installations
 from bootstrap.adapters.process import run
-from bootstrap.domain.content import Content, Write
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.versions import as_numbers, version_in
 
@@ -29,8 +26,7 @@ class ClientVersions:
     """
 
     def __init__(self, folder: PurePath) -> None:
-        self._path = folder / "client-versions.json"
-        self._files = LocalFiles()
+        self._file = JsonFile(folder / "client-versions.json")
         self._known: dict[str, str] = {}
 
     def __call__(self, program: str) -> str:
@@ -60,22 +56,14 @@ class ClientVersions:
         if answer is None:
             return ""
         with suppress(LabError):  # it is asked again then
-            self._save({**rows, str(program): [mark, answer]})
+            self._file.save({**rows, str(program): [mark, answer]})
         return answer
 
     def _load(self) -> dict[str, list[str]]:
-        with suppress(LabError, ValueError, RecursionError):
-            found = self._files.observe(self._path)
-            rows = json.loads(found.content.data) if found else {}
-            if isinstance(rows, dict) and all(_is_row(row) for row in rows.values()):
-                return rows
+        rows = self._file.load()
+        if isinstance(rows, dict) and all(_is_row(row) for row in rows.values()):
+            return rows
         return {}
-
-    def _save(self, rows: dict[str, list[str]]) -> None:
-        data = json.dumps(rows, indent=1, sort_keys=True).encode() + b"\n"
-        found = self._files.observe(self._path)
-        expected = found.content.digest if found else None
-        self._files.replace_all([Write(self._path, Content(data), 0o600, expected)])
 
 
 def _is_row(row: object) -> bool:
@@ -87,12 +75,10 @@ def _ask(program: Path) -> str | None:
 
     It sees no variable of ours but PATH, and no home.
     """
-    home = tempfile.mkdtemp()
     try:
-        environment = {"PATH": os.environ.get("PATH", ""), "HOME": home}
-        done = run([str(program), "--version"], env=environment, cwd=home, timeout_s=_LIMIT_S)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+            environment = {"PATH": os.environ.get("PATH", ""), "HOME": home}
+            done = run([str(program), "--version"], env=environment, cwd=home, timeout_s=_LIMIT_S)
     except OSError:
         return None
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
     return version_in(done.stdout.decode(errors="replace")) if done.returncode == 0 else ""

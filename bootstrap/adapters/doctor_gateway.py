@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.adapters.gathering import Scene
+from bootstrap.adapters.paths import without_waiting
 from bootstrap.domain.errors import LabError, StoreDamagedError
 from bootstrap.domain.keyset import KEYSET_FILE, MAX_BYTES, Keyset
 
@@ -27,7 +28,7 @@ def observe_issued(scene: Scene) -> frozenset[str]:
     """Return the digests of the clients' keys in force; none where there is no sound keyset."""
     path = Path(scene.places.litellm, KEYSET_FILE)
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=without_waiting) as file:
             keyset = Keyset.parse(file.read(MAX_BYTES + 1))
     except (OSError, StoreDamagedError):
         return frozenset()

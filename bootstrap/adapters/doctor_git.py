@@ -1,10 +1,10 @@
 """What git keeps of the stores: plaintext in any branch, and caches of decrypted texts."""
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from bootstrap.adapters.git_environment import git_environment
 from bootstrap.adapters.process import run
 
 _GIT_S = 2.0
@@ -59,9 +59,8 @@ def _blobs(printed: bytes) -> Iterator[bytes]:
 
 def _git(folder: Path, *words: str, stdin: bytes | None = None) -> bytes:
     """Return what git prints; nothing where there is no git, no folder or no answer in time."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     argv = ["git", "--no-pager", "-C", str(folder), *words]
     with suppress(OSError):
-        answer = run(argv, env=environment, stdin=stdin, timeout_s=_GIT_S)
+        answer = run(argv, env=git_environment(), stdin=stdin, timeout_s=_GIT_S)
         return answer.stdout if answer.returncode == 0 else b""
     return b""

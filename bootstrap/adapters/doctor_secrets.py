@@ -13,6 +13,7 @@ from bootstrap.adapters.age import identity_file, identity_problems, recipients
 from bootstrap.adapters.doctor_git import caching, in_work_tree, plain_commits
 from bootstrap.adapters.gathering import Scene, gather
 from bootstrap.adapters.looking import listed, look_at
+from bootstrap.adapters.paths import absolute
 from bootstrap.adapters.sops_program import find_sops
 from bootstrap.adapters.sops_text import kind_of, names_in
 from bootstrap.adapters.systemd_session import session_environment
@@ -111,7 +112,7 @@ def _stores(scene: Scene) -> Iterator[str]:
     specs = lab.secrets.values() if lab else ()
     refs = (ref for spec in specs for ref in spec.sources if ref.scheme == "sops")
     root = lab.root if lab else PurePath("/")
-    yield from dict.fromkeys(str(root / Path(ref.place).expanduser()) for ref in refs)
+    yield from dict.fromkeys(absolute(ref.place, str(root)) for ref in refs)
 
 
 def _store(path: Path, root: Path, *, in_git: bool) -> StoreFacts:

@@ -4,6 +4,7 @@ import io
 from pathlib import Path, PurePath
 
 from bootstrap.adapters.disk import read
+from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import TargetError
 from bootstrap.domain.secret import Secret
 
@@ -54,7 +55,9 @@ def _text_of(path: PurePath) -> str:
     except TargetError as error:
         raise _unreadable(path, error.why) from None
     except OSError as error:
-        raise _unreadable(path, error.strerror or type(error).__name__) from None
+        raise _unreadable(path, words(error)) from None
+    except RuntimeError:  # from resolve()
+        raise _unreadable(path, "it is a symlink to itself") from None
     if found is None:
         raise TargetError(
             f"there is no env file {path}", why="it was not written yet", fix="run: keyturn apply"

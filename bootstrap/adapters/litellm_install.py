@@ -65,7 +65,7 @@ class LitellmInstaller:
         the right version. The lab's own command is taken whatever its version.
         """
         if self._command is not None:
-            found = self._which(str(Path(self._command).expanduser()))
+            found = self._which(os.path.expanduser(self._command))  # noqa: PTH111 - never raises
             return PurePath(Path(found).absolute()) if found else None
         if not self._program_works() or self._version_inside() != self._version:
             return None

@@ -1,7 +1,6 @@
 """This machine: homes, clock, the state file and the templates."""
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -9,10 +8,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from bootstrap.adapters.disk import read
-from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.find_lab import FILE
+from bootstrap.adapters.json_file import JsonFile
 from bootstrap.adapters.paths import xdg_folder
-from bootstrap.domain.content import Content, Write
 from bootstrap.domain.errors import ConfigError, TargetError
 from bootstrap.domain.places import Places
 
@@ -66,28 +64,21 @@ class JsonState:
     """
 
     def __init__(self, folder: PurePath) -> None:
-        self._path = folder / "state.json"
-        self._files = LocalFiles()
+        self._file = JsonFile(folder / "state.json")
 
     def load(self) -> Mapping[str, Any]:
         """Return what was saved; empty where there is nothing or it does not parse.
 
         A state that is lost costs a question about files "not written by keyturn", nothing else.
         """
-        with contextlib.suppress(TargetError, ValueError, RecursionError):
-            found = self._files.observe(self._path)
-            values = json.loads(found.content.data) if found else {}
-            if isinstance(values, dict) and values.get("version") == 1 and _is_sound(values):
-                return values
+        values = self._file.load()
+        if isinstance(values, dict) and values.get("version") == 1 and _is_sound(values):
+            return values
         return {}
 
     def save(self, values: Mapping[str, Any]) -> None:
         """Replace what was saved, all or nothing; no write where nothing changed."""
-        data = json.dumps({"version": 1, **values}, indent=1, sort_keys=True).encode() + b"\n"
-        found = self._files.observe(self._path)
-        if found is not None and found.content.data == data:
-            return
-        self._files.replace_all([Write.over(found, self._path, Content(data), 0o600)])
+        self._file.save({"version": 1, **values})
 
 
 def _unreadable(path: Path, why: str) -> ConfigError:

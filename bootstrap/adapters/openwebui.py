@@ -13,29 +13,31 @@ from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from bootstrap.adapters.dotenv import read_env_file
+from bootstrap.adapters.paths import without_waiting, words
 from bootstrap.domain.doctor.facts_others import Connection, StoredConnections
 from bootstrap.domain.errors import TargetError
 from bootstrap.domain.secret import Secret
 
 _MAGIC = b"SQLite format 3\x00"
 _WAIT_S = 1.0
+# What rows that are not Open WebUI's lead to.
+_ODD = (sqlite3.Error, ValueError, TypeError, RecursionError)
 _NAMES = ("openai.enable", "openai.api_base_urls", "openai.api_keys")
 
 
 def stored_connections(path: PurePath) -> StoredConnections:
     """Return what Open WebUI keeps in its database, or is given by an env file."""
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb", opener=without_waiting) as file:
             is_database = file.read(len(_MAGIC)) == _MAGIC
         rows = _from_database(path) if is_database else _from_env_file(path)
     except FileNotFoundError:
         return StoredConnections("openwebui", path, problem="it is not there")
     except OSError as error:
-        words = error.strerror or type(error).__name__
-        return StoredConnections("openwebui", path, problem=words.lower())
+        return StoredConnections("openwebui", path, problem=words(error))
     except TargetError as error:
         return StoredConnections("openwebui", path, problem=error.why)
-    except (sqlite3.Error, ValueError, RecursionError) as error:  # its text may quote a row
+    except _ODD as error:  # its text may quote a row
         problem = f"it cannot be read as Open WebUI's ({type(error).__name__})"
         return StoredConnections("openwebui", path, problem=problem)
     urls, keys = (_texts(rows.get(name)) for name in _NAMES[1:])

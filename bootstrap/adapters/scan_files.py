@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bootstrap.adapters.paths import words
 from bootstrap.domain.scan_places import Item, Kind, Place
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -103,7 +104,7 @@ class FolderHaystack:
             except FileNotFoundError:  # it went in between
                 pass
             except OSError as error:
-                self.left_out.append((path, _why(error)))
+                self.left_out.append((path, words(error)))
 
     def _inside(self, folder: bytes) -> Iterator[bytes]:
         names = {entry.name for entry in os.scandir(folder)}
@@ -154,7 +155,7 @@ def home_files(home: Path) -> list[Path]:
             name = entry.name
             wanted = name.startswith(".") or name.endswith(".env") or "history" in name
             # A dotfile that is a symlink into a repository of the user's own is read there.
-            if wanted and Path(entry.path).resolve().is_relative_to(home.resolve()):
+            if wanted and _resolved(Path(entry.path)).is_relative_to(_resolved(home)):
                 with suppress(OSError):
                     found += [Path(entry.path)] if entry.is_file() else []
     return sorted(found)
@@ -183,7 +184,3 @@ def _special_mounts() -> set[bytes]:
                 place = before.split(b" ")[4]
                 found.add(_OCTAL.sub(lambda m: bytes([int(m[1], 8)]), place))
     return found
-
-
-def _why(error: OSError) -> str:
-    return os.strerror(error.errno or 0).lower()

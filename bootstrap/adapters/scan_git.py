@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePath
 
+from bootstrap.adapters.git_environment import git_environment
 from bootstrap.adapters.process import run
-from bootstrap.adapters.variables import variables
 from bootstrap.domain.scan_places import Item, Kind, Place
 
 MOST_BYTES = 1024 * 1024
+# Of what git prints before an object: its name, its kind, its size.
+_LONGEST_HEAD = 200
 _BATCH_BYTES = 16 * 1024 * 1024
 _LIMIT_S = 60.0
 _FIND_S = 20.0
-_QUIET = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
 _EVERYTHING = ("--all", "--reflog")
 
 
@@ -36,6 +37,7 @@ class GitHaystack:
         self._folder = str(folder)
         self._limit_s = limit_s
         self._deadline = 0.0
+        self._broken = False
 
     def items(self) -> Iterator[Item]:
         """Yield each object of at most 1 MB."""
@@ -47,6 +49,9 @@ class GitHaystack:
             self.left_out.append((self._folder.encode(), why))
         except OSError:  # no git here
             return
+        if self._broken:
+            why = "not all of its history was read: git cannot (see git fsck)"
+            self.left_out.append((self._folder.encode(), why))
 
     def _objects(self) -> Iterator[Item]:
         if self._git("rev-parse", "--is-inside-work-tree").strip() != b"true":
@@ -80,10 +85,14 @@ class GitHaystack:
         told = self._git("cat-file", "--batch", stdin=b"\n".join(names) + b"\n")
         at = 0
         while at < len(told):
-            end = told.index(b"\n", at)
-            name, kind, size = told[at:end].split(b" ")
-            data = told[end + 1 : end + 1 + int(size)]
-            at = end + 2 + int(size)
+            head, _, _ = told[at : at + _LONGEST_HEAD].partition(b"\n")
+            at += len(head) + 1
+            name, kind, size = (*head.split(b" "), b"", b"")[:3]
+            if not size:  # `NAME missing`: pruned meanwhile
+                self._broken = True
+                continue
+            data = told[at : at + int(size)]
+            at += int(size) + 1
             yield Item(_place(paths[name], name, kind), [data], self._settled(paths, name, kind))
 
     def _settled(self, paths: dict[bytes, bytes], name: bytes, kind: bytes) -> partial[Place]:
@@ -109,8 +118,10 @@ class GitHaystack:
         if left <= 0:
             raise TimeoutError
         argv = ["git", "-C", self._folder, "-c", "log.showSignature=false", *words]
-        environment = {**_without_git(), **_QUIET}
-        return run(argv, stdin=stdin, env=environment, timeout_s=left).stdout
+        answer = run(argv, stdin=stdin, env=git_environment(), timeout_s=left)
+        # Outside a work tree already the question whether this is one fails.
+        self._broken = self._broken or (answer.returncode != 0 and words[0] != "rev-parse")
+        return answer.stdout
 
 
 def _place(path: bytes, name: bytes, kind: bytes) -> Place:
@@ -118,11 +129,6 @@ def _place(path: bytes, name: bytes, kind: bytes) -> Place:
     if kind == b"blob":
         return Place(Kind.HISTORY, b"git: " + path, b"object " + shown)
     return Place(Kind.HISTORY, b"git: the message of a " + kind, kind + b" " + shown)
-
-
-def _without_git() -> dict[str, str]:
-    """Return our variables without those that lead git to another repository."""
-    return {name: value for name, value in variables().items() if not name.startswith("GIT_")}
 
 
 def _lines(said: bytes) -> list[bytes]:

@@ -52,8 +52,7 @@ class ProgramHaystack:
         except TimeoutError:
             why = f"it does not answer within {timeout_s:g} s"
             self.left_out.append((argv[0].encode(), why))
+            return b""
         except OSError:  # not installed
             return b""
-        else:
-            return answer.stdout if answer.returncode == 0 else b""
-        return b""
+        return answer.stdout if answer.returncode == 0 else b""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from bootstrap.adapters import memory
+from bootstrap.adapters.paths import words
 from bootstrap.adapters.supervisor_child import clean_environment
 from bootstrap.adapters.supervisor_log import last_lines, open_log
 from bootstrap.adapters.supervisor_state import (
@@ -220,7 +221,7 @@ class SupervisorService:
         except OSError as error:
             raise ServiceError(
                 f"{self.name} cannot be started",
-                why=f"{self._log}: {os.strerror(error.errno or 0)}",
+                why=f"{self._log}: {words(error)}",
                 fix=f"make {self._state_dir} a folder that you may write to",
             ) from None
         argv = [sys.executable, "-P", "-m", "bootstrap.adapters.supervisor_daemon",

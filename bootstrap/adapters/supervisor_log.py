@@ -54,8 +54,8 @@ class RotatingLog:
 
     def take_in(self, path: Path) -> None:
         """Append what another log holds, which stays as it is."""
-        with suppress(OSError):
-            self.write(path.read_bytes())
+        with suppress(OSError), open(path, "rb", opener=without_waiting) as file:
+            self.write(file.read())
 
 
 def older(path: Path) -> Path:

@@ -73,7 +73,7 @@ def after_rotation(
             with session.progress.step("run what [rotate] after names"):
                 rotations.run_after(tools.lab, owing.parts)
         except LabError as error:
-            session.progress.note(f"warning: {error}; {error.fix}")
+            session.warn(f"{error}; {error.fix}")
         with suppress(LabError), labs.lock(root):  # who holds it now may find it owed, too
             last = owes_hook(using.journal.records())
             if last is not None and last.new == owing.new:

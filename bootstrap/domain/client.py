@@ -9,6 +9,7 @@ key, how it learns of a new one, and the question that shows whether it took. Ou
 There is nothing but data in a description: what can be printed, compared and remembered.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -17,6 +18,9 @@ from bootstrap.domain.places import Places
 from bootstrap.domain.targets import Owner
 
 GROUP = "keyturn.clients"
+# It becomes part of the name of a key.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 HELPER, VARIABLE, LITERAL = "helper", "variable", "literal"
 WAYS = (HELPER, VARIABLE, LITERAL)
 # droid's file refers to this one, so that no project's settings know the name of the key.

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
 from bootstrap.domain import targets as target_names
-from bootstrap.domain.client import BASES, WAYS, ClientFile, Preset, Setup
+from bootstrap.domain.client import BASES, NAME, PLACEHOLDER, WAYS, ClientFile, Preset, Setup
 from bootstrap.domain.lab import CLIENTS
 from bootstrap.domain.ref import is_variable_name
 from bootstrap.domain.targets import Owner
@@ -13,8 +13,6 @@ from bootstrap.domain.versions import as_numbers
 
 # What the file of a package's client can be checked as; see `bootstrap.domain.validate`.
 CHECKS = ("json", "toml", "yaml", "env", "shell", "text")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def problem_of(name: str, brought: object) -> str:
@@ -33,7 +31,7 @@ def problem_of(name: str, brought: object) -> str:
 
 
 def _problems(name: str, preset: Preset) -> Iterator[str]:
-    if preset.name != name or not _NAME.fullmatch(name):
+    if preset.name != name or not NAME.fullmatch(name):
         yield "its name is not that of its entry point"
     if not preset.key:
         yield "no variable carries its key"
@@ -90,6 +88,6 @@ def _file_problems(name: str, file: ClientFile) -> Iterator[str]:
 
 def _placeholders(where: str, texts: Iterable[str], known: tuple[str, ...]) -> Iterator[str]:
     for text in texts:
-        unknown = set(_PLACEHOLDER.findall(text)) - set(known)
+        unknown = set(PLACEHOLDER.findall(text)) - set(known)
         if unknown:
             yield f"{where} names {{{min(unknown)}}}, which stands for nothing"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bootstrap.domain.client import Brought, Preset, nobody
+from bootstrap.domain.client import NAME, PLACEHOLDER, Brought, Preset, nobody
 from bootstrap.domain.client_ways import parse_hand_over
 from bootstrap.domain.clients import PRESETS
 from bootstrap.domain.duration import parse_duration
@@ -22,8 +22,6 @@ from bootstrap.domain.ref import is_variable_name
 from bootstrap.domain.table import Table, did_you_mean
 
 _PLACEHOLDERS = ("gateway", "model")
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
 def parse_presets(
@@ -61,7 +59,7 @@ def _stands_alone(table: Table, known: Mapping[str, Preset]) -> bool:
 def _preset(
     name: str, table: Table, base: Preset | None, known: Mapping[str, Preset], brought: Brought
 ) -> Preset:
-    if not _NAME.fullmatch(name):  # it becomes part of the name of a key
+    if not NAME.fullmatch(name):
         fix = "use letters, digits and . _ -, at most 40"
         raise table.error("key", "the client's name does not fit", fix)
     base = base or Preset(name)
@@ -69,24 +67,16 @@ def _preset(
     if like is not None:
         other = known.get(like) or brought(like) or known[table.choice("like", known)]
         base = replace(other, name=name, setup=None, stores=False)
-    values = table.table("environment")
-    given = values.keys()
-    environment = {variable: values.text(variable) for variable in given}
+    environment = _environment(table.table("environment"))
     key = table.texts("key", base.key)
     remove = table.texts("remove")
     for where, variables in (("key", key), ("remove", remove)):
         _check_names(table, where, variables)
-    _check_names(values, None, environment)
     if not key:
         package = "" if base.key else ", and no installed package brings this client"
         raise table.error(
             "key", f"no variable carries the key{package}", 'write key = ["OPENAI_API_KEY"]'
         )
-    for variable, value in environment.items():
-        for word in _PLACEHOLDER.findall(value):
-            if word not in _PLACEHOLDERS:
-                why = f"it stands for nothing: {{{word}}}"
-                raise values.error(variable, why, did_you_mean(word, _PLACEHOLDERS))
     ttl = parse_duration(table.optional_text("ttl") or f"{base.ttl_s:.0f}s")
     if not ttl:
         raise table.error("ttl", "it is not a duration above 0", 'write "8h" or "90m"')
@@ -106,6 +96,19 @@ def _preset(
         set_up=set_up,
         config=config,
     )
+
+
+def _environment(values: Table) -> dict[str, str]:
+    """Return the variables that the lab file sets; their placeholders stand for something."""
+    given = values.keys()
+    found = {variable: values.text(variable) for variable in given}
+    _check_names(values, None, found)
+    for variable, value in found.items():
+        for word in PLACEHOLDER.findall(value):
+            if word not in _PLACEHOLDERS:
+                why = f"it stands for nothing: {{{word}}}"
+                raise values.error(variable, why, did_you_mean(word, _PLACEHOLDERS))
+    return found
 
 
 def _check_names(

@@ -41,21 +41,6 @@ class Remove:
 Edit: TypeAlias = Append | Update | Remove
 
 
-def set_entries(data: bytes | None, array_key: str, edits: Iterable[Edit]) -> bytes:
-    """Return `data` with the edits made to the top-level list `array_key`.
-
-    Args:
-        data: The file; None makes a new document.
-        array_key: The list's key. It is created where it is missing; where it stands twice the
-            last one counts, as in droid.
-        edits: All indexes count entries of the list as it is in `data`.
-
-    Raises:
-        MalformedJson: `data` is malformed, or the value of `array_key` is not a list.
-    """
-    return edit_document(parse(data if data is not None else b"{}\n"), array_key, edits)
-
-
 def set_leaves(data: bytes | None, leaves: Mapping[tuple[str, ...], object]) -> bytes:
     """Return `data` with members of the root, or of objects in it, set or taken out.
 
@@ -108,7 +93,13 @@ def entries_of(document: Document, array_key: str) -> Array | None:
 
 
 def edit_document(document: Document, array_key: str, edits: Iterable[Edit]) -> bytes:
-    """Return what `set_entries` returns, from a document that is parsed already.
+    """Return the document with the edits made to the top-level list `array_key`.
+
+    Args:
+        document: The file.
+        array_key: The list's key. It is created where it is missing; where it stands twice the
+            last one counts, as in droid.
+        edits: All indexes count entries of the list as it is in `document`.
 
     Raises:
         MalformedJson: The value of `array_key` is not a list.

@@ -12,7 +12,6 @@ itself gives its clients (`client_keys = true`). A Keyset is frozen: every opera
 returns another one.
 """
 
-import hmac
 import json
 import re
 from collections.abc import Collection, Iterable
@@ -134,10 +133,6 @@ class Keyset:
             return self.with_current(new)
         return self.with_current(new)._plus(_master(_PREVIOUS, current, not_after))
 
-    def without_previous(self) -> "Keyset":
-        """Return it without the master key that was replaced."""
-        return self._without(_PREVIOUS)
-
     def with_client(
         self,
         name: str,
@@ -175,11 +170,6 @@ class Keyset:
     def without_expired(self, now: float) -> "Keyset":
         """Return it without the entries that are past their time."""
         return Keyset(tuple(entry for entry in self.entries if entry.is_valid(now)))
-
-    def accepts(self, digest: str, now: float) -> bool:
-        """Tell whether the guard accepts the key with this `Secret.digest()` at `now`."""
-        same = [e for e in self.entries if hmac.compare_digest(e.sha256, digest)]
-        return any(entry.is_valid(now) for entry in same)
 
     def fingerprints(self) -> tuple[str, ...]:
         """Return the fingerprint of every key, sorted, whether expired or not."""

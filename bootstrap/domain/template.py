@@ -19,7 +19,7 @@ from bootstrap.domain.envfile import quote
 from bootstrap.domain.errors import ConfigError, LabError, UnencodedSecretError
 from bootstrap.domain.litellm_config import to_yaml
 from bootstrap.domain.secret import MASK, Secret
-from bootstrap.domain.service_env import systemd_arg, systemd_env_file, systemd_text
+from bootstrap.domain.service_env import FILTERS
 
 
 def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
@@ -120,8 +120,6 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "yaml": _yaml,
     "dotenv": lambda value: quote(_plain(value)),
     "sh": lambda value: shlex.quote(str(_plain(value))),
-    "systemd_arg": systemd_arg,
-    "systemd_env_file": systemd_env_file,
-    "systemd_text": systemd_text,
+    **FILTERS,
     "droid_id": entry_id,
 }

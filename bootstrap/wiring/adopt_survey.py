@@ -67,7 +67,7 @@ class Survey:
         self.port = port or known or _USUAL_PORT
         self.url = f"http://127.0.0.1:{self.port}"
         self._old = self._serving()
-        given = None if config is None else PurePath(config.expanduser().absolute())
+        given = config and PurePath(os.path.abspath(os.path.expanduser(config)))  # noqa: PTH100,PTH111
         self.config = self._config(given, argv)
         sources: list[Mapping[str, str]] = [self._old.environ if self._old else {}, unit_variables]
         sources += [env_file(path) for path in (*unit_files, self._here.env_file)]

@@ -1,10 +1,10 @@
 """The secret's way out, for `keyturn get`."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from bootstrap.adapters.output import is_terminal, write_exports, write_secret
+from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import TargetError, UsageError
 from bootstrap.domain.secret import Secret
 
@@ -59,6 +59,6 @@ def explained() -> Iterator[None]:
     except OSError as error:
         raise TargetError(
             "standard output cannot be written",
-            why=os.strerror(error.errno or 0).lower(),
+            why=words(error),
             fix="look where it leads, and whether that is full: df -h",
         ) from None

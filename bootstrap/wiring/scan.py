@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.paths import xdg_folder
 from bootstrap.adapters.scan_files import FolderHaystack, Start, home_files
 from bootstrap.adapters.scan_forms import hunter_for, too_short
 from bootstrap.adapters.scan_git import GitHaystack
@@ -43,7 +44,7 @@ def haystacks(
     leave = [_existing(path) for path in spared]
     if only:
         return [FolderHaystack(named, [Path(path) for path in keep], leave, "what you named")]
-    starts = [*named, *default_places(tools.places, tools.lab.root)]
+    starts = [*named, *_default_places(tools.places, tools.lab.root)]
     unit = tools.service.name if tools.service.kind == "systemd" else None
     return [
         FolderHaystack(starts, [Path(path) for path in keep], leave),
@@ -53,10 +54,10 @@ def haystacks(
     ]
 
 
-def default_places(places: Places, root: PurePath) -> list[Start]:
+def _default_places(places: Places, root: PurePath) -> list[Start]:
     """Return where keys are apt to lie: the lab, the clients' and the shells' files, settings."""
     home = Path(places.home)
-    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    data = Path(xdg_folder(os.environ, "XDG_DATA_HOME") or home / ".local" / "share")
     folders = (root, places.factory, places.claude, places.config, places.state)
     return [
         *(Start(path) for path in home_files(home)),
@@ -66,7 +67,7 @@ def default_places(places: Places, root: PurePath) -> list[Start]:
 
 
 def _existing(text: str) -> Path:
-    path = Path(text).expanduser().absolute()
+    path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111 - never raises
     if not os.path.lexists(path):
         raise UsageError(
             f"{text!a} cannot be searched",

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from bootstrap.domain.audit import Entry
 from bootstrap.domain.errors import SecretNotFoundError
-from bootstrap.domain.rotatable import Kind as SecretKind
 from bootstrap.domain.rotatable import kind_of, makes_itself
 from bootstrap.domain.rotation import Record, is_open
 from bootstrap.domain.scan_keys import SoughtKey, sought_keys
@@ -105,7 +104,6 @@ def sought(
     current = _current(tools)
     others = _others(using, records)
     lab = tools.lab
-    kinds = {name: kind_of(lab, name) for name in lab.secrets}
     keys = sought_keys(
         current={name: secret.digest() for name, secret in current.items()},
         others={name: secret.digest() for name, secret in others.items()},
@@ -113,7 +111,7 @@ def sought(
         records=records,
         entries=entries,
         named=named,
-        made_elsewhere=[n for n, kind in kinds.items() if _is_made_elsewhere(kind)],
+        made_elsewhere=[n for n in lab.secrets if not makes_itself(kind_of(lab, n))],
         now=tools.clock.now(),
     )
     more = {f"{name}, the other value": secret for name, secret in others.items()}
@@ -201,7 +199,3 @@ def _others(using: RotationTools, records: Sequence[Record]) -> dict[str, Secret
         if other is not None:
             found[part.name] = other
     return found
-
-
-def _is_made_elsewhere(kind: SecretKind) -> bool:
-    return not makes_itself(kind)

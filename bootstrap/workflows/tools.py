@@ -218,4 +218,3 @@ class RotationTools:
 NamedSecrets = Mapping[str, Secret]
 # Name -> the value that is, or is to be, in force, and the other one of a rotation.
 Pairs = Mapping[str, tuple[Secret, Secret | None]]
-Lines = Sequence[str]

@@ -370,7 +370,8 @@ def test_the_labs_command_is_used_by_path_and_by_name(machine: Machine) -> None:
 
 
 def test_a_command_that_is_not_there_is_named(machine: Machine) -> None:
-    assert machine.installer(command="nowhere").installed() is None
+    for command in ("nowhere", "~nobody-has-this-name/litellm"):
+        assert machine.installer(command=command).installed() is None
     with pytest.raises(ServiceError, match="nowhere") as caught:
         machine.install(command="nowhere")
     assert "gateway.command" in caught.value.fix

@@ -7,12 +7,13 @@ from pathlib import Path, PurePath
 import pytest
 
 from bootstrap.adapters.age import identity_file
-from bootstrap.adapters.dotenv import secret_in
+from bootstrap.adapters.dotenv import read_env_file, secret_in
 from bootstrap.adapters.find_lab import find_lab
 from bootstrap.adapters.journal import FileJournal
 from bootstrap.adapters.litellm_install import STAMP, LitellmInstaller
 from bootstrap.adapters.lock import is_held
 from bootstrap.adapters.machine import TemplateFolder, places
+from bootstrap.adapters.openwebui import stored_connections
 from bootstrap.adapters.paths import xdg_folder
 from bootstrap.adapters.process import scrubbed
 from bootstrap.adapters.sops import SopsProvider
@@ -20,7 +21,12 @@ from bootstrap.adapters.sops_environment import default_identity, odd_identity, 
 from bootstrap.adapters.supervisor_child import CannotStart, Spec
 from bootstrap.adapters.supervisor_log import last_lines
 from bootstrap.adapters.supervisor_state import STATUS_FILE, read_state
-from bootstrap.domain.errors import ConfigError, ProviderUnavailableError, RecoveryNeededError
+from bootstrap.domain.errors import (
+    ConfigError,
+    ProviderUnavailableError,
+    RecoveryNeededError,
+    TargetError,
+)
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from support.sops_lab import PLACE, SopsLab, fake_sops, make_lab
@@ -111,6 +117,20 @@ def test_an_odd_default_lab_is_named(
 def test_an_odd_env_file_holds_no_secret(tmp_path: Path, make: Make) -> None:
     make(tmp_path / "litellm.env")
     assert secret_in(tmp_path / "litellm.env", "KEY") is None
+
+
+@ODD
+def test_odd_connections_of_a_client_are_not_waited_for(tmp_path: Path, make: Make) -> None:
+    make(tmp_path / "webui.db")
+    assert stored_connections(tmp_path / "webui.db").problem
+
+
+def test_links_that_lead_to_themselves_are_named(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    with pytest.raises(TargetError, match="loop") as refused:
+        read_env_file(loop)
+    assert refused.value.why == "it is a symlink to itself"
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])

@@ -101,3 +101,7 @@ def test_a_file_that_tells_nothing_is_a_problem_that_quotes_nothing(tmp_path: Pa
         base.execute("UPDATE config SET value = ?", (f"[{KEY}",))
         base.commit()
     assert stored_connections(file).problem == "it cannot be read as Open WebUI's (JSONDecodeError)"
+    with closing(sqlite3.connect(file)) as base:
+        base.execute("UPDATE config SET value = NULL")
+        base.commit()
+    assert stored_connections(file).problem == "it cannot be read as Open WebUI's (TypeError)"

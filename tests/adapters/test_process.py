@@ -4,13 +4,13 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from bootstrap.adapters.process import Finished, run, scrubbed
 from bootstrap.domain.errors import Interrupted
+from support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -19,11 +19,8 @@ SECRET = "sk-test-process-0123456789"
 
 def wait_for(path: Path) -> int:
     """Return the process id that appears in a file."""
-    for _ in range(2000):
-        if path.exists() and path.read_text().endswith("\n"):
-            return int(path.read_text())
-        time.sleep(0.01)
-    raise AssertionError(f"{path} did not appear")
+    until(lambda: path.exists() and path.read_text().endswith("\n"))
+    return int(path.read_text())
 
 
 def lives(pid: int) -> bool:
@@ -37,11 +34,7 @@ def lives(pid: int) -> bool:
 
 def assert_ends(pid: int) -> None:
     """Wait for a killed process to be gone."""
-    for _ in range(500):
-        if not lives(pid):
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"process {pid} still runs")
+    until(lambda: not lives(pid), f"the end of process {pid}")
 
 
 def test_a_program_gives_its_status_and_both_outputs() -> None:

@@ -122,6 +122,7 @@ def test_in_the_home_only_dotfiles_histories_and_env_files_count(tmp_path: Path)
     (tmp_path / "dots/zshrc").touch()
     (tmp_path / ".zshrc").symlink_to(tmp_path / "dots/zshrc")
     (tmp_path / ".away").symlink_to("/etc/hostname")
+    (tmp_path / ".loop").symlink_to(".loop")
     names = [path.name for path in home_files(tmp_path)]
     assert names == [".bashrc", ".zshrc", "lab.env", "my_history"]
     assert home_files(tmp_path / "none") == []

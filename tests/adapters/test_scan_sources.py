@@ -4,10 +4,12 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bootstrap.adapters import scan_git, scan_processes, scan_programs
+from bootstrap.adapters import process, scan_git, scan_processes, scan_programs
+from bootstrap.adapters.doctor_git import in_work_tree
 from bootstrap.adapters.process import Finished
 from bootstrap.adapters.scan_forms import hunter_for
 from bootstrap.adapters.scan_git import GitHaystack
@@ -105,7 +107,8 @@ def git(folder: Path, *words: str) -> None:
 def test_the_history_of_git_is_read_with_what_was_amended(tmp_path: Path) -> None:
     assert list(GitHaystack(tmp_path).items()) == []
     git(tmp_path, "init", "-q")
-    assert list(GitHaystack(tmp_path).items()) == []
+    empty = GitHaystack(tmp_path)
+    assert (list(empty.items()), empty.left_out) == ([], [])
     (tmp_path / "a b").write_text("first\n")
     (tmp_path / "big").write_text("x" * (scan_git.MOST_BYTES + 1))
     git(tmp_path, "add", ".")
@@ -122,8 +125,52 @@ def test_the_history_of_git_is_read_with_what_was_amended(tmp_path: Path) -> Non
     assert [name for name, _ in haystack.left_out] == [b"git: big"]
     places = [item.settled() for item in items if item.settled]
     files = [place for place in places if place.name == b"git: a b"]
+    assert len(files) == 2
     assert all(place.part.startswith(b"commit ") for place in files)
     assert b"git: the message of a tag" in {place.name for place in places}
+
+
+@pytest.mark.integration
+def test_a_history_with_a_hole_is_said_not_to_be_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a").write_text("text\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "says")
+    real = process.run
+
+    def pruned(argv: list[str], **words: Any) -> Finished:
+        """Run git; between its list and its contents somebody prunes an object."""
+        if argv[-1] == "--batch":
+            words["stdin"] = b"0" * 40 + b"\n" + words["stdin"]
+        return real(argv, **words)
+
+    monkeypatch.setattr(scan_git, "run", pruned)
+    haystack = GitHaystack(tmp_path)
+    assert b"text\n" in [b"".join(item.chunks) for item in haystack.items()]
+    (_, why) = haystack.left_out[0]
+    assert why.startswith("not all of its history was read: git cannot")
+    monkeypatch.setattr(scan_git, "run", real)
+    found = subprocess.run(["git", "rev-parse", "HEAD:a"], cwd=tmp_path, capture_output=True)
+    name = found.stdout.decode().strip()
+    (tmp_path / ".git/objects" / name[:2] / name[2:]).unlink()
+    haystack = GitHaystack(tmp_path)
+    list(haystack.items())
+    assert [why for _, why in haystack.left_out] == [why]
+
+
+@pytest.mark.integration
+def test_what_a_hook_of_git_gets_leads_to_no_other_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    git(tmp_path / "other", "init", "-q")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    (tmp_path / "lab").mkdir()
+    assert not in_work_tree(tmp_path / "lab")
+    monkeypatch.delenv("GIT_DIR")
+    assert in_work_tree(tmp_path / "other")
 
 
 def test_git_that_is_missing_or_slow_stops_nothing(

@@ -151,3 +151,12 @@ def test_other_words_and_another_path_start_nothing_that_is_not_asked_for(lab: S
     assert not (lab.root.parent / "runs").exists()
     assert run(lab, *PRINT, PATH=f"/none:{os.environ['PATH']}").out == KEY
     assert [by_the_shell(line) for line in runs(lab)] == [False]
+
+
+def test_a_pipe_in_the_place_of_the_default_lab_is_not_waited_for(
+    tmp_path: Path, home: Path
+) -> None:
+    (home / ".config/keyturn").mkdir(parents=True)
+    os.mkfifo(home / ".config/keyturn/default-lab")
+    ran = run_exec("--", "true", cwd=tmp_path)
+    assert (ran.status, "default-lab is not a file" in ran.err) == (125, True)

@@ -166,7 +166,7 @@ def test_a_reader_that_has_gone_is_for_main_to_handle(monkeypatch: pytest.Monkey
         guarded(session, lambda: session.print("text"))
 
 
-def test_progress_goes_on_although_nobody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_goes_on_although_nobody_reads_it() -> None:
     done = []
     for kind in (Plain, Spinner):
         progress = kind(Terminal(file=Gone(), color_system=None, soft_wrap=True))

@@ -90,9 +90,7 @@ def test_a_working_directory_that_is_gone_is_told(
         labs.working_directory()
 
 
-def test_exec_asks_for_a_program_that_is_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_exec_asks_for_a_program_that_is_there(tmp_path: Path) -> None:
     env = {"CI_KEY": "sk-test-0123456789", "OPENAI_API_KEY": "sk-test-9876543210"}
     words = ("exec", "-q", "--secret=N=env:CI_KEY", "--secret", "OPENAI_API_KEY", "no-such-program")
     ran = call(*words, cwd=tmp_path, env=env)

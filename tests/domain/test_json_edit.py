@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootstrap.domain import json_edit
-from bootstrap.domain.json_edit import Append, Edit, Remove, Update, entries_of, set_entries
+from bootstrap.domain.json_edit import Append, Edit, Remove, Update, edit_document, entries_of
 from bootstrap.domain.jsonc import MalformedJson, parse, plain, same
 from support.jsonc_texts import UNHURRIED, documents, values
 
@@ -16,8 +16,9 @@ NEW = {"model": "m", "n": 1}
 
 
 def edited(text: str | None, *edits: Edit) -> str:
-    data = None if text is None else text.encode()
-    return set_entries(data, KEY, edits).decode()
+    """Return a file with the edits made; None stands for a new one."""
+    data = b"{}\n" if text is None else text.encode()
+    return edit_document(parse(data), KEY, edits).decode()
 
 
 def entries(text: str) -> list[str]:

@@ -14,6 +14,7 @@ from bootstrap.domain.lab_keys import with_lab_keys, with_lab_overlap
 from bootstrap.domain.labfile import parse_lab, parse_toml
 from bootstrap.domain.rotatable import Kind, kind_of, rotated_by_all
 from bootstrap.domain.secret import Secret
+from support.keysets import accepts
 
 OLD, NEW = Secret("sk-test-old-key"), Secret("sk-test-new-key")
 NOW = 1_800_000_000.0
@@ -102,8 +103,8 @@ class TestKeyset:
     def test_a_key_that_changes_or_goes_is_accepted_for_a_while(self) -> None:
         first = with_lab_keys(Keyset(), {"droid": (OLD, ["a"])}, NOW + 600, NOW)
         second = with_lab_keys(first, {"droid": (NEW, ["b"])}, NOW + 600, NOW)
-        assert [second.accepts(key.digest(), NOW) for key in (OLD, NEW)] == [True, True]
-        assert [second.accepts(key.digest(), NOW + 601) for key in (OLD, NEW)] == [False, True]
+        assert [accepts(second, key, NOW) for key in (OLD, NEW)] == [True, True]
+        assert [accepts(second, key, NOW + 601) for key in (OLD, NEW)] == [False, True]
         assert [e.id for e in second.replaced()] == ["lab-droid-previous"]
         gone = with_lab_keys(second, {}, NOW + 700, NOW)
         assert [(e.id, e.sha256, e.not_after) for e in gone.entries] == [
@@ -120,8 +121,8 @@ class TestKeyset:
         keys = with_lab_keys(Keyset(), {"droid": (OLD, ["a"])}, NOW, NOW)
         both = with_lab_overlap(keys, "droid", NEW, OLD, NOW + 60)
         assert {e.models for e in both.entries} == {("a",)}
-        assert [both.accepts(key.digest(), NOW) for key in (OLD, NEW)] == [True, True]
-        assert with_lab_overlap(both, "droid", OLD, NEW).accepts(OLD.digest(), NOW + 999)
+        assert [accepts(both, key, NOW) for key in (OLD, NEW)] == [True, True]
+        assert accepts(with_lab_overlap(both, "droid", OLD, NEW), OLD, NOW + 999)
         alone = with_lab_overlap(both, "droid", NEW, None)
         assert [e.id for e in alone.entries] == ["lab-droid"]
         assert with_lab_overlap(alone, "droid", NEW, NEW) == alone

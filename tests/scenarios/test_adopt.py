@@ -135,8 +135,9 @@ def test_what_cannot_be_adopted_is_said(lab: CliLab, by_hand: HandMade) -> None:
     refused = lab.call("adopt", str(lab.root), "--yes")
     assert (refused.code, "has a database" in refused.error["error"]) == (1, True)
     assert "pw" not in refused.err
-    gone = lab.call("adopt", str(lab.root), "--config", "nowhere.yaml")
-    assert "there is no file" in gone.error["error"]
+    for nowhere in ("nowhere.yaml", "~nobody-has-this-name/config.yaml"):
+        gone = lab.call("adopt", str(lab.root), "--config", nowhere)
+        assert "there is no file" in gone.error["error"]
 
 
 def test_without_a_running_gateway_the_files_are_taken_over(tmp_path: Path, home: Path) -> None:

@@ -170,6 +170,7 @@ def test_a_key_can_be_named_by_its_fingerprint(
         (("--fingerprint", "xyz"), "that is no fingerprint"),
         (("/no/such/path",), "'/no/such/path'"),
         (("--except", "no-such"), "no-such'"),
+        (("~nobody-has-this-name/x",), "~nobody-has-this-name/x'"),
     ],
 )
 def test_words_that_do_not_fit_are_explained(

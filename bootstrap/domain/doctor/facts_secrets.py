@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from bootstrap.domain.doctor.facts import FoundFile
+from bootstrap.domain.doctor.login_environment import variables_in
 from bootstrap.domain.secret import Secret
 
 
@@ -65,8 +66,6 @@ class SecretsFacts:
 
     def secret_texts(self) -> Iterator[tuple[str, Secret]]:
         """Yield (name, value) of the keys in the session's environment, now and at a login."""
-        from bootstrap.domain.doctor.login_environment import variables_in
-
         yield from self.session.items()
         for file in self.login_files:
             yield from variables_in(file.data or b"")

@@ -22,11 +22,6 @@ def codes(groups: tuple[Group, ...] = GROUPS) -> dict[str, Code]:
     return {code.id: code for group in groups for code in group.codes}
 
 
-def group_of(code: str) -> Group:
-    """Return the group that a code belongs to."""
-    return next(group for group in GROUPS if code.startswith(group.prefix))
-
-
 def parse_codes(words: list[str]) -> list[str]:
     """Return the codes, or beginnings of codes, that `words` spell.
 
