@@ -151,6 +151,9 @@ def test_a_stale_key_in_the_shell_loses_and_is_said_in_one_line(lab: SopsLab) ->
     assert OLD not in ran.err
     assert run(lab, "--", *PRINT, **{NAME: KEY}).err == ""
     assert run(lab, "--quiet", "--", *PRINT, **{NAME: OLD}).err == ""
+    unheard = ["sh", "-c", f"{KEYTURN} exec -- sh -c 'exit 9' 2>/dev/full"]
+    ended = subprocess.run(unheard, cwd=lab.root, env=environment(**{NAME: OLD}))
+    assert ended.returncode == 9
 
 
 def test_in_ci_a_variable_is_enough_and_nothing_is_decrypted_or_written(
