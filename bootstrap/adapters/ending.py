@@ -40,7 +40,7 @@ def _interrupt(number: int, frame: object) -> "NoReturn":
     from bootstrap.domain.base_errors import Interrupted
 
     # Where Python runs a callback of its own, as importing does, it ignores what is raised, and
-    # says so; then `restore_signals` raises it.
+    # says so; then `raise_what_arrived` raises it again.
     _arrived.append(number)
     sys.unraisablehook = _complain
     raise Interrupted(number)
@@ -68,6 +68,11 @@ def restore_signals() -> None:
             _signal.signal(number, _signal.SIG_DFL)
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+    raise_what_arrived()
+
+
+def raise_what_arrived() -> None:
+    """Raise Interrupted where a signal has arrived and Python ignored what that raised."""
     if _arrived:
         from bootstrap.domain.base_errors import Interrupted
 

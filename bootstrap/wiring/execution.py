@@ -3,7 +3,7 @@
 import sys
 
 from bootstrap.adapters.become import become, child_environment, is_stale
-from bootstrap.adapters.ending import end_on_signals
+from bootstrap.adapters.ending import end_on_signals, raise_what_arrived
 from bootstrap.adapters.find_lab import find_lab, registry, stat_lab
 from bootstrap.adapters.paths import working_folder
 from bootstrap.adapters.variables import given_variables, variables
@@ -92,6 +92,7 @@ def run_program(argv: "Sequence[str]", options: ExecOptions) -> int:
     if prepared is not None:
         given = prepared.environment
         environment |= {name: value for name, value in given.items() if name not in found}
+    raise_what_arrived()
     return _run(argv, environment, found, providers, prepared, options.mask)
 
 

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap.adapters.ending import ENDING, end_on_signals, restore_signals
+from bootstrap.adapters import ending
+from bootstrap.adapters.ending import ENDING, end_on_signals, raise_what_arrived, restore_signals
 from bootstrap.domain.errors import Interrupted
 
 
 @pytest.fixture(autouse=True)
 def _handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(ending, "_arrived", [])
     numbers = [*ENDING, signal.SIGPIPE, signal.SIGXFSZ]
     before = {number: signal.getsignal(number) for number in numbers}
     for number in ENDING:
@@ -44,8 +46,9 @@ def test_where_python_ignores_the_interruption_it_comes_before_the_program(
     del thing  # its callback is interrupted, as one of an import may be
     assert watch() is None
     end_on_signals()  # forgets nothing
-    with pytest.raises(Interrupted):
-        restore_signals()
+    for step in (raise_what_arrived, restore_signals):
+        with pytest.raises(Interrupted):
+            step()
     assert capsys.readouterr().err == ""
     end_on_signals()
     restore_signals()
