@@ -140,7 +140,8 @@ def report(bench: Bench, problems: list[str]) -> Iterator[str]:
     peak = bench.peak(Row("", f"{bench.base}/pip/bin/keyturn {FROM_VARIABLE}", bench.base, GIVEN))
     if peak > MOST_MB:
         problems.append(f"peak memory {peak:.1f} MB, limit {MOST_MB}")
-    yield f"Peak memory before the program takes over: {peak:.1f} MB (limit: {MOST_MB})."
+    when = "before the program takes over, from a variable"
+    yield f"Peak memory {when}: {peak:.1f} MB (limit: {MOST_MB})."
     left_out = "; ".join(f"{name} ({why})" for name, why in exec_peers.ABSENT.items())
     yield f"Left out: {left_out}."
 

@@ -5,7 +5,6 @@ that is looking for them. So they are read straight from their compiled files he
 those fit their sources; everything else is left to Python.
 """
 
-import _signal
 import marshal
 import posix
 import sys
@@ -163,8 +162,6 @@ def main() -> "NoReturn":
     """
     import gc
 
-    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback at Ctrl-C
     gc.disable()  # there is no garbage yet when the program takes over
     root, site, early = sys.argv[1:4]
     del sys.argv[1:4]

@@ -111,6 +111,15 @@ def test_variables_that_steer_python_do_not_reach_exec(tmp_path: Path) -> None:
     assert gives_the_key(make(tmp_path / "env"), PYTHONPATH=str(evil), PYTHONHOME="/none")
 
 
+def test_ctrl_c_shows_no_traceback_from_the_first_module_on(tmp_path: Path) -> None:
+    command = make(tmp_path / "env")
+    lean = tmp_path / "env/lib" / VERSION / "site-packages/bootstrap/lean.py"
+    lean.write_text(
+        "import _signal\ndef main(): print(_signal.getsignal(2) is _signal.default_int_handler)\n"
+    )
+    assert run(command, "exec", "--", "true").stdout == "False\n"
+
+
 def test_its_package_hides_nothing_of_python(tmp_path: Path) -> None:
     command = make(tmp_path / "env")
     for name in ("select", "tomllib", "signal"):

@@ -118,8 +118,12 @@ def remember(root: str) -> None:
     work, environ = _State.done, variables()
     if work is None:
         return
+    try:
+        surroundings = _surroundings(work, environ)
+    except OSError:  # it is being replaced just now
+        return
     # In this order scripts/keyturn reads them.
-    parts = (*_surroundings(work, environ), work.config, work.file, *work.argv)
+    parts = (*surroundings, work.config, work.file, *work.argv)
     if any("\n" in part for part in parts):
         return
     from bootstrap.adapters.find_lab import stat_lab

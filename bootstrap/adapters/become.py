@@ -71,7 +71,7 @@ def become(
         Interrupted: A signal arrived meanwhile.
     """
     sys.stdout.flush()
-    sys.stderr.flush()
+    _flush_warnings()
     restore_signals()
     program = argv[0]
     if not program or "/" in program:
@@ -97,6 +97,13 @@ def become(
     from bootstrap.adapters.cannot_exec import explain
 
     raise explain(program, refused) from None
+
+
+def _flush_warnings() -> None:
+    try:
+        sys.stderr.flush()
+    except OSError:  # one that nobody can read is no reason to stop
+        return
 
 
 def _execute(place: str, argv: "Sequence[str]", environment: "Mapping[str, str]") -> "NoReturn":

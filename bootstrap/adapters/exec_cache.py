@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _RECENT_NS = 2_000_000_000
+_MOST_BYTES = 1 << 24  # a million secrets
 _FORMAT = "keyturn-exec-2"
 _END = "\nend\n"
 
@@ -37,7 +38,7 @@ def recall(
         return None
     try:
         found = posix.fstat(handle)
-        if found.st_uid != posix.geteuid() or found.st_mode & 0o077:
+        if found.st_uid != posix.geteuid() or found.st_mode & 0o077 or found.st_size > _MOST_BYTES:
             return None
         text = posix.read(handle, found.st_size).decode()
     except (OSError, UnicodeDecodeError):

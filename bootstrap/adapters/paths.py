@@ -65,6 +65,14 @@ def without_waiting(path: str, flags: int) -> int:
     return posix.open(path, flags | posix.O_NONBLOCK | posix.O_CLOEXEC)
 
 
+def working_folder() -> str:
+    """Return the working directory; empty where it has been deleted, as if it were `/`."""
+    try:
+        return posix.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
 def folder_of(path: str) -> str:
     """Return the folder that an absolute, normalized path is in."""
     return path.rpartition("/")[0] or "/"

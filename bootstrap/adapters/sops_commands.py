@@ -7,7 +7,7 @@ truncate and then write (`set` was killed 1500 times at random: the file was lef
 import posix
 
 from bootstrap.adapters import ahead
-from bootstrap.adapters.paths import folder_of, is_file, is_folder, words
+from bootstrap.adapters.paths import folder_of, is_file, is_folder, words, working_folder
 from bootstrap.adapters.process import run
 from bootstrap.adapters.sops_environment import from_here, odd_identity, sops_environment
 from bootstrap.adapters.sops_program import find_sops
@@ -137,12 +137,13 @@ class Sops:
             self._check_rules(verb, file)
         # To decrypt it needs no rule, only no broken one, and so it need not run beside it.
         decrypts = verb == "decrypt"
+        stays = decrypts and working_folder() != ""  # it cannot run in a folder that is gone
         try:
             finished = run(
                 (program, verb, *arguments),
                 stdin=stdin,
                 env=sops_environment(self._environ, self._rules(file) if decrypts else None),
-                cwd=None if decrypts else self._folder(file),
+                cwd=None if stays else self._folder(file),
                 timeout_s=TIMEOUT_S,
                 keep=("SOPS_AGE_",),
             )

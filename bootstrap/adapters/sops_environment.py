@@ -2,7 +2,7 @@
 
 import posix
 
-from bootstrap.adapters.paths import is_regular, is_void, xdg_folder
+from bootstrap.adapters.paths import is_regular, is_void, working_folder, xdg_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def sops_environment(environ: "Mapping[str, str]", config: str | None = None) ->
 
 def from_here(path: str) -> str:
     """Return `path` absolute as sops would understand it here: no `~`."""
-    return path if path.startswith("/") else f"{posix.getcwd()}/{path}"
+    return path if path.startswith("/") else f"{working_folder()}/{path}"
 
 
 def default_identity(environ: "Mapping[str, str]") -> str:

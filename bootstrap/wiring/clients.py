@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 
 from bootstrap.adapters.find_lab import read_lab
 from bootstrap.adapters.machine import places
+from bootstrap.adapters.paths import working_folder
 from bootstrap.adapters.project_settings import project_settings, settings_file
 from bootstrap.domain.catalogue import FILE
 from bootstrap.domain.client import Preset
@@ -213,7 +214,7 @@ def _refuse_redirects(preset: Preset, gateway: str, aliases: Sequence[str]) -> N
 
 def _settings_files(preset: Preset) -> Iterator[tuple[Path, bytes]]:
     home = Path(places().home)
-    yield from project_settings(Path.cwd(), home, preset.project_files)
+    yield from project_settings(Path(working_folder() or "/"), home, preset.project_files)
     if preset.user_file is not None:
         variable, folder, name = preset.user_file
         yield from settings_file(Path(os.environ.get(variable) or home / folder) / name)

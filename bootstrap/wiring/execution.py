@@ -1,11 +1,11 @@
 """What `keyturn exec` needs, and no more: the same resolver and providers as everywhere."""
 
-import posix
 import sys
 
 from bootstrap.adapters.become import become, child_environment, is_stale
-from bootstrap.adapters.ending import end_on_signals
+from bootstrap.adapters.ending import end_on_signals, raise_what_arrived
 from bootstrap.adapters.find_lab import find_lab, registry, stat_lab
+from bootstrap.adapters.paths import working_folder
 from bootstrap.adapters.variables import given_variables, variables
 from bootstrap.domain import exec_settings
 from bootstrap.domain.base_errors import ConfigError, UsageError
@@ -75,7 +75,7 @@ def run_program(argv: "Sequence[str]", options: ExecOptions) -> int:
     settings = _settings(root)
     asked = _asked(options.pairs, settings, root)
     prepared = _prepared(root, options) if options.client else None
-    providers = Providers(root or posix.getcwd())
+    providers = Providers(root or working_folder() or "/")
     resolver = Resolver(settings.specs, providers, options.source)
     found = _resolved(resolver, asked, settings, prepared, root)
     if root and not asked and prepared is None:
@@ -92,6 +92,7 @@ def run_program(argv: "Sequence[str]", options: ExecOptions) -> int:
     if prepared is not None:
         given = prepared.environment
         environment |= {name: value for name, value in given.items() if name not in found}
+    raise_what_arrived()
     return _run(argv, environment, found, providers, prepared, options.mask)
 
 

@@ -159,6 +159,13 @@ def test_a_program_that_cannot_be_started_is_left_to_the_usual_way(
     assert ahead._State.started is None
 
 
+def test_a_program_that_has_gone_meanwhile_is_not_remembered(lab: Path) -> None:
+    ahead.note(["/gone/sops", "decrypt"], "/x", str(lab / "store.enc.env"), DATA)
+    ahead.remember(str(lab))
+    ahead.start()
+    assert ahead._State.started is None
+
+
 def test_only_the_first_file_is_remembered_and_only_if_there_was_one(lab: Path) -> None:
     ahead.remember(str(lab))
     assert not (Path(os.environ["HOME"]) / ".cache").exists()

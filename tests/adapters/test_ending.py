@@ -2,16 +2,21 @@
 
 import os
 import signal
+import sys
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from bootstrap.adapters.ending import ENDING, end_on_signals, restore_signals
+from bootstrap.adapters import ending
+from bootstrap.adapters.ending import ENDING, end_on_signals, raise_what_arrived, restore_signals
 from bootstrap.domain.errors import Interrupted
 
 
 @pytest.fixture(autouse=True)
-def _handlers() -> Iterator[None]:
+def _handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(ending, "_arrived", [])
     numbers = [*ENDING, signal.SIGPIPE, signal.SIGXFSZ]
     before = {number: signal.getsignal(number) for number in numbers}
     for number in ENDING:
@@ -27,6 +32,26 @@ def test_a_signal_that_would_end_us_is_an_interruption(number: int) -> None:
     with pytest.raises(Interrupted) as caught:
         os.kill(os.getpid(), number)
     assert caught.value.signal_number == number
+
+
+def test_where_python_ignores_the_interruption_it_comes_before_the_program(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Thing:
+        pass
+
+    end_on_signals()
+    thing = Thing()
+    watch = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    del thing  # its callback is interrupted, as one of an import may be
+    assert watch() is None
+    end_on_signals()  # forgets nothing
+    for step in (raise_what_arrived, restore_signals):
+        with pytest.raises(Interrupted):
+            step()
+    assert capsys.readouterr().err == ""
+    end_on_signals()
+    restore_signals()
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

@@ -85,6 +85,10 @@ def test_what_others_could_have_written_is_not_believed(
     file.symlink_to(moved)
     assert get(lab, environ) is None
     moved.replace(file)
+    monkeypatch.setattr(exec_cache, "_MOST_BYTES", 10)
+    assert get(lab, environ) is None
+    monkeypatch.undo()
+    assert get(lab, environ) == TEXT
     monkeypatch.setattr("posix.geteuid", lambda: 4711)
     assert get(lab, environ) is None
 

@@ -151,6 +151,9 @@ def test_a_stale_key_in_the_shell_loses_and_is_said_in_one_line(lab: SopsLab) ->
     assert OLD not in ran.err
     assert run(lab, "--", *PRINT, **{NAME: KEY}).err == ""
     assert run(lab, "--quiet", "--", *PRINT, **{NAME: OLD}).err == ""
+    unheard = ["sh", "-c", f"{KEYTURN} exec -- sh -c 'exit 9' 2>/dev/full"]
+    ended = subprocess.run(unheard, cwd=lab.root, env=environment(**{NAME: OLD}))
+    assert ended.returncode == 9
 
 
 def test_in_ci_a_variable_is_enough_and_nothing_is_decrypted_or_written(
@@ -195,6 +198,27 @@ def test_without_an_identity_the_program_never_starts(lab: SopsLab, again: bool)
     assert what == f"error: no source holds {NAME}"
     assert "no identity here that opens it" in why
     assert "keys.txt" in fix
+
+
+def test_in_a_folder_that_is_gone_it_works_as_far_as_the_words_name_everything(
+    lab: SopsLab, tmp_path: Path
+) -> None:
+    def run_there(*words: str) -> Ran:
+        script = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'
+        ended = subprocess.run(
+            ["sh", "-c", script, "sh", KEYTURN, "exec", *words],
+            cwd=tmp_path,
+            env=environment(CI_KEY="sk-test-ci"),
+            capture_output=True,
+            text=True,
+        )
+        return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+    assert run_there("--lab", str(lab.root), "--", *PRINT).out == KEY
+    assert run_there(f"--secret={NAME}=env:CI_KEY", "--", *PRINT).out == "sk-test-ci"
+    ran = run_there("--", *PRINT)
+    assert ran.status == 125
+    assert "there is no lab here" in ran.err
 
 
 def test_an_empty_or_missing_secret_stops_it_before_it_starts(lab: SopsLab) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -139,10 +140,30 @@ def test_a_note_that_is_not_ours_or_not_whole_starts_nothing_by_itself(
         file.unlink(missing_ok=True)
         file.write_text(part)
         assert run(lab, *PRINT) == Ran(0, KEY, "")
+    with suppress(PermissionError):  # only root can give a file away
+        os.chown(file, 65534, -1)
+        file.write_text(text)
+        assert run(lab, *PRINT) == Ran(0, KEY, "")
     file.unlink()
     file.mkdir()
     assert run(lab, *PRINT) == Ran(0, KEY, "")
     assert not (lab.root.parent / "was-run").exists()
+
+
+def test_a_pipe_in_place_of_the_registration_is_not_waited_for(
+    lab: SopsLab, home: Path, tmp_path: Path
+) -> None:
+    registration = home / ".config/keyturn/default-lab"
+    registration.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(registration)
+    ran = run_exec(*PRINT, cwd=tmp_path, env=environment())
+    assert ran.status == 125
+    assert f"{registration} is not a file" in ran.err
+
+
+def test_in_a_ci_job_whose_cache_may_be_anybodys_python_alone_decides(lab: SopsLab) -> None:
+    assert run(lab, *PRINT, CI="true").out == KEY
+    assert [by_the_shell(line) for line in runs(lab)] == [False]
 
 
 def test_other_words_and_another_path_start_nothing_that_is_not_asked_for(lab: SopsLab) -> None:
