@@ -21,6 +21,7 @@ from bootstrap.adapters.fix_log import FolderFixLog, written_out
 from bootstrap.adapters.gathering import Observer, Scene, gather, once
 from bootstrap.adapters.lock import lab_lock
 from bootstrap.adapters.machine import JsonState
+from bootstrap.domain.claims import of_others
 from bootstrap.domain.doctor.facts import Problem
 from bootstrap.domain.doctor.groups import GROUPS
 from bootstrap.domain.doctor.observations import Observations
@@ -108,7 +109,14 @@ def tools(given: str | None, *, deep: bool = False) -> DoctorTools:
         known=labs.known,
         run=_run,
         lock=partial(_lock, places.lab_state(root) if root else state / "doctor-lock"),
+        of_others=partial(_of_others, places, root),
     )
+
+
+def _of_others(places: Places, root: PurePath | None) -> Mapping[str, str]:
+    own = JsonState(places.lab_state(root)).load() if root else {}
+    where = root or places.home
+    return of_others(machine.other_labs(places.lab_state(where).parent, where), own)
 
 
 def _root(given: str | None) -> PurePath | None:
