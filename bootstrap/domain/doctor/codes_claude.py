@@ -84,7 +84,7 @@ LITERAL = Code(
     "keyturn doctor --fix KT209, which has Claude Code ask keyturn get instead",
     "A helper command in `apiKeyHelper` is run when a key is needed and again after a 401, and "
     "leaves no key on disk. keyturn writes ~/.claude/settings.json only where lab.toml says "
-    "claude_settings = true, and keeps a literal current there with hand_over = \"literal\".",
+    'claude_settings = true, and keeps a literal current there with hand_over = "literal".',
     fixable=True,
 )
 MODE = Code(
