@@ -396,6 +396,16 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "warning",
         "ANTHROPIC_BASE_URL is set",
     ),
+    "a file for droid that nothing names to it": (
+        "KT133",
+        both(
+            settings(),
+            lambda sick: sick.write_lab('[clients.droid]\nhand_over = "helper"'),
+            written(".config/keyturn/droid-managed.json", {"customModels": [droid_entry()]}),
+        ),
+        "warning",
+        "no file of droid's",
+    ),
     "no model of the gateway's on purpose": (
         "KT133",
         both(settings(), lambda sick: sick.write_lab("[targets]\ndroid_settings = false")),
@@ -664,6 +674,7 @@ def test_a_policy_file_that_is_not_the_users_is_left_alone(sick: Patient, place:
 BY_COMMAND = {
     "an overlay by hand",
     "a proxy",
+    "a file for droid that nothing names to it",
     "a file for everybody",
     "an org-managed file that is gone",
     "a runtime file that is gone",

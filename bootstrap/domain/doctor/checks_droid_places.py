@@ -3,6 +3,8 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from bootstrap.domain.client_ways import way_of
+from bootstrap.domain.clients.droid import SETUP
 from bootstrap.domain.doctor import codes_droid_files as files
 from bootstrap.domain.doctor import codes_droid_setup as setup
 from bootstrap.domain.doctor.check import Check
@@ -25,6 +27,7 @@ from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_entries import default_model
 from bootstrap.domain.droid_schema import ARRAY_KEY, entry_name
 from bootstrap.domain.endpoints import is_below, safe_url, shown
+from bootstrap.domain.targets import targets
 
 _OURS = b"Written by keyturn"
 
@@ -140,7 +143,19 @@ def no_model(seen: Observations) -> Iterator[Finding]:
     else:
         ignored = [n for n in ("ANTHROPIC_BASE_URL", "OPENAI_BASE_URL") if seen.variable(n)]
         more = f"; {', '.join(ignored)} is set and does nothing for droid" if ignored else ""
-        yield setup.NO_MODEL.warning(f"no file of droid's leads to {seen.gateway_url}{more}")
+        words = f"no file of droid's leads to {seen.gateway_url}{more}"
+        yield setup.NO_MODEL.warning(words, mend=_unnamed_file(seen))
+
+
+def _unnamed_file(seen: Observations) -> str:
+    """Return what has droid read keyturn's file for it, where that must be named to droid."""
+    way = way_of("droid", SETUP, seen.lab) if seen.lab else None
+    if seen.lab is None or way is None:
+        return ""
+    paths = {t.name: str(t.path) for t in targets(seen.lab, seen.places, "supervisor")}
+    path = paths.get(way.target or "", "")
+    missing = [name for name in way.environment if path and seen.variable(name) != path]
+    return "; ".join(f"export {name}={shlex.quote(path)}" for name in missing)
 
 
 def policy(seen: Observations) -> Iterator[Finding]:
