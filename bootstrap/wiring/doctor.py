@@ -39,8 +39,12 @@ from bootstrap.workflows.doctor import DoctorTools
 def _litellm(scene: Scene) -> object:
     if scene.lab is None:
         return None
-    state = JsonState(scene.places.lab_state(scene.lab.root)).load()
-    return observe_litellm(scene, scene.lab, labs.service(scene.lab, scene.places), state)
+    root = scene.lab.root
+    state, others = JsonState(scene.places.lab_state(root)).load(), _of_others(scene.places, root)
+    rows = state.get("targets", {}).items()
+    ours = {name: row for name, row in rows if row.get("path") not in others}
+    service = labs.service(scene.lab, scene.places)
+    return observe_litellm(scene, scene.lab, service, {**state, "targets": ours})
 
 
 def _secrets(scene: Scene) -> object:
