@@ -141,7 +141,7 @@ class Find:
     def _next_for_file(self) -> str:
         name, path = self.place.name, quoted(self.place.name)
         if self.place.declared:
-            return "keyturn apply, in the lab that writes it; for a file of the client's: keyturn doctor"
+            return "keyturn apply, in the lab that writes it; a client's own file: keyturn doctor"
         if b".keyturn-backup" in name or b"/adopted/" in name:
             return f"if you need the backup no more: shred -u -- {path}"
         if b"/.factory/" in name or b"/.claude/" in name:
