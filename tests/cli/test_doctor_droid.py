@@ -412,6 +412,12 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "note",
         "droid_settings is off",
     ),
+    "a model that the gateway has not": (
+        "KT137",
+        settings(droid_entry(), by_hand(model="qwen9")),
+        "warning",
+        "asks for qwen9; there are lab-echo, qwen",
+    ),
     "a policy against the gateway": (
         "KT134",
         settings(droid_entry(), modelPolicy={"allowedBaseUrls": ["https://other.invalid"]}),

@@ -1,4 +1,4 @@
-"""KT109 to KT112, KT119, KT126, KT133, KT134: which file does droid take its models from?"""
+"""KT109 to KT112, KT119, KT126, KT133, KT134, KT137: which file does droid take its models from?"""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +30,7 @@ from bootstrap.domain.endpoints import is_below, safe_url, shown
 from bootstrap.domain.targets import targets
 
 _OURS = b"Written by keyturn"
+_MOST_NAMES = 6
 
 
 def legacy(seen: Observations) -> Iterator[Finding]:
@@ -158,6 +159,17 @@ def _unnamed_file(seen: Observations) -> str:
     return "; ".join(f"export {name}={shlex.quote(path)}" for name in missing)
 
 
+def unknown_model(seen: Observations) -> Iterator[Finding]:
+    """Find models at the gateway's address that it does not have."""
+    known = {*seen.aliases, *(seen.served or ())}
+    for entry in each(seen):
+        if entry.model and entry.model not in known and at_gateway(entry.fields, seen):
+            verdict = setup.UNKNOWN_MODEL
+            say = verdict.warning if seen.served is None else verdict.error
+            words = f"{name(entry, seen)} asks for {shown(entry.model)[:80]}"
+            yield say(f"{words}; there are {', '.join(sorted(known)[:_MOST_NAMES])}")
+
+
 def policy(seen: Observations) -> Iterator[Finding]:
     """Find policies that block the gateway."""
     wanted = wanted_url("openai", seen.gateway_url)
@@ -192,5 +204,6 @@ PLACE_CHECKS = (
     Check(files.COPIES, copies, ("lab", "key", "droid")),
     Check(setup.DEFAULT_GONE, default_gone, _DROID),
     Check(setup.NO_MODEL, no_model, ("lab", "droid")),
+    Check(setup.UNKNOWN_MODEL, unknown_model, ("lab", "droid")),
     Check(setup.POLICY, policy, ("lab", "droid")),
 )
