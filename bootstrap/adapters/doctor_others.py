@@ -1,12 +1,11 @@
 """Look at clients other than droid and Claude Code."""
 
 from collections.abc import Callable, Sequence
-from pathlib import PurePath
 
 from bootstrap.adapters.client_probe import keys_in
 from bootstrap.adapters.gathering import Scene
 from bootstrap.adapters.openwebui import stored_connections
-from bootstrap.domain.client_ways import way_of
+from bootstrap.domain.client_ways import kept_files, way_of
 from bootstrap.domain.doctor.facts import Problem
 from bootstrap.domain.doctor.facts_others import OthersFacts, PackageClient
 from bootstrap.domain.lab import Lab
@@ -25,18 +24,11 @@ def observe_others(
     lab = scene.lab
     if lab is None:
         return OthersFacts(broken=tuple(broken()))
-    home = scene.places.home
-    stored = (_place(lab, home, text) for text in lab.stores.values())
     return OthersFacts(
-        tuple(stored_connections(path) for path in stored),
+        tuple(stored_connections(path) for path in kept_files(lab, scene.places)),
         tuple(_package_client(scene, lab, name, version) for name in lab.brought),
         tuple(broken()),
     )
-
-
-def _place(lab: Lab, home: PurePath, text: str) -> PurePath:
-    """Return the path that lab.toml names: absolute, from the home, or from the lab's folder."""
-    return home / text[2:] if text.startswith("~/") else lab.root / text
 
 
 def _package_client(

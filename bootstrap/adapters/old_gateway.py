@@ -143,6 +143,12 @@ def option(argv: tuple[str, ...], name: str) -> str | None:
     return None
 
 
+def port_in(argv: tuple[str, ...]) -> int | None:
+    """Return the port that a command line names; None for none."""
+    given = option(argv, "--port") or ""
+    return int(given) if given.isdigit() and 0 < int(given) < 65536 else None
+
+
 def read_unit(text: str, home: str) -> tuple[tuple[str, ...], dict[str, str], list[PurePath]]:
     """Return command, variables and env files of a unit file; quotes as a shell has them."""
     argv: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ comments. Quotes are followed within a line, since that is where they nearly alw
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from bootstrap.domain.secret import Secret
 
@@ -38,9 +38,9 @@ def with_reference(data: bytes, references: Mapping[str, tuple[Secret, str]]) ->
     return data
 
 
-def holds(data: bytes, secrets: Mapping[str, Secret]) -> bool:
+def holds(data: bytes, secrets: Iterable[Secret]) -> bool:
     """Tell whether any of the secrets stands in the bytes."""
-    return any(secret.reveal().encode() in data for secret in secrets.values())
+    return any(secret.reveal().encode() in data for secret in secrets)
 
 
 def _line(line: str, key: str, command: str) -> str:

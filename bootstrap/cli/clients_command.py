@@ -66,7 +66,7 @@ def _show(session: Session, row: ClientRow, home: Any) -> None:
     if not row.written:
         state, style = "  not written yet: keyturn apply", "yellow"
     elif _stale(row):
-        state, style = "  not the key in force: keyturn apply", "bold red"
+        state, style = "  not the key in force: keyturn apply, keyturn doctor", "bold red"
     session.print(Text.assemble("          key      ", marks, (state, style)))
     session.print(Text.assemble("          learns   ", (row.way.learns, "dim")))
     session.print(Text.assemble("          why      ", (row.why, "dim")))

@@ -47,3 +47,18 @@ def own_claim(row: Mapping[str, Any], path: str) -> int:
     """
     number = row.get("claim") if row.get("path") == path else None
     return number if isinstance(number, int) else 0
+
+
+def of_others(states: States, own: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files that another lab answers for, each with that lab's folder.
+
+    Args:
+        states: See `States`.
+        own: The state of this lab; empty for none.
+    """
+    ours: dict[str, int] = {}
+    for row in own.get("targets", {}).values():
+        path = str(row.get("path"))
+        ours[path] = max(own_claim(row, path), ours.get(path, 0))
+    claims = highest_claims(states)
+    return {path: claim.lab for path, claim in claims.items() if claim.number >= ours.get(path, 0)}

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import PurePath
 
 from bootstrap.domain.client import LITERAL, ClientFile, Preset, Setup, Way
 from bootstrap.domain.clients import PRESETS
 from bootstrap.domain.lab import ECHO_ALIAS, Lab, Switches
+from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.table import Table
 from bootstrap.domain.versions import as_numbers
@@ -202,3 +204,12 @@ def template_context(lab: Lab, secrets: Mapping[str, Secret]) -> dict[str, objec
         "claude_key": secrets.get(lab.key_name("claude")),
         "openwebui_key": secrets.get(lab.key_name("openwebui")),
     }
+
+
+def kept_files(lab: Lab, places: Places) -> tuple[PurePath, ...]:
+    """Return the files that lab.toml names in which a client keeps its connection by itself.
+
+    As they are named: absolute, from the home, or from the lab's folder.
+    """
+    named = lab.stores.values()
+    return tuple(places.home / t[2:] if t.startswith("~/") else lab.root / t for t in named)

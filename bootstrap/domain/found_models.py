@@ -84,6 +84,12 @@ class Found:
     left_out: tuple[str, ...] = field(default=())
     lost: bool = False
 
+    @property
+    def literals(self) -> tuple[Secret, ...]:
+        """The keys that stand there themselves."""
+        keys = [model.key for model in self.models] + [self.redis.password if self.redis else None]
+        return tuple(k.value for k in keys if k and k.name is None and k.value is not None)
+
 
 def same_url(one: str | None, other: str | None) -> bool:
     """Tell whether two API bases are the same address; localhost is 127.0.0.1."""

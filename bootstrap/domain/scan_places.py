@@ -141,8 +141,9 @@ class Find:
     def _next_for_file(self) -> str:
         name, path = self.place.name, quoted(self.place.name)
         if self.place.declared:
-            return "keyturn apply"
-        if b".keyturn-backup" in name or b"/adopted/" in name:
+            return "keyturn apply, in the lab that writes it; a client's own file: keyturn doctor"
+        kept = (b".keyturn-backup", b"/adopted/", b"/keyturn/doctor/")
+        if any(part in name for part in kept):
             return f"if you need the backup no more: shred -u -- {path}"
         if b"/.factory/" in name or b"/.claude/" in name:
             return f"remove it if you can spare it: shred -u -- {path}"

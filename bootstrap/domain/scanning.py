@@ -199,7 +199,8 @@ class Hunter:
         known = {n: n for n in self._lengths if SHORTEST <= n <= len(run)}
         whole = () if len(run) == LONGEST_RUN else (len(run), len(run.rstrip(b"-_")))
         for length, seen in {**dict.fromkeys(whole, len(run)), **known}.items():
-            for key in self._known(run[:length]):
+            # A weak one counts where it stands alone: `adopt` may have brought a placeholder.
+            for key in self._known(run[:length], weak_too=length in whole):
                 yield length, seen, key
 
     def _learn(self, found: set[bytes]) -> None:
@@ -213,10 +214,11 @@ class Hunter:
                 for key in self._known(piece):
                     self._learned[piece] = key
 
-    def _known(self, candidate: bytes) -> Iterator[str]:
+    def _known(self, candidate: bytes, *, weak_too: bool = False) -> Iterator[str]:
         digest = sha256(candidate).digest()
         for known in self._prints.get(digest[:4], ()):
-            if digest.hex().startswith(known.digest) and _fits(candidate, known):
+            fits = weak_too or _fits(candidate, known)
+            if fits and digest.hex().startswith(known.digest):
                 yield known.key
 
 

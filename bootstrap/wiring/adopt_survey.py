@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,10 +17,12 @@ from bootstrap.adapters.old_gateway import (
     env_file,
     installed_by_hand,
     option,
+    port_in,
     read_unit,
     run_by_keyturn,
     serving,
 )
+from bootstrap.adapters.scan_forms import too_short
 from bootstrap.adapters.shell_keys import assigned, holds, with_reference, without_keys
 from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.systemd import SystemdService
@@ -63,7 +65,7 @@ class Survey:
         self._note = read_note(self._files, self._here.lab_state(root) / "adopted")
         self._lab = labs.load(root) if Path(root, "lab.toml").exists() else None
         argv, unit_variables, unit_files = self._unit()
-        known = self._lab.gateway.port if self._lab else _number(argv) or self._droid_port()
+        known = self._lab.gateway.port if self._lab else port_in(argv) or self._droid_port()
         self.port = port or known or _USUAL_PORT
         self.url = f"http://127.0.0.1:{self.port}"
         self._old = self._serving()
@@ -82,12 +84,14 @@ class Survey:
             self.keys[SALT_KEY] = Secret(salt)
         self._refuse_database()
         self._refuse_other_key()
+        there = self.config is not None and self._document
+        self._found = read_catalogue(self._document, name, self.lookup) if there else None
+        literals = self._found.literals if self._found else ()
+        self._provider_keys = [key for key in literals if not too_short(key)]
 
     def adoptee(self) -> Adoptee:
         """Return what was found."""
-        found = None
-        if self.config is not None and self._document:
-            found = read_catalogue(self._document, str(self.config), self.lookup)
+        found = self._found
         version = None if self._lab else installed_by_hand(Path(self._here.venv))
         return Adoptee(
             root=self.root,
@@ -119,7 +123,7 @@ class Survey:
         folders += [here.config / "systemd" / "user", here.claude]
         paths = [PurePath(path) for folder in folders for path in Path(folder).glob("*")]
         paths += [*self._shell_files(), *([self.config] if self.config else [])]
-        return [path for path in dict.fromkeys(paths) if self._holds(path)]
+        return [path for path in dict.fromkeys(paths) if self._holds(path, self._provider_keys)]
 
     def _unit(self) -> tuple[tuple[str, ...], dict[str, str], list[PurePath]]:
         data = self._data(self._here.config / "systemd" / "user" / labs.UNIT)
@@ -240,10 +244,8 @@ class Survey:
             Edit(PurePath(p), f"${{{MASTER_KEY}}}", lambda d: with_reference(d, droid))
             for p in (*overlays, local)
         ]
-        litellm = {name: (secret, f"os.environ/{name}") for name, secret in self.keys.items()}
         if self.config is not None:
-            what = "os.environ/NAME"
-            rows.append(Edit(self.config, what, lambda d: with_reference(d, litellm)))
+            rows.append(Edit(self.config, "os.environ/NAME", self._with_names))
         units = Path(self._here.config / "systemd" / "user")
         gone = {name: (secret, "removed-by-keyturn") for name, secret in self.keys.items()}
         rows += [
@@ -251,7 +253,16 @@ class Survey:
             for p in sorted([*units.glob("*.service"), *units.glob("*.service.d/*.conf")])
         ]
         written = set(self._targets())
-        return [row for row in rows if row.path not in written and self._holds(row.path)]
+        more = {self.config: self._provider_keys}
+        there = (row for row in rows if self._holds(row.path, more.get(row.path, ())))
+        return [row for row in there if row.path not in written]
+
+    def _with_names(self, data: bytes) -> bytes:
+        """Return the config with the names, once they are in the store, of the keys in it."""
+        moved = [*self._provider_keys, *self.keys.values()]
+        stored = {**SopsProvider(self.root).document(STORE), **self.keys}
+        names = {n: (key, f"os.environ/{n}") for n, key in stored.items() if key in moved}
+        return with_reference(data, names)
 
     def _shell_files(self) -> list[PurePath]:
         found = [self._here.home / name for name in _SHELL]
@@ -272,8 +283,8 @@ class Survey:
     def _is_ours(self, path: PurePath | None) -> bool:
         return path is not None and bool(_OURS.search(self._data(path) or b""))
 
-    def _holds(self, path: PurePath) -> bool:
-        return holds(self._data(path) or b"", self.keys)
+    def _holds(self, path: PurePath, more: Iterable[Secret] = ()) -> bool:
+        return holds(self._data(path) or b"", [*self.keys.values(), *more])
 
     def _data(self, path: PurePath) -> bytes | None:
         """Return the bytes of a regular file; None for anything else, or what cannot be read."""
@@ -284,14 +295,9 @@ class Survey:
 
 
 def _new_lab(root: PurePath) -> Lab:
-    return parse_lab(LAB.format(port=4000, version=LITELLM_VERSION), root)
+    return parse_lab(LAB.format(port=_USUAL_PORT, version=LITELLM_VERSION), root)
 
 
 def _serves(lab: Lab | None) -> bool:
     """Tell whether the lab has a model of its own."""
     return lab is not None and any(model.alias != ECHO_ALIAS for model in lab.models)
-
-
-def _number(argv: tuple[str, ...]) -> int | None:
-    given = option(argv, "--port") or ""
-    return int(given) if given.isdigit() and 0 < int(given) < 65536 else None

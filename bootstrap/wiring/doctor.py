@@ -21,6 +21,7 @@ from bootstrap.adapters.fix_log import FolderFixLog, written_out
 from bootstrap.adapters.gathering import Observer, Scene, gather, once
 from bootstrap.adapters.lock import lab_lock
 from bootstrap.adapters.machine import JsonState
+from bootstrap.domain.claims import of_others
 from bootstrap.domain.doctor.facts import Problem
 from bootstrap.domain.doctor.groups import GROUPS
 from bootstrap.domain.doctor.observations import Observations
@@ -38,8 +39,12 @@ from bootstrap.workflows.doctor import DoctorTools
 def _litellm(scene: Scene) -> object:
     if scene.lab is None:
         return None
-    state = JsonState(scene.places.lab_state(scene.lab.root)).load()
-    return observe_litellm(scene, scene.lab, labs.service(scene.lab, scene.places), state)
+    root = scene.lab.root
+    state, others = JsonState(scene.places.lab_state(root)).load(), _of_others(scene.places, root)
+    rows = state.get("targets", {}).items()
+    ours = {name: row for name, row in rows if row.get("path") not in others}
+    service = labs.service(scene.lab, scene.places)
+    return observe_litellm(scene, scene.lab, service, {**state, "targets": ours})
 
 
 def _secrets(scene: Scene) -> object:
@@ -108,7 +113,14 @@ def tools(given: str | None, *, deep: bool = False) -> DoctorTools:
         known=labs.known,
         run=_run,
         lock=partial(_lock, places.lab_state(root) if root else state / "doctor-lock"),
+        of_others=partial(_of_others, places, root),
     )
+
+
+def _of_others(places: Places, root: PurePath | None) -> Mapping[str, str]:
+    own = JsonState(places.lab_state(root)).load() if root else {}
+    where = root or places.home
+    return of_others(machine.other_labs(places.lab_state(where).parent, where), own)
 
 
 def _root(given: str | None) -> PurePath | None:

@@ -10,6 +10,7 @@ from bootstrap.adapters.scan_forms import hunter_for, too_short
 from bootstrap.adapters.scan_git import GitHaystack
 from bootstrap.adapters.scan_processes import ProcessHaystack
 from bootstrap.adapters.scan_programs import ProgramHaystack
+from bootstrap.domain.client_ways import kept_files
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.places import Places
 from bootstrap.domain.scanning import Hunter
@@ -44,7 +45,8 @@ def haystacks(
     leave = [_existing(path) for path in spared]
     if only:
         return [FolderHaystack(named, [Path(path) for path in keep], leave, "what you named")]
-    starts = [*named, *_default_places(tools.places, tools.lab.root)]
+    kept = [Start(path) for path in map(Path, kept_files(tools.lab, tools.places)) if path.exists()]
+    starts = [*named, *kept, *_default_places(tools.places, tools.lab.root)]
     unit = tools.service.name if tools.service.kind == "systemd" else None
     return [
         FolderHaystack(starts, [Path(path) for path in keep], leave),

@@ -1,5 +1,6 @@
 """What is wrong here, and mend what is safe to mend: look, judge, show, back up, change."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -7,8 +8,8 @@ from pathlib import PurePath
 from typing import Protocol
 
 from bootstrap.domain.content import Content, Write
-from bootstrap.domain.doctor.check import Group, diagnose
-from bootstrap.domain.doctor.finding import CommandFix, Fill, Finding, Severity
+from bootstrap.domain.doctor.check import Group, diagnose, is_chosen
+from bootstrap.domain.doctor.finding import CommandFix, FileFix, Fill, Finding, Severity
 from bootstrap.domain.doctor.fix_run import FixRun, Saved, merged
 from bootstrap.domain.doctor.mending import FileMend, Mending, plan_mending
 from bootstrap.domain.doctor.observations import Observations
@@ -55,6 +56,7 @@ class DoctorTools:
         known: Makes a mask for some secrets.
         run: Runs a command of a fix, and tells whether it ended well.
         lock: Keeps other keyturns out while files are changed.
+        of_others: Returns the files that another lab answers for, each with that lab's folder.
     """
 
     groups: tuple[Group, ...]
@@ -65,6 +67,7 @@ class DoctorTools:
     known: Callable[[Mapping[str, Secret]], KnownMask]
     run: Callable[[Sequence[str]], bool]
     lock: Callable[[], AbstractContextManager[None]]
+    of_others: Callable[[], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -149,16 +152,43 @@ def undo(tools: DoctorTools) -> FixRun:
 
 
 def _planned(tools: DoctorTools, seen: Observations, chosen: Sequence[str]) -> Mending:
-    findings = diagnose(seen, tools.groups, chosen)
-    return plan_mending(findings, chosen, tools.files.observe, tools.fill)
+    findings, others = diagnose(seen, tools.groups, chosen), tools.of_others()
+    ours = [f for f in findings if not _of_another(others, f)]
+    mending = plan_mending(ours, chosen, tools.files.observe, tools.fill)
+    left = {
+        (f.code, f"{path}: {_whose(lab)}")
+        for f in findings
+        if is_chosen(f.code, chosen)
+        for path, lab in _of_another(others, f)
+    }
+    return replace(mending, refused=(*mending.refused, *sorted(left)))
+
+
+def _of_another(others: Mapping[str, str], finding: Finding) -> list[tuple[str, str]]:
+    """Return (path, lab) of another lab's files whose bytes the fixes of a finding change."""
+    fixes = (fix for fix in finding.fixes if isinstance(fix, FileFix) and fix.change is not None)
+    return [(str(fix.path), others[str(fix.path)]) for fix in fixes if str(fix.path) in others]
+
+
+def _whose(lab: str) -> str:
+    return (
+        f"the lab in {lab} answers for it; go on with that one: --lab {shlex.quote(lab)}; "
+        "or make it this lab's: keyturn apply --force"
+    )
 
 
 def _judge(tools: DoctorTools, seen: Observations, chosen: Sequence[str]) -> list[Finding]:
-    mask = _mask(tools, seen)
-    return [
-        replace(f, seen=mask(f.seen), mend=mask(f.mend))
-        for f in diagnose(seen, tools.groups, chosen)
-    ]
+    mask, others = _mask(tools, seen), tools.of_others()
+    findings = (_left_to(others, f) for f in diagnose(seen, tools.groups, chosen))
+    return [replace(f, seen=mask(f.seen), mend=mask(f.mend)) for f in findings]
+
+
+def _left_to(others: Mapping[str, str], finding: Finding) -> Finding:
+    """Return a finding about a file of another lab as a note: that lab's doctor judges it."""
+    for path, lab in _of_another(others, finding):
+        mend = f"{path}: {_whose(lab)}"
+        return replace(finding, severity=Severity.NOTE, mend=mend, fixes=())
+    return finding
 
 
 def _mask(tools: DoctorTools, seen: Observations) -> Callable[[str], str]:

@@ -11,6 +11,8 @@ from pathlib import PurePath
 from typing import Protocol
 
 from bootstrap.domain.audit import Entry
+from bootstrap.domain.claims import highest_claims
+from bootstrap.domain.client_ways import kept_files
 from bootstrap.domain.errors import SecretNotFoundError
 from bootstrap.domain.rotatable import kind_of, makes_itself
 from bootstrap.domain.rotation import Record, is_open
@@ -119,8 +121,15 @@ def sought(
 
 
 def declared(tools: Tools) -> list[PurePath]:
-    """Return the files that lab.toml has keys in: targets, and sources that are files."""
-    found = [t.path for t in targets(tools.lab, tools.places, tools.service.kind) if t.secret]
+    """Return the files that lab.toml has keys in: targets, sources that are files, a client's own.
+
+    So have the targets of other labs in this home, whose keys a keyset that they share names.
+    """
+    ours = targets(tools.lab, tools.places, tools.service.kind)
+    found = [target.path for target in ours if target.secret]
+    plain = {str(target.path) for target in ours if not target.secret}
+    found += [PurePath(path) for path in highest_claims(tools.other_labs()) if path not in plain]
+    found += kept_files(tools.lab, tools.places)
     refs = (ref for spec in tools.lab.secrets.values() for ref in spec.sources)
     return [*found, *(PurePath(tools.lab.root, ref.place) for ref in refs if ref.scheme == "file")]
 

@@ -403,6 +403,35 @@ def test_a_stale_token_in_the_file_becomes_a_helper_that_works(sick: Patient) ->
     assert sick.findings("KT2") == {}
 
 
+@pytest.mark.parametrize(
+    ("lab", "mend"),
+    [
+        ('[clients.claude]\nhand_over = "literal"', "hand_over = "),
+        ("[targets]\nclaude_settings = true", "keyturn apply"),
+    ],
+)
+def test_settings_that_keyturn_writes_are_left_to_apply(sick: Patient, lab: str, mend: str) -> None:
+    sick.write_lab(lab)
+    env_block(ANTHROPIC_AUTH_TOKEN=KEY)(sick)
+    (note,) = sick.findings("KT209")["KT209"]
+    assert (mend in note["mend"], note["fixes"]) == (True, [])
+    env_block(ANTHROPIC_AUTH_TOKEN=OLD_KEY)(sick)
+    (stale,) = sick.findings("KT208")["KT208"]
+    assert (stale["command"], stale["fixes"]) == ("keyturn apply", [])
+
+
+def test_a_helper_asks_for_claudes_own_key_where_it_has_one(sick: Patient) -> None:
+    sick.write_lab()
+    text = (sick.lab / "lab.toml").read_text()
+    (sick.lab / "lab.toml").write_text(
+        text.replace("version = 1", "version = 1\nclient_keys = true")
+    )
+    env_block(ANTHROPIC_AUTH_TOKEN=OLD_KEY)(sick)
+    sick.fix("KT208")
+    asked = json.loads((sick.home / SETTINGS).read_text())["apiKeyHelper"]
+    assert " get KEYTURN_CLIENT_KEY_CLAUDE " in asked
+
+
 @pytest.mark.parametrize("command", ["/gone/other-tool", "'", "pass show lab", "/bin/sh -c x"])
 def test_a_helper_of_another_kind_is_left_alone(sick: Patient, command: str) -> None:
     sick.write(SETTINGS, {"apiKeyHelper": command})

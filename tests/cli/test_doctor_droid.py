@@ -152,6 +152,12 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "is needed",
     ),
     "a key of yesterday": ("KT107", settings(by_hand(apiKey=OLD_KEY)), "error", "in force is"),
+    "a key of yesterday for a model of nobody's": (
+        "KT107",
+        settings(by_hand(model="qwen9", apiKey=OLD_KEY)),
+        "error",
+        "in force is",
+    ),
     "a variable of yesterday": (
         "KT107",
         both(
@@ -396,11 +402,27 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "warning",
         "ANTHROPIC_BASE_URL is set",
     ),
+    "a file for droid that nothing names to it": (
+        "KT133",
+        both(
+            settings(),
+            lambda sick: sick.write_lab('[clients.droid]\nhand_over = "helper"'),
+            written(".config/keyturn/droid-managed.json", {"customModels": [droid_entry()]}),
+        ),
+        "warning",
+        "no file of droid's",
+    ),
     "no model of the gateway's on purpose": (
         "KT133",
         both(settings(), lambda sick: sick.write_lab("[targets]\ndroid_settings = false")),
         "note",
         "droid_settings is off",
+    ),
+    "a model that the gateway has not": (
+        "KT137",
+        settings(droid_entry(), by_hand(model="qwen9")),
+        "warning",
+        "asks for qwen9; there are lab-echo, qwen",
     ),
     "a policy against the gateway": (
         "KT134",
@@ -450,6 +472,19 @@ def test_a_well_configured_droid_has_nothing_but_the_note_about_its_key(sick: Pa
 def test_without_droid_the_whole_group_does_not_apply(sick: Patient) -> None:
     shutil.rmtree(sick.home / ".factory")
     assert {row["severity"] for row in sick.all_findings("KT1")} == {"not applicable"}
+
+
+def test_where_droid_has_a_key_of_its_own_only_apply_gives_it(sick: Patient) -> None:
+    sick.write_lab()
+    path = sick.lab / "lab.toml"
+    path.write_text(path.read_text().replace("version = 1", "version = 1\nclient_keys = true"))
+    file = sick.settings(by_hand(apiKey=OLD_KEY), by_hand(model="qwen9", apiKey=OLD_KEY))
+    ours, others = sick.findings("KT107")["KT107"]
+    assert (ours["command"], ours["fixes"]) == ("keyturn apply", [])
+    assert others["command"] == "keyturn doctor --fix KT107"
+    sick.fix("KT107")
+    models = json.loads(file.read_text())["customModels"]
+    assert [model["apiKey"] for model in models] == [OLD_KEY, KEY]
 
 
 def test_mending_changes_only_what_is_named(sick: Patient) -> None:
@@ -664,6 +699,8 @@ def test_a_policy_file_that_is_not_the_users_is_left_alone(sick: Patient, place:
 BY_COMMAND = {
     "an overlay by hand",
     "a proxy",
+    "a file for droid that nothing names to it",
+    "a key of yesterday for a model of nobody's",
     "a file for everybody",
     "an org-managed file that is gone",
     "a runtime file that is gone",

@@ -105,3 +105,11 @@ def test_a_terminal_is_shown_no_name_that_it_could_obey(
 ) -> None:
     assert shown_name(name) == shown
     assert quoted(name) == in_a_shell
+
+
+def test_a_copy_that_a_fix_of_doctors_kept_is_a_backup() -> None:
+    copy = Place(Kind.FILE, b"/h/.local/state/keyturn/doctor/0002/0.copy")
+    assert (
+        "need the backup no more"
+        in find_of(key(State.IN_FORCE), copy, [Hit("k", 5, 2)], text=True).next
+    )

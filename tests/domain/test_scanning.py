@@ -125,11 +125,19 @@ def test_a_full_digest_is_compared_in_full() -> None:
     assert [h.key for h in hunter(64).search([KEY])] == ["key"]
 
 
-def test_what_keyturn_would_not_have_taken_for_a_key_is_none() -> None:
+def test_what_keyturn_would_not_have_made_is_a_key_only_where_it_stands_alone() -> None:
     weak = b"sk-" + b"abcd1234" * 6
-    assert list(Hunter([Print("key", digest(weak)[:8])], {}).search([weak])) == []
-    weakly = Print("key", digest(weak)[:8], strong=False)
-    assert [hit.key for hit in Hunter([weakly], {}).search([weak])] == ["key"]
+    sought = Hunter([Print("key", digest(weak)[:8])], {}, lengths=[len(weak)])
+    assert list(sought.search([weak + b"and-more"])) == []
+    weakly = Hunter([Print("key", digest(weak)[:8], strong=False)], {}, lengths=[len(weak)])
+    assert [hit.key for hit in weakly.search([weak + b"and-more"])] == ["key"]
+    assert list(Hunter([Print("key", digest(b"word" * 10)[:8])], {}).search([b"word" * 10])) == []
+
+
+def test_a_placeholder_that_adopt_brought_and_a_rotation_replaced_is_found() -> None:
+    placeholder = b"sk-litellm-local-your-master-key"
+    sought = Hunter([Print("key", digest(placeholder)[:8])], {})
+    assert [hit.line for hit in sought.search([b"\nmaster_key: " + placeholder + b"\n"])] == [2]
 
 
 def test_a_key_of_an_unusual_length_ends_where_those_in_force_do() -> None:

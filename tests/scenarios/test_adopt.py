@@ -167,6 +167,8 @@ def test_without_a_running_gateway_the_files_are_taken_over(tmp_path: Path, home
     lab.ok(*words, "--yes")
     lab.service.stop()
     assert "master_key: os.environ/LITELLM_MASTER_KEY" in elsewhere.read_text()
+    assert "api_key: os.environ/YOUR_PROVIDER_ENDPOINT_API_KEY" in elsewhere.read_text()
+    assert PROVIDER_KEY not in elsewhere.read_text()
     assert lab.key == KEY
 
     # keyturn's own gateway is not adopted, but a key that came back into a shell's file is.

@@ -49,6 +49,7 @@ class Bench:
         commands: What was run.
         bad: Commands that fail.
         shown: What was shown before it was done.
+        of_others: Files that another lab answers for, with its folder.
     """
 
     home: Path
@@ -56,6 +57,7 @@ class Bench:
     commands: list[tuple[str, ...]] = field(default_factory=list)
     bad: list[tuple[str, ...]] = field(default_factory=list)
     shown: list[ShownMending] = field(default_factory=list)
+    of_others: dict[str, str] = field(default_factory=dict)
 
     @property
     def file(self) -> PurePath:
@@ -84,6 +86,7 @@ class Bench:
             known=KnownSecrets,
             run=run,
             lock=contextlib.nullcontext,
+            of_others=lambda: self.of_others,
         )
 
     def check(self, *findings: Finding, code: Code = CODE) -> None:
@@ -165,6 +168,23 @@ def test_a_file_that_a_fix_removed_comes_back(bench: Bench) -> None:
     assert bench.shown[0].diffs[bench.file] == ("(the file goes; a copy is kept)",)
     undo(bench.tools)
     assert (Path(bench.file).read_text(), Path(bench.file).stat().st_mode & 0o777) == ("old", 0o640)
+
+
+def test_a_file_of_another_lab_is_left_to_that_lab(bench: Bench) -> None:
+    bench.of_others[str(bench.file)] = "/an other/lab"
+    Path(bench.file).write_text("theirs")
+    closed = FileFix(bench.file, "closed", mode=0o600)
+    bench.check(CODE.error("not as this lab wants it", fix=mended(bench)))
+    bench.check(OTHER.error("others can read it", fix=closed), code=OTHER)
+    found, _ = bench.fix()
+    assert [f.severity for f in found] == [Severity.NOTE, Severity.ERROR]
+    assert "--lab '/an other/lab'" in found[0].mend
+    assert Path(bench.file).read_text() == "theirs"
+    ((path, *_),) = (mend.codes for mend in bench.shown[0].mending.files)
+    assert path == "KT902"  # who may read it is everybody's business
+    ((code, why),) = bench.shown[0].mending.refused
+    assert (code, "answers for it" in why) == ("KT901", True)
+    assert preview(bench.tools, ["KT902"]).mending.refused == ()
 
 
 def test_a_preview_changes_nothing(bench: Bench) -> None:

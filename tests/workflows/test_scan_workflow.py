@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,16 @@ def test_files_that_the_lab_declares_are_known(tmp_path: Path) -> None:
     found = declared(world.tools)
     assert Path("/run/secret") in [Path(path) for path in found]
     assert world.tools.places.env_file in found
+
+
+def test_files_of_another_lab_and_a_clients_own_are_known_too(tmp_path: Path) -> None:
+    world = make_world(tmp_path, LAB + '[clients.openwebui]\nset_up = true\nconfig = "webui.db"\n')
+    tools = world.tools
+    config = tools.places.litellm / "config.yaml"  # which has no key in any lab
+    rows = {str(n): {"path": str(p), "claim": 1} for n, p in enumerate(["/theirs.env", config])}
+    found = declared(replace(tools, other_labs=lambda: {"/other": {"targets": rows}}))
+    assert {Path("/theirs.env"), tools.lab.root / "webui.db"} <= {Path(path) for path in found}
+    assert config not in found
 
 
 def test_what_cannot_be_read_is_named_and_what_went_is_not(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bootstrap.adapters.machine import JsonState, other_labs
-from bootstrap.domain.claims import highest_claims, own_claim
+from bootstrap.domain.claims import highest_claims, of_others, own_claim
 from bootstrap.domain.errors import ConflictError
 from bootstrap.domain.plan import Action
 from bootstrap.workflows.apply import apply
@@ -113,3 +113,11 @@ def test_the_highest_claim_counts_for_the_file_where_it_stands() -> None:
     found = highest_claims({"/x": {"targets": rows}, "/y": {"targets": {"a": rows["b"]}}})
     assert (found["/f"].lab, found["/f"].number) == ("/x", 2)
     assert (own_claim(rows["a"], "/f"), own_claim(rows["a"], "/moved")) == (2, 0)
+
+
+def test_doctor_leaves_a_file_to_the_lab_with_the_highest_claim() -> None:
+    theirs = {"/x": {"targets": {"a": {"path": "/f", "claim": 2}, "b": {"path": "/g", "claim": 1}}}}
+    own = {"targets": {"a": {"path": "/f", "claim": 3}, "b": {"path": "/g"}}}
+    assert of_others(theirs, own) == {"/g": "/x"}
+    assert of_others(theirs, {}) == {"/f": "/x", "/g": "/x"}
+    assert of_others({}, own) == {}

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from bootstrap.domain.client import LITERAL
 from bootstrap.domain.doctor import codes_claude as codes
 from bootstrap.domain.doctor.check import Check
 from bootstrap.domain.doctor.claude_settings import (
@@ -27,6 +28,8 @@ from bootstrap.domain.endpoints import endpoint, safe_url, shown
 from bootstrap.domain.json_members import remove_member, set_member
 from bootstrap.domain.jsonc import parse, plain
 from bootstrap.domain.secret_spec import MASTER_KEY
+
+_UNPIN = 'write hand_over = "helper" under [clients.claude] in lab.toml, then keyturn apply'
 
 
 def both_keys(seen: Observations) -> Iterator[Finding]:
@@ -66,10 +69,16 @@ def key_differs(seen: Observations) -> Iterator[Finding]:
             continue
         current = seen.key.fingerprint() if seen.key else "?"
         words = f"{value.where} {value.name} {value.key.fingerprint()}, in force is {current}"
-        fix = _helper_instead(seen) if value.in_file else ()
+        fix = _helper_instead(seen) if value.in_file and not _is_written(seen) else ()
         shell = f'export {value.name}="$(keyturn get {MASTER_KEY})", or start a new shell'
-        mend = "keyturn doctor --fix KT208" if value.in_file else shell
+        in_file = "keyturn doctor --fix KT208" if fix else "keyturn apply"
+        mend = in_file if value.in_file else shell
         yield codes.KEY_DIFFERS.error(words, mend=mend, fix=fix)
+
+
+def _is_written(seen: Observations) -> bool:
+    """Tell whether keyturn writes the settings, so that no other helper may come into them."""
+    return seen.lab is not None and seen.lab.switches.claude_settings
 
 
 def _credentials(seen: Observations) -> Iterator[Value]:
@@ -89,12 +98,16 @@ def literal(seen: Observations) -> Iterator[Finding]:
         if value.text and is_led_to_gateway(seen) and seen.is_in_force(value.key):
             where = seen.show(claude_of(seen).settings.path)
             words = f"{where} holds {value.key.fingerprint()} as {name}"
-            yield codes.LITERAL.note(words, fix=_helper_instead(seen, on_request=True))
+            if seen.lab is not None and _is_written(seen):
+                pinned = seen.lab.pinned_way("claude") == LITERAL
+                yield codes.LITERAL.note(words, mend=_UNPIN if pinned else "keyturn apply")
+            else:
+                yield codes.LITERAL.note(words, fix=_helper_instead(seen, on_request=True))
 
 
 def _helper_instead(seen: Observations, *, on_request: bool = False) -> FileFix:
     """Return the fix that takes the keys out of the settings and has keyturn asked instead."""
-    command = shlex.join(_get(seen))
+    command = shlex.join(_get(seen, seen.lab.key_name("claude") if seen.lab else MASTER_KEY))
 
     def change(data: bytes | None, _: Fill) -> bytes | None:
         for name in KEYS if data is not None else ():
@@ -111,9 +124,9 @@ def _helper_instead(seen: Observations, *, on_request: bool = False) -> FileFix:
     return FileFix(path, "keyturn get is asked for the key", change, on_request=on_request)
 
 
-def _get(seen: Observations) -> list[str]:
+def _get(seen: Observations, name: str = MASTER_KEY) -> list[str]:
     lab = ["--lab", str(seen.lab.root)] if seen.lab else []
-    return [seen.keyturn, "get", MASTER_KEY, *lab]
+    return [seen.keyturn, "get", name, *lab]
 
 
 def helper_gone(seen: Observations) -> Iterator[Finding]:

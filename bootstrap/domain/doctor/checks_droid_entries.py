@@ -44,13 +44,17 @@ def mended(entry: Entry, summary: str, decide: Decide) -> "FileFix | tuple[()]":
     return ()
 
 
-def by_keyturn(code: Code, entry: Entry, fix: "FileFix | tuple[()]" = ()) -> str:
+def by_keyturn(
+    code: Code, entry: Entry, seen: Observations, fix: "FileFix | tuple[()]" = ()
+) -> str:
     """Return what to type so that keyturn writes the entry anew; empty where `apply` just does so.
 
-    An entry that keyturn made and somebody edited is left alone by a plain `apply`.
+    A plain `apply` leaves an entry alone that keyturn made and somebody edited, and one of somebody
+    else's for a model that the lab does not have.
     """
     if not entry.id.startswith(ID_PREFIX):
-        return ""
+        others = fix and entry.model not in seen.aliases
+        return f"keyturn doctor --fix {code.id}" if others else ""
     force = "keyturn apply --force"
     return f"keyturn doctor --fix {code.id}, or {force}" if fix else f"{force}, or mend it there"
 
@@ -67,11 +71,11 @@ def required(seen: Observations) -> Iterator[Finding]:
         missing = [n for n in _NEEDED if not entry.text(n) and not (bedrock and n == "baseUrl")]
         if missing:
             words = f"{name(entry, seen)} has no {', '.join(missing)}, so droid skips it"
-            mend = by_keyturn(files.REQUIRED, entry)
+            mend = by_keyturn(files.REQUIRED, entry, seen)
             yield judge(files.REQUIRED, entry, seen)(words, mend=mend)
         elif _has_no_key(entry) and is_ours(entry.fields, seen):
             words = f"{name(entry, seen)} has no apiKey, so the gateway refuses it"
-            yield files.REQUIRED.error(words, mend=by_keyturn(files.REQUIRED, entry))
+            yield files.REQUIRED.error(words, mend=by_keyturn(files.REQUIRED, entry, seen))
 
 
 def _has_no_key(entry: Entry) -> bool:

@@ -40,7 +40,7 @@ def key_differs(seen: Observations) -> Iterator[Finding]:
             current = seen.key.fingerprint() if seen.key else "?"
             fix = _with_key(entry, seen)
             # Where the gateway has not got the key either, `apply` hands it to both.
-            mend = "" if _is_refused(seen) else by_keyturn(files.KEY_DIFFERS, entry, fix)
+            mend = "" if _is_refused(seen) else by_keyturn(files.KEY_DIFFERS, entry, seen, fix)
             yield files.KEY_DIFFERS.error(
                 f"{name(entry, seen)} holds {key.fingerprint()}, in force is {current}",
                 mend=mend if entry.file.level is not Level.PROJECT else "mend that file",
@@ -68,14 +68,26 @@ def _stale_variable(entry: Entry, seen: Observations) -> Iterator[Finding]:
 
 
 def _with_key(entry: Entry, seen: Observations) -> "FileFix | tuple[()]":
-    """Return the fix that gives every entry of ours in the file the key in force."""
-    return mended(entry, _KEY_SUMMARY, _current_key(seen)) if seen.key is not None else ()
+    """Return the fix that gives every entry of ours in the file the key in force.
+
+    None where droid has a key of its own for the model: only `apply` knows that.
+    """
+    if seen.key is None or _has_own_key(entry.fields, seen):
+        return ()
+    return mended(entry, _KEY_SUMMARY, _current_key(seen))
+
+
+def _has_own_key(fields: Mapping[str, object], seen: Observations) -> bool:
+    own = seen.lab is not None and seen.lab.key_name("droid") != MASTER_KEY
+    return own and fields.get("model") in seen.aliases
 
 
 def _current_key(seen: Observations) -> Decide:
     def decide(fields: Mapping[str, object], _: int) -> Mapping[str, object] | None:
         text = fields.get("apiKey")
         if not isinstance(text, str) or not text or not is_ours(fields, seen):
+            return None
+        if _has_own_key(fields, seen):
             return None
         key = key_of(fields)
         fine = bool(references(text)) or (key is not None and seen.is_in_force(key))
@@ -106,7 +118,7 @@ def wrong_notation(seen: Observations) -> Iterator[Finding]:
             change = retire(seen.aliases, seen.gateway_url)
             fix = FileFix(entry.file.file.path, "our models leave the legacy file", change)
         words = f"{name(entry, seen)}: apiKey names {variable} in a way that droid does not know"
-        mend = by_keyturn(files.NOTATION, entry, fix)
+        mend = by_keyturn(files.NOTATION, entry, seen, fix)
         yield judge(files.NOTATION, entry, seen)(words, mend=mend, fix=fix)
 
 
@@ -171,7 +183,7 @@ def whitespace(seen: Observations) -> Iterator[Finding]:
             kind = "a line end" if "\n" in text or "\r" in text else "white space"
             fix = _with_key(entry, seen) if is_ours(entry.fields, seen) else ()
             verdict = judge(setup.WHITESPACE, entry, seen)
-            mend = by_keyturn(setup.WHITESPACE, entry, fix)
+            mend = by_keyturn(setup.WHITESPACE, entry, seen, fix)
             yield verdict(f"{name(entry, seen)}: {kind} in its key", mend=mend, fix=fix)
 
 
@@ -181,7 +193,7 @@ def placeholder(seen: Observations) -> Iterator[Finding]:
         if entry.text("apiKey") in PLACEHOLDERS:
             words = f"{name(entry, seen)}: its key is a placeholder, so droid skips it"
             fix = _with_key(entry, seen) if is_ours(entry.fields, seen) else ()
-            mend = by_keyturn(setup.PLACEHOLDER, entry, fix)
+            mend = by_keyturn(setup.PLACEHOLDER, entry, seen, fix)
             yield judge(setup.PLACEHOLDER, entry, seen)(words, mend=mend, fix=fix)
 
 

@@ -1,8 +1,10 @@
-"""KT109 to KT112, KT119, KT126, KT133, KT134: which file does droid take its models from?"""
+"""KT109 to KT112, KT119, KT126, KT133, KT134, KT137: which file does droid take its models from?"""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from bootstrap.domain.client_ways import way_of
+from bootstrap.domain.clients.droid import SETUP
 from bootstrap.domain.doctor import codes_droid_files as files
 from bootstrap.domain.doctor import codes_droid_setup as setup
 from bootstrap.domain.doctor.check import Check
@@ -25,8 +27,10 @@ from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_entries import default_model
 from bootstrap.domain.droid_schema import ARRAY_KEY, entry_name
 from bootstrap.domain.endpoints import is_below, safe_url, shown
+from bootstrap.domain.targets import targets
 
 _OURS = b"Written by keyturn"
+_MOST_NAMES = 6
 
 
 def legacy(seen: Observations) -> Iterator[Finding]:
@@ -140,7 +144,30 @@ def no_model(seen: Observations) -> Iterator[Finding]:
     else:
         ignored = [n for n in ("ANTHROPIC_BASE_URL", "OPENAI_BASE_URL") if seen.variable(n)]
         more = f"; {', '.join(ignored)} is set and does nothing for droid" if ignored else ""
-        yield setup.NO_MODEL.warning(f"no file of droid's leads to {seen.gateway_url}{more}")
+        words = f"no file of droid's leads to {seen.gateway_url}{more}"
+        yield setup.NO_MODEL.warning(words, mend=_unnamed_file(seen))
+
+
+def _unnamed_file(seen: Observations) -> str:
+    """Return what has droid read keyturn's file for it, where that must be named to droid."""
+    way = way_of("droid", SETUP, seen.lab) if seen.lab else None
+    if seen.lab is None or way is None:
+        return ""
+    paths = {t.name: str(t.path) for t in targets(seen.lab, seen.places, "supervisor")}
+    path = paths.get(way.target or "", "")
+    missing = [name for name in way.environment if path and seen.variable(name) != path]
+    return "; ".join(f"export {name}={shlex.quote(path)}" for name in missing)
+
+
+def unknown_model(seen: Observations) -> Iterator[Finding]:
+    """Find models at the gateway's address that it does not have."""
+    known = {*seen.aliases, *(seen.served or ())}
+    for entry in each(seen):
+        if entry.model and entry.model not in known and at_gateway(entry.fields, seen):
+            verdict = setup.UNKNOWN_MODEL
+            say = verdict.warning if seen.served is None else verdict.error
+            words = f"{name(entry, seen)} asks for {shown(entry.model)[:80]}"
+            yield say(f"{words}; there are {', '.join(sorted(known)[:_MOST_NAMES])}")
 
 
 def policy(seen: Observations) -> Iterator[Finding]:
@@ -177,5 +204,6 @@ PLACE_CHECKS = (
     Check(files.COPIES, copies, ("lab", "key", "droid")),
     Check(setup.DEFAULT_GONE, default_gone, _DROID),
     Check(setup.NO_MODEL, no_model, ("lab", "droid")),
+    Check(setup.UNKNOWN_MODEL, unknown_model, ("lab", "droid")),
     Check(setup.POLICY, policy, ("lab", "droid")),
 )

@@ -82,8 +82,9 @@ LITERAL = Code(
     "the key stands in Claude Code's settings as plain text",
     "The next rotation does not reach it.",
     "keyturn doctor --fix KT209, which has Claude Code ask keyturn get instead",
-    "keyturn does not write ~/.claude/settings.json. A helper command in `apiKeyHelper` is run "
-    "when a key is needed and again after a 401, and leaves no key on disk.",
+    "A helper command in `apiKeyHelper` is run when a key is needed and again after a 401, and "
+    "leaves no key on disk. keyturn writes ~/.claude/settings.json only where lab.toml says "
+    'claude_settings = true, and keeps a literal current there with hand_over = "literal".',
     fixable=True,
 )
 MODE = Code(

@@ -151,3 +151,12 @@ OWN_DOCTOR = Code(
     "types and names; it does not see unset variables, wrong base URLs, stale keys or clashing "
     "ids, and nothing at all in config.json.",
 )
+UNKNOWN_MODEL = Code(
+    "KT137",
+    "a model of droid's that the gateway does not have",
+    "The gateway answers 400 to every request for it.",
+    "take that model out of the file, or describe it in lab.toml",
+    "`model` is what droid asks the gateway for: an alias of lab.toml. One that was renamed or "
+    "taken out there, or that `keyturn adopt` could not carry over, stays in droid's list where "
+    "somebody else wrote the entry.",
+)
