@@ -19,9 +19,8 @@ def settle(session: Session, tools: Tools, using: RotationTools, *, now: bool = 
     """Bring an open rotation to its end before another command writes, and say so."""
     done = recover(tools, using, now=now)
     if done.outcome not in ("nothing", "waiting"):
-        session.progress.note(
-            f"An earlier rotation was {done.outcome}: {done.in_force} is in force."
-        )
+        new = done.in_force
+        session.progress.note(f"An earlier rotation was {done.outcome}: {new} {verb(new)} in force.")
     return done
 
 
