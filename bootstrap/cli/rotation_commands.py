@@ -122,6 +122,9 @@ def rotate(
     _refuse_mixed(modes, {"--now": now, "--grace": bool(grace)})
     _refuse_mixed({**modes, "--resume": False, "--wait": bool(wait)})
     wish = Wish(name, everything, value_stdin, generate, i_know, re_encrypt, restart)
+    if status or log or resume or abort:  # what is said of a new rotation does not change that one
+        more = {"--grace": bool(grace), "--now": now and not resume}
+        _refuse_mixed({**modes, **wish.words, **more})
     root = session.root()
     tools = labs.tools(root, session.progress)
     using = labs.rotation(tools)

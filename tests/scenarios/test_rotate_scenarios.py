@@ -517,6 +517,14 @@ class TestNames:
     def test_modes_exclude_each_other(self, lab: labs.CliLab) -> None:
         assert lab.call("rotate", "--status", "--abort").code == 2
 
+    def test_what_belongs_to_a_new_rotation_says_nothing_of_an_open_one(
+        self, lab: labs.CliLab
+    ) -> None:
+        for words in (("--resume", "--grace", "10m"), ("--abort", "LITELLM_MASTER_KEY")):
+            ran = lab.call("rotate", *words)
+            assert ran.code == 2
+            assert words[0] in ran.error["cause"]
+
 
 def test_nothing_but_the_key_changes_in_what_is_shared(lab: labs.CliLab) -> None:
     before = {path: what for path, what in homes.snapshot(lab.home).items() if "factory" in path}
