@@ -69,6 +69,8 @@ def test_a_rotation_says_what_it_did_and_nothing_secret(lab: labs.CliLab) -> Non
     ran = lab.ok("rotate")
     new = lab.key
     assert alone_in_force(lab, new, old)
+    steps = [line.partition(":")[0] for line in ran.err.splitlines()]
+    assert steps == ["preflight", "create", "overlap", "switch", "promote", "prove", "retire"]
     assert "proven at" in ran.out
     assert Secret(new).fingerprint() in ran.out
     assert new not in ran.out + ran.err
