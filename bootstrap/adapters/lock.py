@@ -92,5 +92,5 @@ def _locked(holder: str) -> LockedError:
 
 def _command() -> str:
     """Return the program and its subcommand; never more, since arguments can be secrets."""
-    words = [Path(sys.argv[0]).name, *sys.argv[1:2]]
-    return " ".join(word for word in words if word.replace("-", "").isalpha() and word[0] != "-")
+    words = [word for word in sys.argv[1:2] if word.replace("-", "").isalpha() and word[0] != "-"]
+    return " ".join(["keyturn", *words])

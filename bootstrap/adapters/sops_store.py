@@ -29,6 +29,8 @@ _SCRATCH_DIGITS = 12
 def writing(path: str) -> "Iterator[tuple[Path, int]]":
     """Hold the lock on a file's folder, made 0700 if need be; gives the file and the folder.
 
+    What killed writers of the file left beside it is removed first.
+
     Args:
         path: The file, symlinks resolved.
 
@@ -42,6 +44,7 @@ def writing(path: str) -> "Iterator[tuple[Path, int]]":
         with _explained(f"cannot write in {target.parent}", target.parent):
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(target.parent) as folder:
+            sweep(target)  # also where nothing is to be written: a killed rotation is undone so
             yield target, folder
     except BaseException:
         with contextlib.suppress(OSError):  # somebody else's file is in it
@@ -111,7 +114,6 @@ def replace(
         SecretError: The disk refused, or somebody changed the file meanwhile; it is unchanged.
     """
     what = f"cannot write {target}"
-    sweep(target)
     with _explained(what, target), _scratch(target) as scratch:
         found = target.stat()
         if not os.access(target, os.W_OK):
@@ -146,7 +148,6 @@ def publish(target: Path, data: bytes, folder: int) -> bool:
     Raises:
         SecretError: The disk refused; there is no such file.
     """
-    sweep(target)
     with _explained(f"cannot write {target}", target), _scratch(target) as scratch:
         _fill(scratch, data)
         _settle(scratch, None)

@@ -8,7 +8,7 @@ from bootstrap.cli.rotation_show import when
 from bootstrap.cli.rotation_wait import wait_for_end
 from bootstrap.cli.session import Session
 from bootstrap.domain.errors import LabError, RecoveryNeededError
-from bootstrap.domain.rotation import Step, owes_hook, verb
+from bootstrap.domain.rotation import owes_hook, verb
 from bootstrap.wiring import labs, rotations
 from bootstrap.workflows.recover import Recovered, open_rotation, recover
 from bootstrap.workflows.tools import RotationTools, Tools
@@ -19,8 +19,9 @@ def settle(session: Session, tools: Tools, using: RotationTools, *, now: bool = 
     """Bring an open rotation to its end before another command writes, and say so."""
     done = recover(tools, using, now=now)
     if done.outcome not in ("nothing", "waiting"):
+        new = done.in_force
         session.progress.note(
-            f"An earlier rotation was {done.outcome}: {done.in_force} is in force."
+            f"An earlier rotation was {done.outcome}: {new} {verb(new)} in force."
         )
     return done
 
@@ -36,7 +37,7 @@ def say_open(session: Session, using: RotationTools) -> None:
         return
     if last is None:
         return
-    if last.step is Step.PROVEN and last.retire_at is not None:
+    if last.in_grace and last.retire_at is not None:
         old, until = last.old_words, when(last.retire_at)
         words = f"{old} {verb(old)} accepted until {until}, beside {last.new_words}"
     else:

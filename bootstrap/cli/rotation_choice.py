@@ -39,6 +39,19 @@ class Wish:
     re_encrypt: bool = False
     restart: bool = False
 
+    @property
+    def words(self) -> dict[str, bool]:
+        """Which words of the command line say it, and whether they were given."""
+        return {
+            "NAME": self.name is not None,
+            "--all": self.everything,
+            "--value-stdin": self.value_stdin,
+            "--generate": self.generate,
+            "--i-know": self.i_know,
+            "--re-encrypt": self.re_encrypt,
+            "--restart": self.restart,
+        }
+
     def names(self, lab: Lab, *, trial: bool = False) -> tuple[str, ...]:
         """Return the secrets to rotate.
 

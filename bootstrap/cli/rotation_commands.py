@@ -13,6 +13,7 @@ from bootstrap.cli.rotation_choice import Wish, can_wait
 from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.grace import HELD_S, IDLE_S, UNTIL_UNUSED, Grace, parse_grace
+from bootstrap.domain.rotation import is_open, owes_hook
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
 from bootstrap.domain.uses import ProgramUse
@@ -22,7 +23,7 @@ from bootstrap.workflows.recover import recover as recover_rotation
 from bootstrap.workflows.rotate import rotate as rotate_secrets
 from bootstrap.workflows.rotation_preview import preview
 from bootstrap.workflows.rotation_status import status as rotation_status
-from bootstrap.workflows.tools import Tools
+from bootstrap.workflows.tools import RotationTools, Tools
 from bootstrap.workflows.uses import holders
 
 _NO_WISH = Wish()
@@ -126,6 +127,9 @@ def rotate(
     _refuse_mixed(modes, {"--now": now, "--grace": bool(grace)})
     _refuse_mixed({**modes, "--resume": False, "--wait": bool(wait)})
     wish = Wish(name, everything, value_stdin, generate, i_know, re_encrypt, restart)
+    if status or log or resume or abort:  # what is said of a new rotation does not change that one
+        more = {"--grace": bool(grace), "--now": now and not resume}
+        _refuse_mixed({**modes, **wish.words, **more})
     root = session.root()
     tools = labs.tools(root, session.progress)
     using = labs.rotation(tools)
@@ -180,6 +184,7 @@ def rotate_names(
         wait: Stay until the old ones are retired.
     """
     using = labs.rotation(tools)
+    _run_what_is_owed(session, root, tools, using, now=now)
     with signals.termination_raises(), labs.lock(root):
         _refuse_waiting(settle(session, tools, using, now=now))
         wanted, held_by = _grace(tools, grace, names, now=now)
@@ -206,6 +211,18 @@ def recover(session: Session, as_json: JsonOption = False) -> int | None:
         show.show_settled(session, recover_rotation(tools, using))
     after_rotation(session, root, tools, using)
     return None
+
+
+def _run_what_is_owed(
+    session: Session, root: PurePath, tools: Tools, using: RotationTools, *, now: bool
+) -> None:
+    """Run what `[rotate] after` names for an earlier rotation, whose journal will be replaced."""
+    records = using.journal.records()
+    if not tools.lab.rotate.after or not (is_open(records) or owes_hook(records)):
+        return
+    with signals.termination_raises(), labs.lock(root):
+        _refuse_waiting(settle(session, tools, using, now=now))
+    after_rotation(session, root, tools, using)
 
 
 def _refuse_waiting(done: Recovered) -> None:

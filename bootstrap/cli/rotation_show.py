@@ -203,15 +203,17 @@ def _show_left_out(session: Session, left_out: Mapping[str, str]) -> None:
 def show_settled(session: Session, done: Recovered) -> None:
     """Print what `recover` found and did."""
     session.document(vars(done))
+    new, old = done.in_force, done.refused
     if done.outcome == "nothing":
         session.print("No rotation is open.")
     elif done.outcome == "waiting" and done.retire_at is not None:
         session.print(
-            f"{done.in_force} is in force; {done.refused} is accepted until "
+            f"{new} {verb(new)} in force; {old} {verb(old)} accepted until "
             f"{when(done.retire_at)}; to end it now: keyturn rotate --resume"
         )
     else:
-        session.print(f"{done.outcome}: {done.in_force} is in force, {done.refused} is not")
+        words = f"{new} {verb(new)} in force, {old} {verb(old)} not"
+        session.print(f"{done.outcome}: {words}")
 
 
 def show_preview(

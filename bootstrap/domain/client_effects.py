@@ -74,7 +74,7 @@ def _brought(lab: Lab, client: str) -> Iterator[Effect]:
     way = way_of(client, setup, lab)
     if way is not None:
         effort = Effort.NOTHING if way.reloads else Effort.RESTART
-        yield Effect(setup.title, effort, f"it learns of a new key {way.learns}")
+        yield Effect(setup.title, effort, f"how it learns of a new key: {way.learns}")
 
 
 def _droid(lab: Lab) -> Iterator[Effect]:

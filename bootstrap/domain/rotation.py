@@ -101,6 +101,7 @@ class Record:
         reencrypts: Whether LiteLLM encrypts its database anew meanwhile.
         idle_s: The old key is retired earlier, once it was not used for so many seconds; else None.
         owes_hook: Whether the program that the lab wants run after it is still to be run.
+        aborts: Whether somebody has begun to go back although the new key was proven.
     """
 
     step: Step
@@ -115,6 +116,12 @@ class Record:
     reencrypts: bool = False
     idle_s: float | None = None
     owes_hook: bool = False
+    aborts: bool = False
+
+    @property
+    def in_grace(self) -> bool:
+        """Whether it is done but for the old key, which is accepted for a while."""
+        return self.step is Step.PROVEN and self.retire_at is not None and not self.aborts
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -151,6 +158,8 @@ class Record:
             data["idle_s"] = self.idle_s
         if self.owes_hook:
             data["owes_hook"] = True
+        if self.aborts:
+            data["aborts"] = True
         return data | ({"reencrypts": True} if self.reencrypts else {})
 
     @classmethod
@@ -175,6 +184,7 @@ class Record:
             data.get("reencrypts") is True,
             None if idle_s is None else float(idle_s),
             data.get("owes_hook") is True,
+            data.get("aborts") is True,
         )
 
 
@@ -193,8 +203,7 @@ def owes_hook(records: Sequence[Record]) -> Record | None:
     last = records[-1] if records else None
     if last is None or not last.owes_hook:
         return None
-    in_force = last.step is Step.PROVEN and last.retire_at is not None
-    return last if in_force or last.step is Step.CLOSED else None
+    return last if last.in_grace or last.step is Step.CLOSED else None
 
 
 def reached(record: Record, step: Step) -> bool:

@@ -107,6 +107,7 @@ class _Settling:
     def settle(self, *, abort: bool, now: bool) -> Recovered:
         """Go the way that the store shows, or back where `abort` says so."""
         last, held = self._last, self._held
+        abort = abort or (last.aborts and not now)
         others = {name: other for name, (_, other) in held.items() if other is not None}
         if others:
             recognise(self._tools, replaced(self._secrets, others))
@@ -119,6 +120,8 @@ class _Settling:
                     why="it forgets it once the new one is in force",
                     fix="keyturn rotate --resume",
                 )
+            if last.in_grace:  # a crash from here on must not be taken for the grace time
+                self._using.journal.add(replace(last, aborts=True))
             return self._back()
         until = last.retire_at if last.step is Step.PROVEN and not now else None
         waits = until is not None and self._tools.clock.now() < until and len(others) == len(held)
@@ -181,7 +184,7 @@ class _Settling:
         def note(step: Step) -> None:
             record = self._last.then(step, self._tools.clock.now())
             audit(self._tools, self._using, record)
-            self._using.journal.add(replace(record, retire_at=None))
+            self._using.journal.add(replace(record, retire_at=None, aborts=False))
 
         return note
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bootstrap.domain.errors import ExitCode
-from bootstrap.domain.rotation import Part, Record, Step, is_open
+from bootstrap.domain.rotation import Part, Record, is_open
 from bootstrap.domain.uses import KeyUse, ProgramUse
 from bootstrap.workflows.tools import RotationTools, Tools
 from bootstrap.workflows.uses import counters, is_unused, replaced_at
@@ -94,7 +94,7 @@ def status(tools: Tools, using: RotationTools, *, busy: bool) -> Status:
 
 
 def _stands(tools: Tools, last: Record, *, busy: bool) -> Stands:
-    if last.step is not Step.PROVEN or last.retire_at is None:
+    if not last.in_grace or last.retire_at is None:
         return Stands.RUNNING if busy else Stands.LEFT_OPEN
     if tools.clock.now() >= last.retire_at:
         return Stands.OVER

@@ -55,7 +55,7 @@ def wait_until_retired(
 
 def waits(last: Record | None) -> bool:
     """Tell whether a rotation is in its grace time, given the last line of its open journal."""
-    return last is not None and last.step is Step.PROVEN and last.retire_at is not None
+    return last is not None and last.in_grace
 
 
 def _is_due(tools: Tools, last: Record) -> bool:

@@ -21,7 +21,7 @@ REPOSITORY = TOOLS.parent.parent
 HOLDER = """
 import pathlib, sys
 from bootstrap.adapters.lock import lab_lock
-sys.argv = ["/usr/bin/keyturn", "rotate", "sk-test-typed-on-the-command-line"]
+sys.argv = ["/x/bootstrap/__main__.py", "rotate", "sk-test-typed-on-the-command-line"]
 with lab_lock(pathlib.Path(sys.stdin.readline().strip())):
     print("held", flush=True)
     sys.stdin.readline()

@@ -317,6 +317,13 @@ def test_a_symlinked_store_stays_a_symlink(lab: SopsLab, tmp_path: Path) -> None
     assert [entry.name for entry in real.parent.iterdir()] == ["real.env"]
 
 
+def test_scratch_files_of_dead_writers_go_though_nothing_is_to_be_written(lab: SopsLab) -> None:
+    dead = lab.store.with_name(f".{lab.store.name}.0123456789ab.tmp")
+    dead.write_text("x")
+    SopsProvider(lab.root).write(REF, Secret(KEY))
+    assert lab.scratch_files() == []
+
+
 def test_scratch_files_of_dead_writers_are_removed_and_nothing_else(lab: SopsLab) -> None:
     dead = [f".{lab.store.name}.0123456789ab.tmp", f".{lab.store.name}.ba9876543210.tmp"]
     kept = [f".{lab.store.name}.swp", ".other.enc.env.0123456789ab.tmp", f".{lab.store.name}.x.tmp"]

@@ -141,6 +141,7 @@ def test_the_preview_says_who_holds_the_key(
         (Recovered("nothing"), "No rotation is open."),
         (Recovered("waiting", "2", "1", 9e8), "1 is accepted until"),
         (Recovered("finished", "2", "1"), "finished: 2 is in force, 1 is not"),
+        (Recovered("undone", "A 1, B 2", "A 3, B 4"), "A 1, B 2 are in force, A 3, B 4 are not"),
     ],
     ids=lambda value: value.outcome if isinstance(value, Recovered) else "",
 )

@@ -20,7 +20,7 @@ def test_a_record_survives_the_way_through_json() -> None:
 
 def test_several_secrets_survive_it_too() -> None:
     more = (Part("OTHER", "33333333", "44444444", "sops:b.env#OTHER", ("keyring:k#OTHER",)),)
-    record = replace(BEGUN, more=more, reencrypts=True, owes_hook=True)
+    record = replace(BEGUN, more=more, reencrypts=True, owes_hook=True, aborts=True)
     assert Record.from_dict(record.to_dict()) == record
     assert [part.name for part in record.parts] == ["KEY", "OTHER"]
     assert record.old_words == "KEY 11111111, OTHER 33333333"
@@ -76,6 +76,10 @@ def test_a_hook_is_owed_once_the_new_key_is_in_force_for_good(step: Step) -> Non
     waits = replace(last, retire_at=9.5)
     assert (owes_hook([waits]) == waits) == (step in (Step.PROVEN, Step.CLOSED))
     assert owes_hook([replace(waits, owes_hook=False)]) is None
+    assert waits.in_grace == (step is Step.PROVEN)
+    going_back = replace(waits, aborts=True)
+    assert not going_back.in_grace
+    assert (owes_hook([going_back]) is None) == (step is not Step.CLOSED)
 
 
 def test_without_a_rotation_nothing_is_owed() -> None:

@@ -69,6 +69,8 @@ def test_a_rotation_says_what_it_did_and_nothing_secret(lab: labs.CliLab) -> Non
     ran = lab.ok("rotate")
     new = lab.key
     assert alone_in_force(lab, new, old)
+    steps = [line.partition(":")[0] for line in ran.err.splitlines()]
+    assert steps == ["preflight", "create", "overlap", "switch", "promote", "prove", "retire"]
     assert "proven at" in ran.out
     assert Secret(new).fingerprint() in ran.out
     assert new not in ran.out + ran.err
@@ -516,6 +518,14 @@ class TestNames:
 
     def test_modes_exclude_each_other(self, lab: labs.CliLab) -> None:
         assert lab.call("rotate", "--status", "--abort").code == 2
+
+    def test_what_belongs_to_a_new_rotation_says_nothing_of_an_open_one(
+        self, lab: labs.CliLab
+    ) -> None:
+        for words in (("--resume", "--grace", "10m"), ("--abort", "LITELLM_MASTER_KEY")):
+            ran = lab.call("rotate", *words)
+            assert ran.code == 2
+            assert words[0] in ran.error["cause"]
 
 
 def test_nothing_but_the_key_changes_in_what_is_shared(lab: labs.CliLab) -> None:

@@ -166,6 +166,13 @@ def test_a_hook_is_run_once_at_least_whoever_finishes_the_rotation(lab: labs.Cli
     lab.ok("apply", "-q")
     assert hooked.read_text().split() == [new, new]
 
+    with paused(lab, RETIRING) as running:
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.finish()
+    third = Secret(lab.key).fingerprint()
+    lab.ok("rotate", "-q")  # which may fail yet, and be undone
+    assert hooked.read_text().split() == [new, new, third, Secret(lab.key).fingerprint()]
+
 
 def _age_journal(lab: labs.CliLab, seconds: float) -> None:
     """Make the rotation so much older; its end stays."""

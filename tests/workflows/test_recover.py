@@ -14,6 +14,7 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY, STORE
 from bootstrap.workflows.recover import Recovered, open_rotation, recover
 from bootstrap.workflows.rotate import rotate
+from bootstrap.workflows.rotation_status import Stands, status
 from support.fakes import LAB, MASTER
 from support.homes import snapshot
 from support.rotation_crash import Killed, kill
@@ -246,6 +247,20 @@ class TestGrace:
         self.turn(world)
         assert again(world, abort=True).outcome == "undone"
         assert world.in_force(MASTER, NEW)
+
+    @pytest.mark.parametrize("now", [False, True], ids=["by itself", "resume"])
+    def test_an_abort_that_was_killed_is_gone_on_with_unless_somebody_resumes(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, now: bool
+    ) -> None:
+        self.turn(world)
+        with monkeypatch.context() as patch:
+            patch.setattr(world.store, "write_many", lambda *_: raises(Killed())())
+            with pytest.raises(Killed):
+                recover(world.tools, afresh(world), abort=True)
+        assert status(world.tools, afresh(world), busy=False).stands is Stands.LEFT_OPEN
+        outcome, *keys = ("finished", NEW, MASTER) if now else ("undone", MASTER, NEW)
+        assert again(world, now=now).outcome == outcome
+        assert world.in_force(*keys)
 
     def test_a_clock_that_jumps_back_an_hour_makes_it_longer_and_nothing_else(
         self, world: World
