@@ -17,6 +17,9 @@ _MARK = ".keyturn-"
 _MOST_BYTES = 64 * 1024 * 1024
 _UNITS = (".service", ".socket")
 _CHUNK_BYTES = 1024 * 1024
+# Every file of a default lab, twice.
+_ROOM_BYTES = 1024 * 1024
+_ROOM_FILES = 64
 
 
 def stage(real: Path, data: bytes, mode: int) -> Path:
@@ -37,6 +40,22 @@ def stage(real: Path, data: bytes, mode: int) -> Path:
         remove(temporary)
         raise
     return temporary
+
+
+def no_room(folders: Iterable[PurePath]) -> str | None:
+    """Return which file system has no room for what a rotation writes, in words; None: all have."""
+    for folder in sorted(set(folders)):
+        place = next((p for p in (Path(folder), *Path(folder).parents) if p.is_dir()), Path("/"))
+        try:
+            found = os.statvfs(place)
+        except OSError:  # whoever writes there finds out
+            continue
+        free = found.f_bavail * found.f_frsize
+        if free < _ROOM_BYTES:
+            return f"{place} has {free // 1024} KiB left, and {_ROOM_BYTES // 1024} may be needed"
+        if found.f_files and found.f_favail < _ROOM_FILES:
+            return f"{place} has room for {found.f_favail} more files, not for {_ROOM_FILES}"
+    return None
 
 
 def read(path: PurePath, real: Path) -> tuple[bytes, int] | None:

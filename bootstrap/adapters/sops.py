@@ -8,7 +8,7 @@ file shows without a key in `sops_text`, sops itself in `sops_commands`.
 
 import posix
 
-from bootstrap.adapters.paths import absolute, is_regular, words
+from bootstrap.adapters.paths import absolute, folder_of, is_regular, words
 from bootstrap.adapters.sops_commands import Sops
 from bootstrap.adapters.sops_text import kind_of, names_in
 from bootstrap.adapters.variables import variables
@@ -108,6 +108,21 @@ class SopsProvider:
         file = self._path(place)
         found = {name: _secret(value, name, file) for name, value in document.items()}
         return {name: secret for name, secret in found.items() if secret is not None}
+
+    def check_place(self, place: str) -> None:
+        """Refuse a file that cannot be replaced.
+
+        Raises:
+            ProviderUnavailableError: The file, or its folder, may not be written.
+        """
+        file = self._path(place)
+        for path in (file, folder_of(file)):
+            if posix.access(path, posix.F_OK) and not posix.access(path, posix.W_OK):
+                raise ProviderUnavailableError(
+                    f"cannot write {file}",
+                    why=f"{path} is read-only",
+                    fix=f"ls -ld {path}",
+                )
 
     def write(self, ref: "SecretRef", secret: Secret) -> None:
         """Store `secret` at `ref`, making the file if need be; see `write_many`."""

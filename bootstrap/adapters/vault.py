@@ -27,6 +27,11 @@ class _Removes(Protocol):
     def delete(self, ref: SecretRef) -> None: ...
 
 
+@runtime_checkable
+class _ChecksPlaces(Protocol):
+    def check_place(self, place: str) -> None: ...
+
+
 class SlotVault:
     """One secret of the lab, its slot, and its copies.
 
@@ -67,6 +72,9 @@ class SlotVault:
                 why="keyturn cannot write there, so it cannot rotate it",
                 fix="change it where it comes from, or put a sops: or keyring: source before it",
             )
+        provider = self._provider(ref.scheme)
+        if isinstance(provider, _ChecksPlaces):
+            provider.check_place(ref.place)
 
     def current(self) -> Secret:
         """Return the key in force as the store has it."""

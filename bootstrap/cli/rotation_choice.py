@@ -29,6 +29,7 @@ class Wish:
         i_know: Rotate the salt key nevertheless.
         re_encrypt: Have LiteLLM encrypt its database with the new key.
         restart: Restart the gateway in any case.
+        gateway_down: Start it first, where it does not run.
     """
 
     name: str | None = None
@@ -38,6 +39,7 @@ class Wish:
     i_know: bool = False
     re_encrypt: bool = False
     restart: bool = False
+    gateway_down: bool = False
 
     @property
     def words(self) -> dict[str, bool]:
@@ -50,6 +52,7 @@ class Wish:
             "--i-know": self.i_know,
             "--re-encrypt": self.re_encrypt,
             "--restart": self.restart,
+            "--gateway-down": self.gateway_down,
         }
 
     def names(self, lab: Lab, *, trial: bool = False) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY, SALT_KEY
 from bootstrap.domain.uses import ProgramUse
 from bootstrap.wiring import labs, rotations, signals
+from bootstrap.workflows.preflight import start_if_down
 from bootstrap.workflows.recover import Recovered
 from bootstrap.workflows.recover import recover as recover_rotation
 from bootstrap.workflows.rotate import rotate as rotate_secrets
@@ -89,6 +90,9 @@ def rotate(
         bool,
         typer.Option("--restart", help="Restart the gateway too, refusing no connection."),
     ] = False,
+    gateway_down: Annotated[
+        bool, typer.Option("--gateway-down", help="Start the gateway first, if it does not run.")
+    ] = False,
     value_stdin: Annotated[
         bool, typer.Option("--value-stdin", help="Take the new value from standard input.")
     ] = False,
@@ -126,7 +130,7 @@ def rotate(
     modes["--abort"] = abort
     _refuse_mixed(modes, {"--now": now, "--grace": bool(grace)})
     _refuse_mixed({**modes, "--resume": False, "--wait": bool(wait)})
-    wish = Wish(name, everything, value_stdin, generate, i_know, re_encrypt, restart)
+    wish = Wish(name, everything, value_stdin, generate, i_know, re_encrypt, restart, gateway_down)
     if status or log or resume or abort:  # what is said of a new rotation does not change that one
         more = {"--grace": bool(grace), "--now": now and not resume}
         _refuse_mixed({**modes, **wish.words, **more})
@@ -187,6 +191,8 @@ def rotate_names(
     _run_what_is_owed(session, root, tools, using, now=now)
     with signals.termination_raises(), labs.lock(root):
         _refuse_waiting(settle(session, tools, using, now=now))
+        if wish.gateway_down:
+            start_if_down(tools)
         wanted, held_by = _grace(tools, grace, names, now=now)
         done = rotate_secrets(
             tools,

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
 from bootstrap.adapters.audit import FileAudit
+from bootstrap.adapters.disk import no_room
 from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import misfit_of, new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
@@ -170,6 +171,7 @@ def rotation(tools: Tools) -> RotationTools:
         misfit_of,
         PasswordDoor(redis.host, redis.port) if redis and redis.password else None,
         FileAudit(folder),
+        no_room,
     )
 
 

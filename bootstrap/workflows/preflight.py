@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 
 from bootstrap.domain import targets as target_names
-from bootstrap.domain.errors import ConfigError, ConflictError, GatewayError, ServiceError
+from bootstrap.domain.errors import (
+    ConfigError,
+    ConflictError,
+    GatewayError,
+    ServiceError,
+    TargetError,
+)
 from bootstrap.domain.litellm_config import names_database
 from bootstrap.domain.plan import Action, Plan
 from bootstrap.domain.probes import Verdict, describe, verdict
@@ -12,7 +18,8 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import DATABASE_URL, INTERNAL_KEY, MASTER_KEY, SALT_KEY
 from bootstrap.domain.targets import Owner, targets
 from bootstrap.workflows.doors import prove_cache
-from bootstrap.workflows.planning import make_plan
+from bootstrap.workflows.gateway_up import bring_up
+from bootstrap.workflows.planning import make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.tools import NamedSecrets, RotationTools, Tools
 
 
@@ -49,6 +56,7 @@ def preflight(
         )
     for name in new:
         using.vaults.of(name).check_writable()
+    _require_room(tools, using)
     _require_agreement(tools)
     answer = tools.gateway.models(secrets[MASTER_KEY])
     if verdict(answer, with_key=True) is not Verdict.ACCEPTED:
@@ -62,6 +70,28 @@ def preflight(
         _require_changeable(redis, using.redis.hindrance(old[redis]))
         prove_cache(tools, secrets[MASTER_KEY])
     return make_plan(tools, secrets=replaced(secrets, new))
+
+
+def start_if_down(tools: Tools) -> None:
+    """Start a gateway that does not run, with the values in force, so that all can be proven.
+
+    Raises:
+        LabError: It does not come up; no value was changed.
+    """
+    status = tools.service.status()
+    if not status.running and status.installed and not make_plan(tools).drift:
+        secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
+        bring_up(tools, secrets, starts=True, reload=False)
+
+
+def _require_room(tools: Tools, using: RotationTools) -> None:
+    lab, places = tools.lab, tools.places
+    found = targets(lab, places, tools.service.kind)
+    problem = using.no_room((lab.root, places.state, *(each.path.parent for each in found)))
+    if problem:
+        raise TargetError(
+            "there is no room for a rotation", why=problem, fix="make room there: df -h; df -i"
+        )
 
 
 def will_restart(tools: Tools, plan: Plan, *, asked: bool) -> bool:
@@ -181,8 +211,9 @@ def _require_agreement(tools: Tools) -> None:
     ]
     if drift or present.gateway:
         why = ", ".join(f"{c.target.path}: {c.why}" for c in drift)
+        down = "" if drift or tools.service.status().running else ", or: rotate --gateway-down"
         raise ConflictError(
             "this machine does not agree with the lab",
             why=why or f"the gateway: {present.gateway}",
-            fix="keyturn apply, then rotate",
+            fix=f"keyturn apply, then rotate{down}",
         )

@@ -1,6 +1,6 @@
 """Everything from outside that the workflows use, in one value made by `bootstrap.wiring`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
@@ -205,6 +205,7 @@ class RotationTools:
         misfit: Why a value that somebody else made cannot be right, or None.
         redis: The lab's Redis where it has a password, or None.
         audit: The record of what rotations came to.
+        no_room: Asked for folders that are written into, returns which has no room left, or None.
     """
 
     journal: Journal
@@ -213,6 +214,7 @@ class RotationTools:
     misfit: Callable[[Secret], str | None]
     redis: RedisDoor | None = None
     audit: Audit = field(default_factory=NoAudit)
+    no_room: Callable[[Iterable[PurePath]], str | None] = lambda folders: None
 
 
 NamedSecrets = Mapping[str, Secret]

@@ -188,6 +188,9 @@ class TestTheWorldChanges:
         assert ran.code == 1
         assert "not running" in ran.error["cause"]
         assert lab.snapshot() == before
+        old = lab.key
+        lab.ok("rotate", "--gateway-down")
+        assert alone_in_force(lab, lab.key, old)
 
     @pytest.mark.parametrize("at", [CREATING, PROMOTING, RETIRING])
     def test_a_gateway_that_is_killed_in_the_middle_comes_back(

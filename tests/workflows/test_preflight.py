@@ -1,6 +1,8 @@
 """What a rotation refuses before anything is changed."""
 
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -14,6 +16,7 @@ from bootstrap.domain.errors import (
 )
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import INTERNAL_KEY, MASTER_KEY, SALT_KEY
+from bootstrap.workflows.preflight import start_if_down
 from bootstrap.workflows.rotate import rotate
 from support.fakes import LAB, MASTER
 from support.rotation_fakes import HELD, NEW, PLAIN, World, make_world
@@ -58,7 +61,38 @@ def test_a_keyset_that_others_may_write(tmp_path: Path) -> None:
 def test_a_gateway_that_does_not_run(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     world.tools.service.stop()
-    assert "it is not running" in refused(world).why
+    error = refused(world)
+    assert "it is not running" in error.why
+    assert "--gateway-down" in error.fix
+    start_if_down(world.tools)
+    start_if_down(world.tools)
+    rotate(world.tools, world.using, new=Secret(NEW))
+    assert world.steps
+
+
+def test_a_gateway_that_does_not_run_is_not_started_on_files_that_are_not_the_labs(
+    tmp_path: Path,
+) -> None:
+    world = make_world(tmp_path)
+    world.tools.service.stop()
+    world.path(names.ENV_FILE).unlink()
+    start_if_down(world.tools)
+    assert not world.tools.service.status().running
+    assert "--gateway-down" not in refused(world).fix
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    asked: list[PurePath] = []
+
+    def full(folders: Iterable[PurePath]) -> str:
+        asked.extend(folders)
+        return "/home has 12 KiB left"
+
+    world.using = replace(world.using, no_room=full)
+    assert refused(world).why == "/home has 12 KiB left"
+    assert world.path(names.ENV_FILE).parent in asked
+    assert world.tools.lab.root in asked
 
 
 def test_a_gateway_that_refuses_the_key_in_force(tmp_path: Path) -> None:
