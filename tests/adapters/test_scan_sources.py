@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.adapters import scan_git, scan_processes, scan_programs
+from bootstrap.adapters.doctor_git import plain_commits
 from bootstrap.adapters.process import Finished
 from bootstrap.adapters.scan_forms import hunter_for
 from bootstrap.adapters.scan_git import GitHaystack
@@ -126,6 +127,46 @@ def test_the_history_of_git_is_read_with_what_was_amended(tmp_path: Path) -> Non
     assert b"git: the message of a tag" in {place.name for place in places}
 
 
+@pytest.mark.integration
+def test_a_repository_makes_git_run_nothing_and_what_it_lacks_is_said(tmp_path: Path) -> None:
+    lab, trap, mark = tmp_path / "lab", tmp_path / "trap", tmp_path / "mark"
+    lab.mkdir()
+    trap.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    trap.chmod(0o700)
+    git(lab, "init", "-q")
+    for name in ("gone", "damaged", "whole"):
+        (lab / name).write_text(name)
+    git(lab, "add", ".")
+    git(lab, "commit", "-qm", "says")
+    for name, value in {
+        "remote.origin.url": f"ext::{trap} x",
+        "remote.origin.promisor": "true",
+        "extensions.partialClone": "origin",
+        "protocol.ext.allow": "always",
+        "log.showSignature": "true",
+        "gpg.program": str(trap),
+    }.items():
+        git(lab, "config", name, value)
+    for name in ("gone", "damaged"):
+        found = subprocess.run(
+            ["git", "-C", lab, "rev-parse", f"HEAD:{name}"], check=True, capture_output=True
+        )
+        path = lab / ".git/objects" / found.stdout[:2].decode() / found.stdout[2:].decode().strip()
+        data = path.read_bytes()
+        path.unlink()
+        if name == "damaged":
+            path.write_bytes(data[:-6] + b"xxxxxx")
+    haystack = GitHaystack(lab)
+    assert b"whole" in {b"".join(item.chunks) for item in haystack.items()}
+    assert haystack.left_out == [(os.fsencode(lab), scan_git._DAMAGED)]
+    plain_commits(lab / "gone")
+    assert not mark.exists()
+    (lab / ".git/HEAD").write_text("nothing")
+    unreadable = GitHaystack(lab)
+    assert list(unreadable.items()) == []
+    assert unreadable.left_out == [(os.fsencode(lab), scan_git._DAMAGED)]
+
+
 def test_git_that_is_missing_or_slow_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +177,7 @@ def test_git_that_is_missing_or_slow_stops_nothing(
     def missing(*_: object, **__: object) -> Finished:
         raise FileNotFoundError
 
-    monkeypatch.setattr(scan_git, "run", missing)
+    monkeypatch.setattr(scan_git, "ask_git", missing)
     assert list(GitHaystack(tmp_path).items()) == []
 
 
