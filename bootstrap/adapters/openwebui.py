@@ -6,7 +6,10 @@ each in `openai.api_base_urls` and `openai.api_keys`. Before, as its migrations 
 """
 
 import json
+import os
 import sqlite3
+import stat
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path, PurePath
@@ -19,15 +22,15 @@ from bootstrap.domain.secret import Secret
 
 _MAGIC = b"SQLite format 3\x00"
 _WAIT_S = 1.0
+_READ_S = 2.0
+_STEPS = 100_000
 _NAMES = ("openai.enable", "openai.api_base_urls", "openai.api_keys")
 
 
 def stored_connections(path: PurePath) -> StoredConnections:
     """Return what Open WebUI keeps in its database, or is given by an env file."""
     try:
-        with Path(path).open("rb") as file:
-            is_database = file.read(len(_MAGIC)) == _MAGIC
-        rows = _from_database(path) if is_database else _from_env_file(path)
+        rows = _from_database(path) if _is_database(path) else _from_env_file(path)
     except FileNotFoundError:
         return StoredConnections("openwebui", path, problem="it is not there")
     except OSError as error:
@@ -35,7 +38,12 @@ def stored_connections(path: PurePath) -> StoredConnections:
         return StoredConnections("openwebui", path, problem=words.lower())
     except TargetError as error:
         return StoredConnections("openwebui", path, problem=error.why)
-    except (sqlite3.Error, ValueError, RecursionError) as error:  # its text may quote a row
+    except (
+        sqlite3.Error,
+        ValueError,
+        TypeError,
+        RecursionError,
+    ) as error:  # its text may quote a row
         problem = f"it cannot be read as Open WebUI's ({type(error).__name__})"
         return StoredConnections("openwebui", path, problem=problem)
     urls, keys = (_texts(rows.get(name)) for name in _NAMES[1:])
@@ -51,7 +59,18 @@ def stored_connections(path: PurePath) -> StoredConnections:
 
 def _texts(value: object) -> list[str]:
     items = value if isinstance(value, list) else []
-    return [item if isinstance(item, str) else "" for item in items]
+    # Half a character, as JSON can spell one, could be neither shown nor compared.
+    return [item if isinstance(item, str) and item.isprintable() else "" for item in items]
+
+
+def _is_database(path: PurePath) -> bool:
+    """Tell whether the file begins like one; a pipe is not waited for, and is none."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        is_pipe = stat.S_ISFIFO(os.fstat(handle).st_mode)
+        return not is_pipe and os.read(handle, len(_MAGIC)) == _MAGIC
+    finally:
+        os.close(handle)
 
 
 def _from_database(path: PurePath) -> Mapping[str, object]:
@@ -60,6 +79,9 @@ def _from_database(path: PurePath) -> Mapping[str, object]:
     mode = "mode=ro" if in_use else "mode=ro&immutable=1"
     address = f"file:{quote(str(path))}?{mode}"
     with closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as base:
+        # `config` may be a view that never ends.
+        deadline = time.monotonic() + _READ_S
+        base.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
         columns = {row[1] for row in base.execute("PRAGMA table_info(config)")}
         if "data" in columns:
             found = base.execute("SELECT data FROM config ORDER BY id DESC LIMIT 1").fetchone()

@@ -25,7 +25,7 @@ def from_file(path: Path) -> Found:
     Raises:
         ConfigError: It cannot be read, or is no LiteLLM config.
     """
-    found = LocalFiles().observe(PurePath(path.absolute()))
+    found = LocalFiles().observe(labs.working_directory() / path)
     if found is None:
         raise ConfigError(
             f"there is no file {path}", why="nothing stands there", fix="name a LiteLLM config"
