@@ -67,7 +67,8 @@ class Survey:
         self.port = port or known or _USUAL_PORT
         self.url = f"http://127.0.0.1:{self.port}"
         self._old = self._serving()
-        given = None if config is None else _absolute(config)
+        named = os.path.expanduser(config or "")  # noqa: PTH111 - never raises
+        given = None if config is None else labs.working_directory() / named
         self.config = self._config(given, argv)
         sources: list[Mapping[str, str]] = [self._old.environ if self._old else {}, unit_variables]
         sources += [env_file(path) for path in (*unit_files, self._here.env_file)]
@@ -281,12 +282,6 @@ class Survey:
             return Path(path).read_bytes() if Path(path).is_file() else None
         except OSError:
             return None
-
-
-def _absolute(path: Path) -> PurePath:
-    """Return it absolute; `~nobody` stays a name, which does not exist."""
-    whole = os.path.expanduser(path)  # noqa: PTH111 - never raises
-    return labs.working_directory() / whole
 
 
 def _new_lab(root: PurePath) -> Lab:
