@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from bootstrap.adapters.git_environment import git_environment
-from bootstrap.adapters.process import run
+from bootstrap.adapters.git import LOG, ask_git
 
 _GIT_S = 2.0
 _MOST_COMMITS = 200
@@ -24,7 +23,7 @@ def plain_commits(path: Path) -> tuple[str, ...]:
     """
     folder = next((place for place in path.parents if place.is_dir()), Path("/"))
     place = path.relative_to(folder)
-    words = ("log", "--all", f"--max-count={_MOST_COMMITS}", "--format=%h", "--", str(place))
+    words = (*LOG, "--all", f"--max-count={_MOST_COMMITS}", "--format=%h", "--", str(place))
     commits = _git(folder, *words).decode("ascii", "replace").split()
     if not commits:
         return ()
@@ -59,8 +58,7 @@ def _blobs(printed: bytes) -> Iterator[bytes]:
 
 def _git(folder: Path, *words: str, stdin: bytes | None = None) -> bytes:
     """Return what git prints; nothing where there is no git, no folder or no answer in time."""
-    argv = ["git", "--no-pager", "-C", str(folder), *words]
     with suppress(OSError):
-        answer = run(argv, env=git_environment(), stdin=stdin, timeout_s=_GIT_S)
+        answer = ask_git(folder, *words, stdin=stdin, timeout_s=_GIT_S)
         return answer.stdout if answer.returncode == 0 else b""
     return b""

@@ -6,14 +6,17 @@ each in `openai.api_base_urls` and `openai.api_keys`. Before, as its migrations 
 """
 
 import json
+import os
 import sqlite3
+import stat
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from bootstrap.adapters.dotenv import read_env_file
-from bootstrap.adapters.paths import without_waiting, words
+from bootstrap.adapters.paths import words
 from bootstrap.domain.doctor.facts_others import Connection, StoredConnections
 from bootstrap.domain.errors import TargetError
 from bootstrap.domain.secret import Secret
@@ -22,15 +25,15 @@ _MAGIC = b"SQLite format 3\x00"
 _WAIT_S = 1.0
 # What rows that are not Open WebUI's lead to.
 _ODD = (sqlite3.Error, ValueError, TypeError, RecursionError)
+_READ_S = 2.0
+_STEPS = 100_000
 _NAMES = ("openai.enable", "openai.api_base_urls", "openai.api_keys")
 
 
 def stored_connections(path: PurePath) -> StoredConnections:
     """Return what Open WebUI keeps in its database, or is given by an env file."""
     try:
-        with open(path, "rb", opener=without_waiting) as file:
-            is_database = file.read(len(_MAGIC)) == _MAGIC
-        rows = _from_database(path) if is_database else _from_env_file(path)
+        rows = _from_database(path) if _is_database(path) else _from_env_file(path)
     except FileNotFoundError:
         return StoredConnections("openwebui", path, problem="it is not there")
     except OSError as error:
@@ -53,7 +56,18 @@ def stored_connections(path: PurePath) -> StoredConnections:
 
 def _texts(value: object) -> list[str]:
     items = value if isinstance(value, list) else []
-    return [item if isinstance(item, str) else "" for item in items]
+    # Half a character, as JSON can spell one, could be neither shown nor compared.
+    return [item if isinstance(item, str) and item.isprintable() else "" for item in items]
+
+
+def _is_database(path: PurePath) -> bool:
+    """Tell whether the file begins like one; a pipe is not waited for, and is none."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        is_pipe = stat.S_ISFIFO(os.fstat(handle).st_mode)
+        return not is_pipe and os.read(handle, len(_MAGIC)) == _MAGIC
+    finally:
+        os.close(handle)
 
 
 def _from_database(path: PurePath) -> Mapping[str, object]:
@@ -62,6 +76,9 @@ def _from_database(path: PurePath) -> Mapping[str, object]:
     mode = "mode=ro" if in_use else "mode=ro&immutable=1"
     address = f"file:{quote(str(path))}?{mode}"
     with closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as base:
+        # `config` may be a view that never ends.
+        deadline = time.monotonic() + _READ_S
+        base.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
         columns = {row[1] for row in base.execute("PRAGMA table_info(config)")}
         if "data" in columns:
             found = base.execute("SELECT data FROM config ORDER BY id DESC LIMIT 1").fetchone()

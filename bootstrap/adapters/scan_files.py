@@ -88,6 +88,8 @@ class FolderHaystack:
         ahead = [path]
         while ahead:
             path = ahead.pop()
+            if asked and path in self._special:
+                self.left_out.append((path, "what is mounted there holds no files"))
             if path in self._been or path in self._spared or path in self._special:
                 continue
             self._been.add(path)

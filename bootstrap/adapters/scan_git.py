@@ -1,16 +1,17 @@
 """The history of a git repository for `keyturn scan`: every file, message and tag in it.
 
 What the reflog still holds counts, too: an amended commit is not gone. Git only lists and prints
-objects, so no hook, filter or helper of the repository is run.
+objects, so no hook, filter or helper of the repository is run; see `bootstrap.adapters.git`. What
+git cannot read is left out, and said.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
-from bootstrap.adapters.git_environment import git_environment
-from bootstrap.adapters.process import run
+from bootstrap.adapters.git import LOG, ask_git
 from bootstrap.domain.scan_places import Item, Kind, Place
 
 MOST_BYTES = 1024 * 1024
@@ -20,6 +21,7 @@ _BATCH_BYTES = 16 * 1024 * 1024
 _LIMIT_S = 60.0
 _FIND_S = 20.0
 _EVERYTHING = ("--all", "--reflog")
+_DAMAGED = "git cannot read all of its history: git fsck, git status"
 
 
 class GitHaystack:
@@ -34,10 +36,11 @@ class GitHaystack:
 
     def __init__(self, folder: PurePath, limit_s: float = _LIMIT_S) -> None:
         self.left_out: list[tuple[bytes, str]] = []
-        self._folder = str(folder)
+        self._folder = folder
         self._limit_s = limit_s
         self._deadline = 0.0
-        self._broken = False
+        self._damaged = False
+        self._slow = False
 
     def items(self) -> Iterator[Item]:
         """Yield each object of at most 1 MB."""
@@ -46,18 +49,26 @@ class GitHaystack:
             yield from self._objects()
         except TimeoutError:
             why = f"not all of its history was read: that takes more than {self._limit_s:g} s"
-            self.left_out.append((self._folder.encode(), why))
+            self._leave_out(why)
         except OSError:  # no git here
             return
-        if self._broken:
-            why = "not all of its history was read: git cannot (see git fsck)"
-            self.left_out.append((self._folder.encode(), why))
+        if self._damaged:
+            self._leave_out(_DAMAGED)
+
+    def _leave_out(self, why: str) -> None:
+        self.left_out.append((os.fsencode(self._folder), why))
 
     def _objects(self) -> Iterator[Item]:
-        if self._git("rev-parse", "--is-inside-work-tree").strip() != b"true":
+        if ask_git(self._folder, "rev-parse", "--git-dir", timeout_s=self._left_s()).returncode:
+            # Also a repository of somebody else's, which git does not trust.
+            around = (self._folder, *self._folder.parents)
+            self._damaged = any(os.path.lexists(Path(place, ".git")) for place in around)
             return
-        listed = self._git("rev-list", "--objects", *_EVERYTHING)
-        paths = {name: path for name, _, path in (row.partition(b" ") for row in _lines(listed))}
+        listed = self._git("rev-list", "--objects", "--missing=print", *_EVERYTHING)
+        rows = _lines(listed)
+        known = [row for row in rows if not row.startswith(b"?")]
+        self._damaged = self._damaged or len(known) < len(rows)
+        paths = {name: path for name, _, path in (row.partition(b" ") for row in known)}
         batch: list[bytes] = []
         size = 0
         for name, more in self._sizes(paths):
@@ -80,20 +91,16 @@ class GitHaystack:
                 self.left_out.append((b"git: " + paths[name], why))
 
     def _contents(self, names: list[bytes], paths: dict[bytes, bytes]) -> Iterator[Item]:
-        if not names:
-            return
-        told = self._git("cat-file", "--batch", stdin=b"\n".join(names) + b"\n")
-        at = 0
-        while at < len(told):
-            head, _, _ = told[at : at + _LONGEST_HEAD].partition(b"\n")
-            at += len(head) + 1
-            name, kind, size = (*head.split(b" "), b"", b"")[:3]
-            if not size:  # `NAME missing`: pruned meanwhile
-                self._broken = True
-                continue
-            data = told[at : at + int(size)]
-            at += int(size) + 1
-            yield Item(_place(paths[name], name, kind), [data], self._settled(paths, name, kind))
+        while names:
+            told = self._git("cat-file", "--batch", stdin=b"\n".join(names) + b"\n")
+            answers = list(_answers(told))
+            for name, kind, data in answers:
+                yield Item(
+                    _place(paths[name], name, kind), [data], self._settled(paths, name, kind)
+                )
+            # It gives up at a damaged object: those behind it are asked for again.
+            self._damaged = self._damaged or len(answers) < len(names)
+            names = names[len(answers) + 1 :]
 
     def _settled(self, paths: dict[bytes, bytes], name: bytes, kind: bytes) -> partial[Place]:
         return partial(self._with_commit, paths[name], name, kind)
@@ -103,25 +110,37 @@ class GitHaystack:
         if kind != b"blob":
             return _place(path, name, kind)
         find = f"--find-object={name.decode()}"
-        words = ("log", *_EVERYTHING, "--no-ext-diff", "--no-textconv", "--format=%h", find)
+        words = (*LOG, *_EVERYTHING, "--no-renames", "-O/dev/null", "--format=%h", find)
+        commits: list[bytes] = []
         try:
-            commits = self._git(*words, timeout_s=_FIND_S).split()
+            if not self._slow:
+                commits = ask_git(self._folder, *words, timeout_s=_FIND_S).stdout.split()
         except OSError:
-            commits = []
+            self._slow = True  # nor for the next ones
         first = b"commit " + commits[-1] if commits else b"object " + name[:8]
         return Place(Kind.HISTORY, b"git: " + path, first)
 
-    def _git(
-        self, *words: str, stdin: bytes | None = None, timeout_s: float | None = None
-    ) -> bytes:
-        left = self._deadline - time.monotonic() if timeout_s is None else timeout_s
+    def _git(self, *words: str, stdin: bytes | None = None) -> bytes:
+        answer = ask_git(self._folder, *words, stdin=stdin, timeout_s=self._left_s())
+        self._damaged = self._damaged or answer.returncode != 0
+        return answer.stdout
+
+    def _left_s(self) -> float:
+        left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        argv = ["git", "-C", self._folder, "-c", "log.showSignature=false", *words]
-        answer = run(argv, stdin=stdin, env=git_environment(), timeout_s=left)
-        # Outside a work tree already the question whether this is one fails.
-        self._broken = self._broken or (answer.returncode != 0 and words[0] != "rev-parse")
-        return answer.stdout
+        return left
+
+
+def _answers(told: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield (object, kind, bytes) of what `cat-file --batch` printed, up to what is not whole."""
+    at = 0
+    while (end := told.find(b"\n", at)) >= 0:
+        name, kind, size = (*told[at:end].split(b" "), b"", b"")[:3]
+        at = end + 2 + int(size) if size.isdigit() else len(told) + 1
+        if at > len(told):
+            return
+        yield name, kind, told[end + 1 : at - 1]
 
 
 def _place(path: bytes, name: bytes, kind: bytes) -> Place:

@@ -146,7 +146,8 @@ def _summary(result: Scanned, took_s: float) -> Text:
         searched += f"; {len(result.left_out)} were left out (-v)"
     if not result.complete:
         return Text(f"not complete: {searched}", style="bold yellow")
-    verdict = "" if result.unwanted else "No key lies where it should not. "
+    nothing = not result.files and not result.others
+    verdict = "" if result.unwanted or nothing else "No key lies where it should not. "
     return Text.assemble((verdict, "bold green"), (searched, "dim"))
 
 

@@ -128,7 +128,9 @@ class Session:
         """Print the JSON document, where one was asked for."""
         if self.as_json:
             self._documented = True
-            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+            with output.explained():  # a long one does not wait for the flush at the end
+                sys.stdout.write(text)
 
     def show_error(self, error: LabError) -> None:
         """Say what happened, why, and what to type next; after the document, as text."""

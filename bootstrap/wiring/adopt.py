@@ -11,7 +11,7 @@ from bootstrap.domain.lab_sample import LAB
 from bootstrap.ports import Progress
 from bootstrap.wiring import labs
 from bootstrap.wiring.adopt_survey import Survey
-from bootstrap.wiring.models import prepare
+from bootstrap.wiring.models import prepare, refuse_named_keys
 from bootstrap.workflows.adopt import AdoptDesk, Adoptee
 from bootstrap.workflows.import_models import Import
 from bootstrap.workflows.tools import Tools
@@ -24,7 +24,9 @@ def preview(adoptee: Adoptee) -> Import | None:
     if Path(adoptee.root, "lab.toml").exists():
         return prepare(adoptee.root, adoptee.found)
     text = LAB.format(port=adoptee.port, version=LITELLM_VERSION)
-    return Import(adoptee.root, additions(text, adoptee.root, adoptee.found, {}), None)
+    more = additions(text, adoptee.root, adoptee.found, {})
+    refuse_named_keys(more)
+    return Import(adoptee.root, more, None)
 
 
 def desk(survey: Survey, progress: Progress, settle: Callable[[Tools], object]) -> AdoptDesk:

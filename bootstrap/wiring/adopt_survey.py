@@ -69,7 +69,8 @@ class Survey:
         self.port = port or known or _USUAL_PORT
         self.url = f"http://127.0.0.1:{self.port}"
         self._old = self._serving()
-        given = config and PurePath(os.path.abspath(os.path.expanduser(config)))  # noqa: PTH100,PTH111
+        named = os.path.expanduser(config or "")  # noqa: PTH111 - never raises
+        given = None if config is None else labs.working_directory() / named
         self.config = self._config(given, argv)
         sources: list[Mapping[str, str]] = [self._old.environ if self._old else {}, unit_variables]
         sources += [env_file(path) for path in (*unit_files, self._here.env_file)]
@@ -270,7 +271,9 @@ class Survey:
 
     def _targets(self) -> list[PurePath]:
         """Return the files that keyturn will write; an .envrc that is there stays."""
-        lab = self._lab or _new_lab(self.root)
+        lab = self._lab or parse_lab(
+            LAB.format(port=_USUAL_PORT, version=LITELLM_VERSION), self.root
+        )
         kind = "supervisor" if SystemdService.available() else "systemd"
         keeps = self._is_foreign(self.root / ".envrc")
         rows = targets(lab, self._here, kind)
@@ -292,10 +295,6 @@ class Survey:
             return Path(path).read_bytes() if Path(path).is_file() else None
         except OSError:
             return None
-
-
-def _new_lab(root: PurePath) -> Lab:
-    return parse_lab(LAB.format(port=_USUAL_PORT, version=LITELLM_VERSION), root)
 
 
 def _serves(lab: Lab | None) -> bool:

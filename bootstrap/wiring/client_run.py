@@ -3,18 +3,20 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import PurePath
 
 from bootstrap.adapters.aftermath import afterwards
 from bootstrap.adapters.entropy import new_key
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.lock import lab_lock
-from bootstrap.adapters.machine import SystemClock, places
+from bootstrap.adapters.machine import SystemClock, other_labs, places
 from bootstrap.adapters.runtime_file import RuntimeFile, runtime_folder
 from bootstrap.adapters.supervised import end_like, with_secrets
 from bootstrap.adapters.supervised import supervise as run_to_its_end
+from bootstrap.domain.claims import highest_claims
 from bootstrap.domain.client import Preset
 from bootstrap.domain.droid_run import run_settings
-from bootstrap.domain.errors import UsageError
+from bootstrap.domain.errors import ConfigError, UsageError
 from bootstrap.domain.lab import Lab, Model
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.targets import KEYSET, targets
@@ -32,6 +34,7 @@ def key_desk(lab: Lab, *, wait_s: float) -> KeyDesk:
 
     Raises:
         UsageError: The lab does without the guard, and so without client keys.
+        ConfigError: Another lab of this home answers for the keyset.
     """
     here = places()
     path = next((t.path for t in targets(lab, here, "supervisor") if t.name == KEYSET), None)
@@ -40,6 +43,16 @@ def key_desk(lab: Lab, *, wait_s: float) -> KeyDesk:
             "this lab has no client keys",
             why='auth = "master-key" in lab.toml leaves the check of keys to LiteLLM itself',
             fix='write auth = "guard" under [gateway], then: keyturn apply',
+        )
+    # The claims of all labs, our own, too.
+    claim = highest_claims(other_labs(here.lab_state(lab.root).parent, PurePath("/"))).get(
+        str(path)
+    )
+    if claim is not None and claim.lab != str(lab.root):
+        raise ConfigError(
+            "this lab's gateway is not the one in this home, so it has no client keys",
+            why=f"the lab in {claim.lab} answers for {path}",
+            fix=f"go on with that one: --lab {claim.lab}; or: keyturn apply --force",
         )
 
     def lock() -> AbstractContextManager[None]:

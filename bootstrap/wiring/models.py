@@ -11,6 +11,7 @@ from bootstrap.adapters.sops import SopsProvider
 from bootstrap.domain.backend_read import read_models, read_tags
 from bootstrap.domain.errors import ConfigError, GatewayError, UsageError
 from bootstrap.domain.found_models import Found, FoundKey, same_url, url_problem
+from bootstrap.domain.lab_additions import Additions
 from bootstrap.domain.litellm_read import read_catalogue, read_document
 from bootstrap.domain.redact import mask_unknown
 from bootstrap.wiring import labs
@@ -25,7 +26,7 @@ def from_file(path: Path) -> Found:
     Raises:
         ConfigError: It cannot be read, or is no LiteLLM config.
     """
-    found = LocalFiles().observe(PurePath(path.absolute()))
+    found = LocalFiles().observe(labs.working_directory() / path)
     if found is None:
         raise ConfigError(
             f"there is no file {path}", why="nothing stands there", fix="name a LiteLLM config"
@@ -78,8 +79,32 @@ def from_backend(url: str, root: PurePath, key_name: str | None) -> Found:
 
 
 def prepare(root: PurePath, found: Found) -> Import:
-    """Return what importing `found` would add to the lab at `root`; changes nothing."""
-    return plan_import(LocalFiles(), SopsProvider(root), root, found)
+    """Return what importing `found` would add to the lab at `root`; changes nothing.
+
+    Raises:
+        ConfigError: A key that belongs into the store stands where a name does, too, so that it
+            would come into lab.toml and onto the screen.
+    """
+    ready = plan_import(LocalFiles(), SopsProvider(root), root, found)
+    refuse_named_keys(ready.additions)
+    return ready
+
+
+def refuse_named_keys(more: Additions) -> None:
+    """Make sure that no key is a name as well.
+
+    Raises:
+        ConfigError: One is.
+    """
+    mask = KnownSecrets(dict(more.store)).mask
+    texts = (more.text, *more.models, *more.kept, *more.left_out)
+    if any(mask(text) != text for text in texts):
+        raise ConfigError(
+            "nothing was imported",
+            why="a key in it is the name of a model, a server or a setting as well, "
+            "and names are not kept secret",
+            fix="give that a name of its own in the file, and import it again",
+        )
 
 
 def write(root: PurePath, ready: Import) -> None:

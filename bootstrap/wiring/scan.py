@@ -14,6 +14,7 @@ from bootstrap.domain.client_ways import kept_files
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.places import Places
 from bootstrap.domain.scanning import Hunter
+from bootstrap.wiring import labs
 from bootstrap.workflows.scan import Haystack, Sought, declared
 from bootstrap.workflows.tools import Tools
 
@@ -39,10 +40,11 @@ def haystacks(
 
     Raises:
         UsageError: One of the paths does not exist.
+        ConfigError: The current folder is gone.
     """
-    named = [Start(_existing(path), asked=True) for path in asked]
+    named = [Start(existing(path), asked=True) for path in asked]
     keep = declared(tools)
-    leave = [_existing(path) for path in spared]
+    leave = [existing(path) for path in spared]
     if only:
         return [FolderHaystack(named, [Path(path) for path in keep], leave, "what you named")]
     kept = [Start(path) for path in map(Path, kept_files(tools.lab, tools.places)) if path.exists()]
@@ -68,8 +70,15 @@ def _default_places(places: Places, root: PurePath) -> list[Start]:
     ]
 
 
-def _existing(text: str) -> Path:
-    path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111 - never raises
+def existing(text: str) -> Path:
+    """Return a path that the user wrote, absolute.
+
+    Raises:
+        UsageError: It does not exist.
+        ConfigError: The current folder is gone.
+    """
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - never raises
+    path = Path(labs.working_directory(), path)
     if not os.path.lexists(path):
         raise UsageError(
             f"{text!a} cannot be searched",

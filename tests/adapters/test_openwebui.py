@@ -1,6 +1,7 @@
 """Which servers Open WebUI asks: read from its database or its env file, without touching them."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.adapters import openwebui
 from bootstrap.adapters.openwebui import stored_connections
 from bootstrap.domain.doctor.facts_others import Connection
 from bootstrap.domain.secret import Secret
@@ -105,3 +107,29 @@ def test_a_file_that_tells_nothing_is_a_problem_that_quotes_nothing(tmp_path: Pa
         base.execute("UPDATE config SET value = NULL")
         base.commit()
     assert stored_connections(file).problem == "it cannot be read as Open WebUI's (TypeError)"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE config AS SELECT 'openai.api_keys' AS key, NULL AS value",
+        "CREATE TABLE config AS SELECT 1 AS id, NULL AS data",
+        "CREATE VIEW config AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) "
+        "SELECT 'k' || x AS key, x AS value FROM n",
+    ],
+)
+def test_a_database_that_is_made_to_do_harm_is_a_problem(
+    statement: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openwebui, "_READ_S", 0.0)
+    monkeypatch.setattr(openwebui, "_STEPS", 1000)
+    path = tmp_path / "webui.db"
+    with closing(sqlite3.connect(path)) as base:
+        base.execute(statement)
+        base.commit()
+    assert openwebui.stored_connections(path).problem.startswith("it cannot be read")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert openwebui.stored_connections(tmp_path / "pipe").problem

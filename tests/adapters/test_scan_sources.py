@@ -4,12 +4,11 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bootstrap.adapters import process, scan_git, scan_processes, scan_programs
-from bootstrap.adapters.doctor_git import in_work_tree
+from bootstrap.adapters import scan_git, scan_processes, scan_programs
+from bootstrap.adapters.doctor_git import in_work_tree, plain_commits
 from bootstrap.adapters.process import Finished
 from bootstrap.adapters.scan_forms import hunter_for
 from bootstrap.adapters.scan_git import GitHaystack
@@ -131,33 +130,43 @@ def test_the_history_of_git_is_read_with_what_was_amended(tmp_path: Path) -> Non
 
 
 @pytest.mark.integration
-def test_a_history_with_a_hole_is_said_not_to_be_read_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    git(tmp_path, "init", "-q")
-    (tmp_path / "a").write_text("text\n")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-qm", "says")
-    real = process.run
-
-    def pruned(argv: list[str], **words: Any) -> Finished:
-        """Run git; between its list and its contents somebody prunes an object."""
-        if argv[-1] == "--batch":
-            words["stdin"] = b"0" * 40 + b"\n" + words["stdin"]
-        return real(argv, **words)
-
-    monkeypatch.setattr(scan_git, "run", pruned)
-    haystack = GitHaystack(tmp_path)
-    assert b"text\n" in [b"".join(item.chunks) for item in haystack.items()]
-    (_, why) = haystack.left_out[0]
-    assert why.startswith("not all of its history was read: git cannot")
-    monkeypatch.setattr(scan_git, "run", real)
-    found = subprocess.run(["git", "rev-parse", "HEAD:a"], cwd=tmp_path, capture_output=True)
-    name = found.stdout.decode().strip()
-    (tmp_path / ".git/objects" / name[:2] / name[2:]).unlink()
-    haystack = GitHaystack(tmp_path)
-    list(haystack.items())
-    assert [why for _, why in haystack.left_out] == [why]
+def test_a_repository_makes_git_run_nothing_and_what_it_lacks_is_said(tmp_path: Path) -> None:
+    lab, trap, mark = tmp_path / "lab", tmp_path / "trap", tmp_path / "mark"
+    lab.mkdir()
+    trap.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    trap.chmod(0o700)
+    git(lab, "init", "-q")
+    for name in ("gone", "damaged", "whole"):
+        (lab / name).write_text(name)
+    git(lab, "add", ".")
+    git(lab, "commit", "-qm", "says")
+    for name, value in {
+        "remote.origin.url": f"ext::{trap} x",
+        "remote.origin.promisor": "true",
+        "extensions.partialClone": "origin",
+        "protocol.ext.allow": "always",
+        "log.showSignature": "true",
+        "gpg.program": str(trap),
+    }.items():
+        git(lab, "config", name, value)
+    for name in ("gone", "damaged"):
+        found = subprocess.run(
+            ["git", "-C", lab, "rev-parse", f"HEAD:{name}"], check=True, capture_output=True
+        )
+        path = lab / ".git/objects" / found.stdout[:2].decode() / found.stdout[2:].decode().strip()
+        data = path.read_bytes()
+        path.unlink()
+        if name == "damaged":
+            path.write_bytes(data[:-6] + b"xxxxxx")
+    haystack = GitHaystack(lab)
+    assert b"whole" in {b"".join(item.chunks) for item in haystack.items()}
+    assert haystack.left_out == [(os.fsencode(lab), scan_git._DAMAGED)]
+    plain_commits(lab / "gone")
+    assert not mark.exists()
+    (lab / ".git/HEAD").write_text("nothing")
+    unreadable = GitHaystack(lab)
+    assert list(unreadable.items()) == []
+    assert unreadable.left_out == [(os.fsencode(lab), scan_git._DAMAGED)]
 
 
 @pytest.mark.integration
@@ -183,7 +192,7 @@ def test_git_that_is_missing_or_slow_stops_nothing(
     def missing(*_: object, **__: object) -> Finished:
         raise FileNotFoundError
 
-    monkeypatch.setattr(scan_git, "run", missing)
+    monkeypatch.setattr(scan_git, "ask_git", missing)
     assert list(GitHaystack(tmp_path).items()) == []
 
 

@@ -145,6 +145,8 @@ def test_a_full_disk_behind_standard_output_is_an_error(
         monkeypatch.setattr(sys, "stdout", full)
         session = Session()
         assert guarded(session, lambda: session.print("text")) == 1
+        asked = Session(as_json=True)
+        assert guarded(asked, lambda: asked.document("x" * 100_000)) == 1
         with pytest.raises(OSError, match="space"):
             full.close()
     assert "no space left" in capsys.readouterr().err

@@ -168,3 +168,14 @@ def test_what_cannot_be_imported_is_said(lab: CliLab, tmp_path: Path) -> None:
     ):
         ran = lab.call("models", "import", *words)
         assert (ran.code, what in ran.error["error"]) == (code, True), ran.err
+
+
+def test_a_key_that_is_a_name_as_well_comes_nowhere(lab: CliLab, tmp_path: Path) -> None:
+    file = tmp_path / "evil.yaml"
+    model = f"{{model: openai/x, api_key: {KEY}}}"
+    file.write_text(f"{KEY}: 1\nmodel_list:\n- model_name: a\n  litellm_params: {model}\n")
+    before = (lab.root / "lab.toml").read_bytes()
+    said = lab.run("models", "import", str(file))
+    assert said.code == 1
+    assert KEY not in said.out + said.err
+    assert (lab.root / "lab.toml").read_bytes() == before
