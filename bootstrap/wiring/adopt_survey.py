@@ -80,8 +80,7 @@ class Survey:
         self._document: dict[str, Any] = read_document(data, name) if data else {}
         self.key, self.key_from, self.accepted = self._key()
         self.keys = {MASTER_KEY: self.key} if self.key is not None else {}
-        salt = self.lookup(SALT_KEY)
-        if salt:
+        if salt := self.lookup(SALT_KEY):
             self.keys[SALT_KEY] = Secret(salt)
         self._refuse_database()
         self._refuse_other_key()
@@ -280,8 +279,7 @@ class Survey:
         return [t.path for t in rows if not (keeps and t.name == ENVRC)]
 
     def _is_foreign(self, path: PurePath) -> bool:
-        data = self._data(path)
-        return data is not None and not _OURS.search(data)
+        return (data := self._data(path)) is not None and not _OURS.search(data)
 
     def _is_ours(self, path: PurePath | None) -> bool:
         return path is not None and bool(_OURS.search(self._data(path) or b""))
