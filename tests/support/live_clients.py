@@ -134,6 +134,16 @@ class InteractiveDroid:
         """All that it has written to its terminal, without the controls."""
         return _CONTROLS.sub(b"", self._screen).decode(errors="replace")
 
+    @property
+    def rereadings(self) -> int:
+        """How often an interactive droid in this home has read changed settings, as it logs."""
+        log = self._sessions.parent / "logs" / "droid-log-single.log"
+        lines = log.read_text(errors="replace").splitlines()
+        return sum(
+            "custom models refreshed" in line and '"isDroidExec":"true"' not in line
+            for line in lines
+        )
+
     def ask(self, text: str) -> str:
         """Type a question and return droid's answer, as its session file has it."""
         self._type(text)
