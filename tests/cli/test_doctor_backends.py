@@ -2,10 +2,7 @@
 
 import json
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path, PurePath
 
 import pytest
@@ -22,6 +19,7 @@ from bootstrap.domain.probes import Answer
 from bootstrap.domain.secret import Secret
 from support.doctor import KEY, LAB, OLD_KEY, PORT, Patient, patient
 from support.fakes import make_places
+from support.serving import serving
 
 MORE = """\
 [backends.ollama]
@@ -142,19 +140,6 @@ class Servers(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def serving() -> Iterator[int]:
-    Servers.seen = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Servers) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield int(server.server_address[1])
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture
 def sick(home: Path) -> Patient:
     return patient(home)
@@ -163,7 +148,8 @@ def sick(home: Path) -> Patient:
 @pytest.mark.integration
 def test_each_backend_is_asked_in_its_own_way(sick: Patient) -> None:
     paid = sick.write("paid", OLD_KEY)
-    with serving() as port:
+    Servers.seen = []
+    with serving(Servers) as port:
         sick.write_lab(MORE.format(port=port, paid=paid, redis=TAKEN))
         found = sick.findings("KT5")
         asked = dict(Servers.seen)
@@ -182,7 +168,8 @@ def test_each_backend_is_asked_in_its_own_way(sick: Patient) -> None:
 
 
 def test_a_llama_cpp_that_lists_its_models_to_anybody_is_seen_to_want_a_key(sick: Patient) -> None:
-    with serving() as port:
+    Servers.seen = []
+    with serving(Servers) as port:
         more = MORE.replace("127.0.0.1:9/v1", "127.0.0.1:{port}/cpp/v1")
         sick.write_lab(more.format(port=port, paid=sick.write("paid", OLD_KEY), redis=TAKEN))
         found = sick.findings("KT503")["KT503"]

@@ -2,11 +2,8 @@
 
 import json
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path, PurePath
 
 import pytest
@@ -29,6 +26,7 @@ from bootstrap.ports import ServiceStatus
 from bootstrap.wiring import labs as wired_labs
 from support.doctor import KEY, LAB, OLD_KEY, PORT, Patient, patient
 from support.fakes import make_places
+from support.serving import serving
 
 CONFIG = """\
 model_list:
@@ -345,18 +343,6 @@ class Gateway(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def serving() -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield int(server.server_address[1])
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture
 def sick(home: Path) -> Patient:
     return patient(home)
@@ -364,7 +350,7 @@ def sick(home: Path) -> Patient:
 
 @pytest.mark.integration
 def test_an_open_gateway_that_is_none_of_ours_is_seen_as_it_is(sick: Patient) -> None:
-    with serving() as sick.port:
+    with serving(Gateway) as sick.port:
         sick.write_lab()
         found = sick.findings("KT3")
     assert {row["severity"] for row in found["KT301"]} == {"error"}
