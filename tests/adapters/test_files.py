@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 from types import FrameType
 from typing import Any
@@ -401,6 +402,25 @@ class TestReplaceAll:
                 LocalFiles().replace_all(folder.writes)
         assert folder.files() == BEFORE
         finish(folder)
+
+    def test_a_file_that_another_program_watches_never_gets_a_second_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shared, ours = tmp_path / "settings.json", tmp_path / "ours"
+        linked: list[str] = []
+        real_link = os.link
+
+        def link(first: Any, second: Any, **more: Any) -> None:
+            linked.append(Path(first).name)
+            real_link(first, second, **more)
+
+        monkeypatch.setattr(os, "link", link)
+        for path in (shared, ours):
+            path.write_bytes(OLD)
+        merged = replace(write_of(shared), again=lambda data: Content(NEW))
+        LocalFiles().replace_all([merged, write_of(ours)])
+        assert shared.read_bytes() == ours.read_bytes() == NEW
+        assert linked == ["ours"]
 
 
 class TestBackUp:

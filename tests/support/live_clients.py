@@ -134,16 +134,6 @@ class InteractiveDroid:
         """All that it has written to its terminal, without the controls."""
         return _CONTROLS.sub(b"", self._screen).decode(errors="replace")
 
-    @property
-    def rereadings(self) -> int:
-        """How often an interactive droid in this home has read changed settings, as it logs."""
-        log = self._sessions.parent / "logs" / "droid-log-single.log"
-        lines = log.read_text(errors="replace").splitlines()
-        return sum(
-            "custom models refreshed" in line and '"isDroidExec":"true"' not in line
-            for line in lines
-        )
-
     def ask(self, text: str) -> str:
         """Type a question and return droid's answer, as its session file has it."""
         self._type(text)
@@ -167,13 +157,18 @@ class InteractiveDroid:
 
         until(look, what, _TURN_S)
 
+    def _session_files(self) -> Iterator[Path]:
+        """Yield those of every droid in this home; unlike rglob, past folders that come and go."""
+        for folder, _, names in os.walk(self._sessions):
+            yield from (Path(folder, name) for name in names if name.endswith(".jsonl"))
+
     def _was_asked(self, text: str) -> bool:
-        files = self._sessions.rglob("*.jsonl")
+        files = self._session_files()
         return any(_texts(row, "user") == [text] for file in files for row in _rows(file))
 
     def _answer(self, text: str) -> str | None:
         """Return what came after a question once its turn is over; None before."""
-        for file in self._sessions.rglob("*.jsonl"):  # of every droid in this home
+        for file in self._session_files():
             rows = list(_rows(file))
             asked = [n for n, row in enumerate(rows) if _texts(row, "user") == [text]]
             after = rows[asked[0] :] if asked else []
