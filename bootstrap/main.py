@@ -45,15 +45,9 @@ def _run(words: list[str]) -> int:
         from bootstrap.cli.exec_command import run_exec
 
         return run_exec(words[1:])
-    import gc
+    from bootstrap.cli.app import run
 
-    gc.disable()  # what a command leaves behind is less than what looking for it costs
-    try:
-        from bootstrap.cli.app import run
-
-        return run(words)
-    finally:
-        gc.enable()
+    return run(words)
 
 
 def _open_missing_descriptors() -> None:

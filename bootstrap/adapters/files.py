@@ -244,7 +244,8 @@ class _Staged:
         old = beside(self.real)
         self._tidy.callback(remove, old)
         if self._write.again is not None or not _linked(old, self.real):
-            stage(self.real, *found).replace(old)
+            old = stage(self.real, *found)
+            self._tidy.callback(remove, old)
         self._old = old
 
     def _conflict(self, fix: str) -> ConflictError:
