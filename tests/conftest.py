@@ -1,5 +1,6 @@
 """Every test lives in an empty home of its own, without the developer's keys and network."""
 
+import gc
 import itertools
 import os
 import re
@@ -33,6 +34,13 @@ _ELSEWHERE = re.compile(r"^pytestmark = .*\bmark\.(?:integration|slow|faults)\b"
 _STARTS = ("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn")
 _MARKS = ("integration", "slow", "faults")
 _in_unit_test = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Look through thousands of collected tests no more for garbage, and for other less often."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
