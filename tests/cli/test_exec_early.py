@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from support.aged_labs import AgedLabs
 from support.exec_runs import KEYTURN, Ran, environment, run_exec
-from support.sops_lab import REAL_SOPS, SopsLab, fake_sops, make_lab
+from support.sops_lab import REAL_SOPS, SopsLab, fake_sops
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -21,15 +22,18 @@ NEW = "sk-test-early-9876543210zyxwvutsrq"
 PRINT = ("--", "sh", "-c", f"printf %s ${NAME}")
 
 
+@pytest.fixture(scope="session")
+def aged_labs(tmp_path_factory: pytest.TempPathFactory) -> AgedLabs:
+    return AgedLabs(tmp_path_factory.mktemp("early") / "labs", {NAME: KEY}, "version = 1\n")
+
+
 @pytest.fixture
-def lab(home: Path, tmp_path: Path) -> SopsLab:
+def lab(home: Path, tmp_path: Path, aged_labs: AgedLabs) -> SopsLab:
     """A lab whose last run was noted; `tmp_path/runs` gets a line for each run of sops.
 
     The line says whether Ctrl-C is ignored there: so it is in what a shell started beside itself.
     """
-    lab = make_lab(tmp_path / "lab", home)
-    lab.put({NAME: KEY})
-    (lab.root / "lab.toml").write_text("version = 1\n")
+    lab = aged_labs.take(tmp_path / "lab", home)
     old(lab.root / "lab.toml")
     old(lab.store)
     body = f'grep SigIgn /proc/$$/status >> {tmp_path}/runs\nexec {REAL_SOPS} "$@"'
