@@ -556,6 +556,7 @@ class TestRealFileSystems:
         assert all(", 0700)" in line for line in made)
         assert not [line for line in calls if "chmod" in line and "lab/" in line]
 
+    @pytest.mark.faults
     @pytest.mark.parametrize(("calls", "least"), [("rename", 3), ("link", 2), ("unlink", 3)])
     def test_a_run_killed_at_any_step_leaves_complete_files_and_the_next_run_sweeps(
         self, tmp_path: Path, calls: str, least: int
