@@ -9,6 +9,7 @@ from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.doctor.groups import codes, parse_codes
 from bootstrap.domain.errors import ExitCode, UsageError
 from bootstrap.wiring import doctor as wired
+from bootstrap.wiring import signals
 from bootstrap.workflows import doctor as workflow
 
 CodesArgument = Annotated[
@@ -67,7 +68,9 @@ def doctor(
     chosen = parse_codes(words or [])
     tools = wired.tools(session.lab, deep=deep)
     if undo:
-        doctor_show.show_undone(session, workflow.undo(tools))
+        with signals.termination_raises():
+            undone = workflow.undo(tools)
+        doctor_show.show_undone(session, undone)
         return ExitCode.DONE
     if not fix:
         with session.progress.step("look at everything"):
@@ -91,7 +94,8 @@ def _fix(session: Session, tools: workflow.DoctorTools, chosen: list[str], *, dr
         doctor_show.show_mending(session, shown)
         steps.append(doctor_show.mending_data(shown))
 
-    findings, failed = workflow.fix(tools, chosen, show)
+    with signals.termination_raises():
+        findings, failed = workflow.fix(tools, chosen, show)
     if not steps:
         session.print("Nothing that --fix could mend.")
     elif any(step["files"] or step["commands"] for step in steps):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bootstrap.domain.droid_schema import printable
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.found_models import (
     Found,
@@ -17,6 +16,7 @@ from bootstrap.domain.found_models import (
     kind_at,
     url_problem,
 )
+from bootstrap.domain.printable import printable
 from bootstrap.domain.ref import is_variable_name
 from bootstrap.domain.secret import Secret
 
