@@ -83,9 +83,12 @@ def doctor(
 
 
 def _fix(session: Session, tools: workflow.DoctorTools, chosen: list[str], *, dry_run: bool) -> int:
+    nothing = "Nothing that --fix could mend."
     if dry_run:
         shown = workflow.preview(tools, chosen)
         doctor_show.show_mending(session, shown)
+        if not any(doctor_show.mending_data(shown).values()):
+            session.print(nothing)
         session.document({"dry_run": True, "changes": [doctor_show.mending_data(shown)]})
         return ExitCode.DONE
     steps = []
@@ -97,7 +100,7 @@ def _fix(session: Session, tools: workflow.DoctorTools, chosen: list[str], *, dr
     with signals.termination_raises():
         findings, failed = workflow.fix(tools, chosen, show)
     if not steps:
-        session.print("Nothing that --fix could mend.")
+        session.print(nothing)
     elif any(step["files"] or step["commands"] for step in steps):
         session.print("To take it back: keyturn doctor --undo\n")
     doctor_show.show_findings(session, findings)

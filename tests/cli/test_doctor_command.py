@@ -134,6 +134,7 @@ def test_a_fix_is_shown_made_and_taken_back(sick: Patient) -> None:
     dry = sick.run("doctor", "--fix", "--dry-run", "KT107")
     assert (dry.code, path.read_bytes()) == (0, before)
     assert "mend    KT107 ~/.factory/settings.json  the key in force" in dry.out
+    assert "Nothing" in sick.run("doctor", "--fix", "--dry-run", "KT0").out
     done = sick.run("doctor", "--fix", "KT107")
     assert (done.code, path.read_bytes() != before) == (0, True)
     assert "To take it back: keyturn doctor --undo" in done.out
