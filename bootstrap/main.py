@@ -7,6 +7,7 @@ a person waits for it a hundred times a day.
 import posix
 import sys
 
+from bootstrap import __version__
 from bootstrap.domain.base_errors import ExitCode, Interrupted
 
 
@@ -45,6 +46,9 @@ def _run(words: list[str]) -> int:
         from bootstrap.cli.exec_command import run_exec
 
         return run_exec(words[1:])
+    if words == ["--version"]:  # without loading every command
+        sys.stdout.write(f"keyturn {__version__}\n")
+        return ExitCode.DONE
     from bootstrap.cli.app import run
 
     return run(words)

@@ -43,7 +43,7 @@ class FileAudit:
         lines = self._lines()
         if entry.repeats(_parsed(lines[-1]) if lines else None):
             return
-        kept = [*lines[-(MOST_LINES - 1) :], json.dumps(entry.to_dict()).encode()]
+        kept = _latest([*lines, json.dumps(entry.to_dict()).encode()])
         temporary = self._path.with_name(f".{AUDIT_FILE}.tmp")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
@@ -72,6 +72,15 @@ class FileAudit:
     def _problem(self, verb: str, why: str) -> TargetError:
         fix = f"move it away, a new one is begun: mv {self._path} {self._path}.old"
         return TargetError(f"{self._path} cannot be {verb}", why=why, fix=fix)
+
+
+def _latest(lines: list[bytes]) -> list[bytes]:
+    """Return the last lines that are read again: at most MOST_LINES, and _MOST_BYTES of them."""
+    kept = lines[-MOST_LINES:]
+    size = sum(len(line) + 1 for line in kept)
+    while size > _MOST_BYTES and len(kept) > 1:
+        size -= len(kept.pop(0)) + 1
+    return kept
 
 
 def _parsed(line: bytes) -> Entry | None:

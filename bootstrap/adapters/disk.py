@@ -4,6 +4,7 @@ Nothing here decides what to write.
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -56,6 +57,20 @@ def no_room(folders: Iterable[PurePath]) -> str | None:
         if found.f_files and found.f_favail < _ROOM_FILES:
             return f"{place} has room for {found.f_favail} more files, not for {_ROOM_FILES}"
     return None
+
+
+def resolved(path: PurePath) -> Path:
+    """Return `path` absolute and without symlinks; what is missing of it counts as fine.
+
+    Path.resolve says nothing of a loop since Python 3.13, and before that raises RuntimeError.
+
+    Raises:
+        OSError: Its symlinks form a loop.
+    """
+    real = Path(os.path.realpath(path))
+    if real.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return real
 
 
 def read(path: PurePath, real: Path) -> tuple[bytes, int] | None:
@@ -176,8 +191,6 @@ _FIXES: dict[str, Callable[[PurePath], str]] = {
 
 def explain(path: PurePath, verb: str, error: OSError) -> TargetError:
     """Return a TargetError about `path`; `verb` is `read` or `written`."""
-    import errno
-
     name = errno.errorcode.get(error.errno or 0, "")
     fix = _FIXES[name](path) if name in _FIXES else f"ls -la {path.parent}"
     done = "read" if verb == "read" else "written; every file is as it was"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from bootstrap.adapters.gathering import Scene
-from bootstrap.adapters.looking import installations, listed, look_at, project_folders, running
+from bootstrap.adapters.looking import installations, listed, look_at, running
+from bootstrap.adapters.project_settings import project_folders
 from bootstrap.domain.doctor.claude_settings import settings_of
 from bootstrap.domain.doctor.facts import FoundFile
 from bootstrap.domain.doctor.facts_claude import ClaudeFacts

@@ -15,9 +15,9 @@ from bootstrap.adapters.looking import (
     installations,
     listed,
     look_at,
-    project_folders,
     running,
 )
+from bootstrap.adapters.project_settings import project_folders
 from bootstrap.domain.client import CLIENT_KEY
 from bootstrap.domain.doctor.facts import Installation
 from bootstrap.domain.doctor.facts_droid import DroidFacts, DroidFile, Level, SessionFile

@@ -1,9 +1,9 @@
 """Read our own env files, with python-dotenv and without its interpolation."""
 
 import io
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
-from bootstrap.adapters.disk import read
+from bootstrap.adapters.disk import read, resolved
 from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import TargetError
 from bootstrap.domain.secret import Secret
@@ -51,13 +51,11 @@ def secret_in(path: PurePath, name: str) -> Secret | None:
 
 def _text_of(path: PurePath) -> str:
     try:
-        found = read(path, Path(path).resolve())
+        found = read(path, resolved(path))
     except TargetError as error:
         raise _unreadable(path, error.why) from None
     except OSError as error:
         raise _unreadable(path, words(error)) from None
-    except RuntimeError:  # from resolve()
-        raise _unreadable(path, "it is a symlink to itself") from None
     if found is None:
         raise TargetError(
             f"there is no env file {path}", why="it was not written yet", fix="run: keyturn apply"

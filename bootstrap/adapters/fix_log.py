@@ -84,7 +84,8 @@ class FolderFixLog:
         """Return the folders of runs, the oldest first."""
         if not self._folder.is_dir():
             return []
-        return sorted(path for path in self._folder.iterdir() if path.name.isdigit())
+        found = (path for path in self._folder.iterdir() if path.name.isdecimal())
+        return sorted(found, key=lambda path: int(path.name))
 
     def _remove(self, folder: Path) -> None:
         with explained(folder):

@@ -104,7 +104,8 @@ def run_logged(argv: Sequence[str], environ: Mapping[str, str], log: Path) -> tu
         except BaseException:
             _end(child)
             raise
-        file.seek(start)
+        # Why it failed stands at the end.
+        file.seek(max(start, file.seek(0, os.SEEK_END) - _MOST_BYTES))
         return status, file.read(_MOST_BYTES).decode("utf-8", "replace")
 
 

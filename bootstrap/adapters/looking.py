@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePath
 
-from bootstrap.adapters.disk import read
+from bootstrap.adapters.disk import read, resolved
 from bootstrap.adapters.paths import words
 from bootstrap.domain.content import Content, FileState
 from bootstrap.domain.doctor.facts import FoundFile, Installation, RunningProgram
@@ -24,14 +24,12 @@ def look_at(path: PurePath) -> FoundFile:
     Symlinks are followed, whoever owns them: the program that is looked after follows them, too.
     """
     try:
-        real = Path(path).resolve()
+        real = resolved(path)
         found = read(path, real)
     except LabError as error:
         return FoundFile(path, problem=error.why)
     except OSError as error:
         return FoundFile(path, problem=words(error))
-    except RuntimeError:
-        return FoundFile(path, problem="it is a symlink to itself")
     if found is None:
         return FoundFile(path)
     if len(found[0]) > _MOST_BYTES:
@@ -47,20 +45,6 @@ def listed(folder: PurePath, pattern: str) -> list[Path]:
         return []
 
 
-def project_folders(cwd: PurePath, home: PurePath) -> list[PurePath]:
-    """Return the folders whose settings a client reads because it is started in `cwd`.
-
-    That is the folder and, inside a git work tree, those above it up to its root, nearest first.
-    The home is no project.
-    """
-    chain = [cwd, *cwd.parents]
-    for depth, place in enumerate(chain, 1):
-        with suppress(OSError):
-            if Path(place, ".git").exists():
-                return [folder for folder in chain[:depth] if folder != home]
-    return [cwd] if cwd != home else []
-
-
 def installations(name: str, environment: Mapping[str, str]) -> tuple[Installation, ...]:
     """Return every program of that name that PATH leads to, in its order."""
     found: dict[str, Installation] = {}
@@ -68,9 +52,9 @@ def installations(name: str, environment: Mapping[str, str]) -> tuple[Installati
         path = Path(folder, name)
         if not folder.startswith("/") or str(path) in found:
             continue
-        with suppress(OSError, RuntimeError):
+        with suppress(OSError):
             if path.is_file() and os.access(path, os.X_OK):
-                real = path.resolve()
+                real = resolved(path)
                 found[str(path)] = Installation(PurePath(path), PurePath(real), _version(real))
     return tuple(found.values())
 

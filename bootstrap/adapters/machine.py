@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from bootstrap.adapters.disk import read
+from bootstrap.adapters.disk import read, resolved
 from bootstrap.adapters.find_lab import FILE
 from bootstrap.adapters.json_file import JsonFile
 from bootstrap.adapters.paths import xdg_folder
@@ -81,10 +81,6 @@ class JsonState:
         self._file.save({"version": 1, **values})
 
 
-def _unreadable(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"template {path} cannot be read", why=why, fix=f"ls -ld {path}; edit it")
-
-
 def other_labs(states: PurePath, root: PurePath) -> dict[str, Mapping[str, Any]]:
     """Return what the labs but that at `root` remember, by folder; of those that are still there.
 
@@ -140,23 +136,24 @@ class TemplateFolder:
         return self._texts[name]
 
     def _read(self, name: str) -> str:
-        folders = [self._own, self._shipped, *self._more]
+        paths = [folder / name for folder in (self._own, self._shipped, *self._more)]
         if name.endswith(".py"):
-            folders.append(self._code.parent)
-        for folder in folders:
-            path = (
-                folder / name if folder != self._code.parent else self._code / PurePath(name).name
-            )
+            paths.append(self._code / PurePath(name).name)
+        for path in paths:
             try:
-                found = read(path, path.resolve())
+                found = read(path, resolved(path))
                 if found is not None:
                     return found[0].decode()
             except TargetError as error:
                 raise _unreadable(path, error.why) from None
-            except (OSError, RuntimeError, UnicodeDecodeError):
+            except (OSError, UnicodeDecodeError):
                 raise _unreadable(path, "it is not readable text") from None
         raise ConfigError(
             f"template {name} is missing",
             why=f"neither {self._own} nor keyturn has it",
             fix=f"write {self._own / name}; if it is one of keyturn's, install keyturn again",
         )
+
+
+def _unreadable(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"template {path} cannot be read", why=why, fix=f"ls -ld {path}; edit it")

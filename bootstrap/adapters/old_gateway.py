@@ -25,6 +25,7 @@ _KEYTURNS = ("keyturn_serve.py", "bootstrap.adapters.supervisor_daemon")
 _STOP_S = 60.0
 _POLL_S = 0.1
 _IN_BACKGROUND = '"$@" >>"$0" 2>&1 </dev/null &'
+_PORT = re.compile(r"[0-9]{1,5}")
 _UNIT_LINE = re.compile(r"^\s*(ExecStart|Environment|EnvironmentFile)\s*=\s*(.*)$")
 
 
@@ -146,7 +147,7 @@ def option(argv: tuple[str, ...], name: str) -> str | None:
 def port_in(argv: tuple[str, ...]) -> int | None:
     """Return the port that a command line names; None for none."""
     given = option(argv, "--port") or ""
-    return int(given) if given.isdigit() and 0 < int(given) < 65536 else None
+    return int(given) if _PORT.fullmatch(given) and 0 < int(given) < 65536 else None
 
 
 def read_unit(text: str, home: str) -> tuple[tuple[str, ...], dict[str, str], list[PurePath]]:

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePath
 
 from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import ConfigError
@@ -15,8 +16,7 @@ def project_settings(
 ) -> Iterator[tuple[Path, bytes]]:
     """Yield (path, content) for each settings file of the project around `folder`.
 
-    That is `folder` and, inside a git work tree, the folders above it up to its root; droid looks
-    no further (seen with 0.215.0). What stands in the user's home is not a project's.
+    droid looks no further than `project_folders` says (seen with 0.215.0).
 
     Args:
         folder: Where the client is started; absolute.
@@ -26,10 +26,23 @@ def project_settings(
     Raises:
         ConfigError: One cannot be read, so nobody can say where it leads.
     """
-    for place in _folders(folder):
-        if place != home:
-            for name in names:
-                yield from settings_file(place / name)
+    for place in project_folders(folder, home):
+        for name in names:
+            yield from settings_file(Path(place, name))
+
+
+def project_folders(folder: PurePath, home: PurePath) -> list[PurePath]:
+    """Return the folders whose settings a client reads because it is started in `folder`.
+
+    That is the folder and, inside a git work tree, those above it up to its root, nearest first.
+    The home is no project.
+    """
+    chain = [folder, *folder.parents]
+    for depth, place in enumerate(chain, 1):
+        with suppress(OSError):  # a folder above that we may not look into
+            if Path(place, ".git").exists():
+                return [each for each in chain[:depth] if each != home]
+    return [folder] if folder != home else []
 
 
 def settings_file(path: Path) -> Iterator[tuple[Path, bytes]]:
@@ -50,15 +63,6 @@ def settings_file(path: Path) -> Iterator[tuple[Path, bytes]]:
     if len(data) > _MOST_BYTES:
         raise _unreadable(path, "it is bigger than 4 MiB")
     yield path, data
-
-
-def _folders(folder: Path) -> list[Path]:
-    """Return the folder and those above it up to the root of the work tree it is in."""
-    chain = [folder, *folder.parents]
-    for depth, place in enumerate(chain, 1):
-        if (place / ".git").exists():
-            return chain[:depth]
-    return [folder]
 
 
 def _unreadable(path: Path, why: str) -> ConfigError:

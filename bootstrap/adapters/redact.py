@@ -1,21 +1,20 @@
 """Take known secrets out of text that other programs wrote."""
 
-import base64
-import json
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote, quote_plus
 
+from bootstrap.domain.masking import SHORTEST, spellings
+from bootstrap.domain.printable import printable
 from bootstrap.domain.redact import mask_unknown
 from bootstrap.domain.secret import Secret
 
-_SHORTEST = 6
+# Masking less would garble every line, and the gaps would spell it.
+_SHORTEST_WHOLE = 4
 
 
 class KnownSecrets:
-    """Masks each secret it knows, line by line, in the clear and as base64, URL and JSON text.
+    """Masks each secret it knows, in every spelling of `bootstrap.domain.masking.spellings`.
 
-    Texts of less than four characters are left alone: masking them would garble every line, and
-    the gaps would spell them.
+    Texts of less than four characters are left alone.
 
     Args:
         secrets: By name; the name and the fingerprint are what is shown instead.
@@ -36,19 +35,18 @@ class KnownSecrets:
         return text
 
     def redact(self, lines: Iterable[str]) -> list[str]:
-        """Return the lines with known secrets, and what looks like one, masked."""
-        return [mask_unknown(self.mask(line)) for line in lines]
+        """Return the lines with known secrets, and what looks like one, masked.
+
+        What a terminal could obey is replaced: a log repeats what clients send.
+        """
+        return [printable(mask_unknown(self.mask(line))) for line in lines]
 
 
 def _forms(text: str) -> set[str]:
-    raw = text.encode("utf-8", "surrogatepass")
-    forms = {quote(text, safe=kept, errors="replace") for kept in ("", "/")}
-    forms.add(quote_plus(text, errors="replace"))
-    forms |= {json.dumps(text, ensure_ascii=escaped)[1:-1] for escaped in (True, False)}
-    forms |= {line.strip() for line in text.splitlines()}
-    for shift in range(3):
-        # The characters at both ends depend on the neighbours, so they are left out.
-        coded = base64.b64encode(b"\0" * shift + raw).decode()
-        start, end = (shift * 8 + 5) // 6, len(b"\0" * shift + raw) * 8 // 6
-        forms |= {coded[start:end], coded[start:end].replace("+", "-").replace("/", "_")}
-    return {form for form in forms if len(form) >= _SHORTEST} | ({text} if len(text) > 3 else set())
+    """Return what to mask: the spellings of a value, and each of its lines without indentation."""
+    try:
+        forms = {form.decode("utf-8", "surrogateescape") for form in spellings("", text)}
+    except UnicodeEncodeError:  # half a character, as JSON can spell one: no program prints it
+        forms = {text}
+    forms |= {line.strip() for line in text.splitlines() if len(line.strip()) >= SHORTEST}
+    return forms if len(text) >= _SHORTEST_WHOLE else forms - {text}

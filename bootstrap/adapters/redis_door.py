@@ -19,6 +19,8 @@ from bootstrap.domain.secret import Secret
 _MOST_BYTES = 1_000_000
 _MOST_ITEMS = 10_000
 _USER = b"default"
+# What a server leads to that ends in the middle, or is no Redis any more.
+_BROKEN = (ServiceError, OSError, ValueError)
 
 
 class RedisError(Exception):
@@ -48,8 +50,10 @@ class PasswordDoor:
             with self._opened(current) as ask:
                 if _passwords(ask) is None:
                     ask(b"CONFIG", b"GET", b"requirepass")
-        except (RedisError, ServiceError):
+        except RedisError:
             return "its user `default` may neither use ACL nor CONFIG"
+        except _BROKEN:
+            return "the connection breaks"
         return None
 
     def open_both(self, current: Secret, other: Secret) -> None:
@@ -79,7 +83,7 @@ class PasswordDoor:
                     return "type: redis-cli --askpass ACL SAVE"
                 if _config_file(ask):
                     return "type: redis-cli --askpass CONFIG REWRITE"
-        except (RedisError, ServiceError):
+        except (RedisError, *_BROKEN):
             pass
         return "change it where this Redis is started from"
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bootstrap.adapters.disk import resolved
 from bootstrap.adapters.paths import words
 from bootstrap.domain.scan_places import Item, Kind, Place
 
@@ -170,8 +171,8 @@ def _budget_words(start: Start) -> str:
 
 def _resolved(path: Path) -> Path:
     try:
-        return path.resolve()
-    except (OSError, RuntimeError):
+        return resolved(path)
+    except OSError:
         return path
 
 

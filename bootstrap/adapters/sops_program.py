@@ -182,8 +182,11 @@ def _copy(program: str, environ: "Mapping[str, str]") -> str | None:
 
     source = posix.stat(program)
     copy = f"{_cache_folder(environ)}/bin/sops-{source.st_mtime_ns}"
-    if is_program(copy) and posix.stat(copy).st_size == source.st_size:
-        return copy
+    if is_program(copy):
+        found = posix.stat(copy)
+        # Nobody else's, where XDG_CACHE_HOME is a folder that others can write to.
+        if found.st_uid == posix.geteuid() and found.st_size == source.st_size:
+            return copy
 
     def fill(handle: int) -> None:
         with open(program, "rb") as original, open(handle, "wb", closefd=False) as file:
@@ -203,11 +206,15 @@ def _cache_folder(environ: "Mapping[str, str]") -> str:
 
 def _write_cache(path: str, fill: "Callable[[int], object]", mode: int) -> None:
     """Put a file in force with one rename, so that a second keyturn never sees half of it."""
+    import contextlib
     import os
 
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     temporary = f"{path}.{os.getpid()}"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # of a killed process that had this number
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(temporary, flags, mode)
     try:
         fill(handle)
         os.rename(temporary, path)

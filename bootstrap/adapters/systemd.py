@@ -236,7 +236,8 @@ class SystemdService:
         why = describe(self._show(unit))
         socket = self._show(self._socket)
         if verb in ("start", "restart") and socket.get("Result") not in (None, "", "success"):
-            why = f"{self._socket} cannot open the port: another program holds it, or it is no address of this machine"  # noqa: E501
+            why = f"{self._socket} cannot open the port: another program holds it, or it is "
+            why += "no address of this machine"
         kind = NotReadyError if verb in ("start", "restart") else ServiceError
         raise kind(f"{unit} does not {verb}", why=why, fix=self._log_hint(unit))
 

@@ -1,6 +1,6 @@
 """One function per command: parse, one workflow call, show, exit code."""
 
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +19,6 @@ from bootstrap.workflows.bootstrap import Builder
 from bootstrap.workflows.bootstrap import bootstrap as bootstrap_lab
 from bootstrap.workflows.init import init as init_lab
 from bootstrap.workflows.planning import make_plan
-from bootstrap.workflows.resolve import Resolver
 
 PortOption = Annotated[
     int | None,
@@ -225,7 +224,7 @@ def get(
 ) -> None:
     """Write one secret to a pipe; refuses a terminal unless --reveal is given."""
     output.refuse_unless_possible(names, shell=shell, reveal=reveal)
-    resolver = _resolver(session, source)
+    resolver = labs.resolver(session.root(), source)
     found = {name: item.secret for name, item in resolver.resolve_all(names).items()}
     output.write(found, shell=shell)
 
@@ -234,9 +233,9 @@ def list_secrets(
     session: Session, source: SourceOption = None, as_json: JsonOption = False
 ) -> None:
     """Show the lab's secrets: names, sources and fingerprints, never a value."""
-    resolver = _resolver(session, source)
+    resolver = labs.resolver(session.root(), source)
     rows = []
-    for name in labs.load(session.root()).secrets:
+    for name in resolver.names:
         survey = resolver.survey(name)
         used = next((str(ref) for ref, value, _ in survey if value is not None), None)
         rows.append(
@@ -253,13 +252,8 @@ def list_secrets(
                 ],
             }
         )
-        session.print(f"{name}")
+        session.print(name)
         for ref, value, why in survey:
             mark = "*" if str(ref) == used else " "
             session.print(f"  {mark} {ref}  {value.fingerprint() if value else why}")
     session.document({"secrets": rows})
-
-
-def _resolver(session: Session, source: str | None) -> Resolver:
-    root: PurePath = session.root()
-    return labs.resolver(root, source)

@@ -9,6 +9,7 @@ from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.doctor.groups import codes, parse_codes
 from bootstrap.domain.errors import ExitCode, UsageError
 from bootstrap.wiring import doctor as wired
+from bootstrap.wiring import signals
 from bootstrap.workflows import doctor as workflow
 
 CodesArgument = Annotated[
@@ -67,7 +68,9 @@ def doctor(
     chosen = parse_codes(words or [])
     tools = wired.tools(session.lab, deep=deep)
     if undo:
-        doctor_show.show_undone(session, workflow.undo(tools))
+        with signals.termination_raises():
+            undone = workflow.undo(tools)
+        doctor_show.show_undone(session, undone)
         return ExitCode.DONE
     if not fix:
         with session.progress.step("look at everything"):
@@ -80,9 +83,12 @@ def doctor(
 
 
 def _fix(session: Session, tools: workflow.DoctorTools, chosen: list[str], *, dry_run: bool) -> int:
+    nothing = "Nothing that --fix could mend."
     if dry_run:
         shown = workflow.preview(tools, chosen)
         doctor_show.show_mending(session, shown)
+        if not any(doctor_show.mending_data(shown).values()):
+            session.print(nothing)
         session.document({"dry_run": True, "changes": [doctor_show.mending_data(shown)]})
         return ExitCode.DONE
     steps = []
@@ -91,9 +97,10 @@ def _fix(session: Session, tools: workflow.DoctorTools, chosen: list[str], *, dr
         doctor_show.show_mending(session, shown)
         steps.append(doctor_show.mending_data(shown))
 
-    findings, failed = workflow.fix(tools, chosen, show)
+    with signals.termination_raises():
+        findings, failed = workflow.fix(tools, chosen, show)
     if not steps:
-        session.print("Nothing that --fix could mend.")
+        session.print(nothing)
     elif any(step["files"] or step["commands"] for step in steps):
         session.print("To take it back: keyturn doctor --undo\n")
     doctor_show.show_findings(session, findings)

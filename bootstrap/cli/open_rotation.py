@@ -1,10 +1,11 @@
 """What a rotation that is still open, or has just ended, asks of the commands around it."""
 
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePath
 
-from bootstrap.cli.rotation_show import when
+from bootstrap.cli.rotation_show import grace_over, when
 from bootstrap.cli.rotation_wait import wait_for_end
 from bootstrap.cli.session import Session
 from bootstrap.domain.errors import LabError, RecoveryNeededError
@@ -37,7 +38,9 @@ def say_open(session: Session, using: RotationTools) -> None:
         return
     if last is None:
         return
-    if last.in_grace and last.retire_at is not None:
+    if last.in_grace and last.retire_at is not None and last.retire_at <= time.time():
+        words = f"{grace_over(last)}. Next: keyturn recover"
+    elif last.in_grace and last.retire_at is not None:
         old, until = last.old_words, when(last.retire_at)
         words = f"{old} {verb(old)} accepted until {until}, beside {last.new_words}"
     else:

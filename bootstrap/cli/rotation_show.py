@@ -11,7 +11,7 @@ from bootstrap.domain.client_effects import effects
 from bootstrap.domain.duration import show_ago, show_duration
 from bootstrap.domain.rotatable import Kind, kind_of
 from bootstrap.domain.rotation import Record, verb
-from bootstrap.domain.secret_spec import MASTER_KEY
+from bootstrap.domain.secret_spec import GENERATED, MASTER_KEY
 from bootstrap.domain.uses import KeyUse, ProgramUse
 from bootstrap.workflows.recover import Recovered
 from bootstrap.workflows.rotate import Rotated
@@ -85,8 +85,7 @@ def _comes_next(stands: Stands, last: Record) -> list[str]:
     until, old = when(last.retire_at), last.old_words
     recover = "the next keyturn command that writes, or now: keyturn recover"
     if stands is Stands.OVER:
-        ended = f"the gateway refuses {old} since {until}"
-        return [ended, f"the store forgets it with {recover}"]
+        return [grace_over(last), f"it is forgotten with {recover}"]
     if stands is Stands.UNUSED:
         unused = f"nobody uses {old} any more; accepted until {until} all the same"
         return [unused, f"it is retired by {recover}"]
@@ -97,6 +96,14 @@ def _comes_next(stands: Stands, last: Record) -> list[str]:
             "that writes retires it"
         )
     return lines
+
+
+def grace_over(last: Record) -> str:
+    """Say that the grace time of a rotation has ended: only the guard acts on that by itself."""
+    until, old = when(last.retire_at or 0.0), last.old_words
+    if all(part.name in GENERATED for part in last.parts):
+        return f"the gateway refuses {old} since {until}"
+    return f"the time of {old} was over at {until}, but a Redis still accepts its old password"
 
 
 def _show_users(session: Session, found: Status) -> None:

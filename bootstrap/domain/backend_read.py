@@ -8,8 +8,8 @@ GET /v1/models. The first two can be told apart by `owned_by`. Seen with llama.c
 from collections.abc import Mapping
 from typing import Any
 
-from bootstrap.domain.droid_schema import printable
 from bootstrap.domain.found_models import Found, FoundKey, FoundModel
+from bootstrap.domain.printable import printable
 
 _OWNERS = {"llamacpp": "llama.cpp", "vllm": "vllm"}
 _EMBEDDING = ("bert", "nomic-bert")

@@ -145,12 +145,12 @@ def parse_profile(
     lists = {name: profiles.texts(name) for name in names}
     known = {model.alias for model in models}
     for name, members in lists.items():
-        for alias in members:
+        for number, alias in enumerate(members, 1):
             if alias not in known:
                 near = suggestion(alias, known)
                 raise profiles.error(
                     name,
-                    f"there is no model {alias}",
+                    f"entry {number} of it names no model",
                     f"did you mean {near}?" if near else "remove it from the list",
                 )
     chosen = asked or named
@@ -160,7 +160,7 @@ def parse_profile(
         near = suggestion(chosen, lists)
         raise top.error(
             "profile",
-            f"there is no profile {chosen}",
+            f"there is no profile {asked}" if asked else "there is no such profile",
             f"did you mean {near}?" if near else "add it under [profiles]",
         )
     return chosen, lists[chosen]

@@ -25,7 +25,6 @@ from bootstrap.domain.droid_schema import (
     entry_id,
     entry_name,
     foreign_problems,
-    printable,
     validate_entry,
     validate_models,
     validate_settings,
@@ -33,6 +32,7 @@ from bootstrap.domain.droid_schema import (
 from bootstrap.domain.errors import TargetError
 from bootstrap.domain.json_edit import Append, Edit, Remove, Update, edit_document, entries_of
 from bootstrap.domain.jsonc import MalformedJson, parse, plain, same
+from bootstrap.domain.printable import printable
 
 __all__ = [
     "EntryChange",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address, ip_address
 
 from bootstrap.domain.jsonc import Array, MalformedJson, parse, plain
+from bootstrap.domain.printable import printable
 
 ID_PREFIX = "custom:keyturn-"
 ARRAY_KEY = "customModels"
@@ -144,11 +145,6 @@ def entry_name(entry: Mapping[str, object]) -> str:
     names = (entry.get(key) for key in ("displayName", "model_display_name", "model", "id"))
     name = next((name for name in names if isinstance(name, str) and name.strip()), "unnamed")
     return printable(name)[:_LONGEST_NAME]
-
-
-def printable(text: str) -> str:
-    """Return the text with `?` for whatever a terminal should not get."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _entries(data: bytes) -> list[object]:

@@ -3,6 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
+from bootstrap.domain.printable import printable
 from bootstrap.domain.redact import mask_unknown
 
 LOOPBACK = "loopback"
@@ -40,7 +41,7 @@ def safe_url(url: str) -> str:
 
 def shown(text: str) -> str:
     """Return a word of somebody else's for people: no control characters, nothing like a key."""
-    return mask_unknown("".join(char if char.isprintable() else "?" for char in text))[:100]
+    return mask_unknown(printable(text))[:100]
 
 
 def is_below(url: str, prefix: str) -> bool:

@@ -41,43 +41,6 @@ class Remove:
 Edit: TypeAlias = Append | Update | Remove
 
 
-def set_leaves(data: bytes | None, leaves: Mapping[tuple[str, ...], object]) -> bytes:
-    """Return `data` with members of the root, or of objects in it, set or taken out.
-
-    Args:
-        data: The file; None makes a new document.
-        leaves: By key path of one or two keys; None takes the member out.
-
-    Raises:
-        MalformedJson: `data` is malformed, or what holds a member is no object.
-    """
-    before = data if data is not None else b"{}\n"
-    flat = {path[0]: value for path, value in leaves.items() if len(path) == 1}
-    inner: dict[str, dict[str, object]] = {}
-    for path, value in leaves.items():
-        if len(path) == 2:
-            inner.setdefault(path[0], {})[path[1]] = value
-    for key, values in inner.items():
-        document = parse(before)
-        found = document.root.last(key)
-        if found is None:
-            there = {name: value for name, value in values.items() if value is not None}
-            flat |= {key: there} if there else {}
-        elif isinstance(found.value, Object):
-            before = _with_members(document, found.value, values)
-        else:
-            raise malformed(document.text, found.value.start, f'"{key}" is not an object')
-    document = parse(before)
-    return _with_members(document, document.root, flat)
-
-
-def _with_members(document: Document, node: Object, values: Mapping[str, object]) -> bytes:
-    present = {name: value for name, value in values.items() if value is not None}
-    gone = tuple(name for name, value in values.items() if value is None)
-    text = _updated(document.text, node, Layout.of(document), Update(0, present, gone))
-    return (document.text[: node.start] + text + document.text[node.end :]).encode()
-
-
 def entries_of(document: Document, array_key: str) -> Array | None:
     """Return the top-level list `array_key`, or None where the document has no such key.
 

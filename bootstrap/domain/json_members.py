@@ -4,7 +4,7 @@ Like `bootstrap.domain.json_edit`, which does it for the entries of a list: ever
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from bootstrap.domain.comma_list import CommaList, Layout
@@ -55,6 +55,22 @@ def remove_member(data: bytes, path: Sequence[str]) -> bytes:
         if holder.members[at].key == rest[0]:
             members.remove(at)
     return _joined(document, holder, members)
+
+
+def set_members(data: bytes | None, members: Mapping[tuple[str, ...], object]) -> bytes:
+    """Return `data` with several members set, or taken out.
+
+    Args:
+        data: The file; None makes a new document.
+        members: By path; None takes the member out.
+
+    Raises:
+        MalformedJson: As `set_member`.
+    """
+    data = data if data is not None else b"{}\n"
+    for path, value in members.items():
+        data = remove_member(data, path) if value is None else set_member(data, path, value)
+    return data
 
 
 def _holder(document: Document, path: Sequence[str]) -> tuple[Object, Sequence[str]]:

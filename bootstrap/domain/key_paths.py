@@ -35,7 +35,7 @@ def value_at(form: str, data: bytes, path: str) -> object:
     """
     found = parsed(form, data)
     for name in path.split("."):
-        if isinstance(found, list) and name.isdigit():
+        if isinstance(found, list) and name.isdecimal():
             found = dict(enumerate(found)).get(int(name))
         else:
             found = found.get(name) if isinstance(found, dict) else None

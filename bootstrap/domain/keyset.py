@@ -112,13 +112,15 @@ class Keyset:
     def settled(self, current: Secret, now: float) -> "Keyset":
         """Return it with `current` as the master key, and what it replaced until its time is up.
 
-        A previous key without an end is dropped: only an open rotation has one.
+        A previous key without an end is dropped: only an open rotation has one. One that has ended
+        is refused as it is, so it alone is no reason to write the file.
         """
         previous = self._find(_PREVIOUS)
-        kept = self.with_current(current)
-        if previous is None or previous.not_after is None or not previous.is_valid(now):
-            return kept
-        return kept if previous.sha256 == current.digest() else kept._plus(previous)
+        alone = self.with_current(current)
+        if previous is None or previous.not_after is None or previous.sha256 == current.digest():
+            return alone
+        both = alone._plus(previous)
+        return both if previous.is_valid(now) or both.to_bytes() == self.to_bytes() else alone
 
     def with_overlap(self, current: Secret, new: Secret, not_after: float | None) -> "Keyset":
         """Return it with both master keys accepted.

@@ -3,11 +3,11 @@
 What has no counterpart is named by its key path, never with its value, which may be a key.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bootstrap.domain.droid_schema import printable
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.found_models import (
     Found,
@@ -17,6 +17,7 @@ from bootstrap.domain.found_models import (
     kind_at,
     url_problem,
 )
+from bootstrap.domain.printable import printable
 from bootstrap.domain.ref import is_variable_name
 from bootstrap.domain.secret import Secret
 
@@ -34,6 +35,7 @@ _TOP = {"model_list", "litellm_settings", "router_settings", "general_settings"}
 _SETTINGS = {"drop_params", "fallbacks", "default_fallbacks", "cache", "cache_params"}
 _NOT_CHAT = ("embedding", "image_generation", "audio_transcription", "audio_speech", "rerank")
 _LONGEST = 60
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 def read_document(data: bytes, name: str) -> dict[str, Any]:
@@ -267,7 +269,7 @@ def _redis(reader: _Reader, settings: Mapping[str, Any]) -> FoundRedis | None:
         return None
     host, port = reader._plain(cache.get("host")), cache.get("port", 6379)
     text = str(port) if isinstance(port, int) else reader._plain(port)
-    if not isinstance(host, str) or not isinstance(text, str) or not text.isdigit():
+    if not isinstance(host, str) or not isinstance(text, str) or not _PORT.fullmatch(text):
         reader.left_out.append("the Redis cache: its host or port is not known here")
         return None
     return FoundRedis(host, int(text), value_of(cache.get("password"), reader.lookup))

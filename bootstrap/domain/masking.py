@@ -38,8 +38,8 @@ def _forms(text: str, raw: bytes) -> Iterator[bytes]:
     for url in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
         yield url.encode()
         yield _lower_escapes(url).encode()
-    printable = raw.decode("utf-8", "replace")
-    for json_text in (json.dumps(printable), json.dumps(printable, ensure_ascii=False)):
+    valid = raw.decode("utf-8", "replace")
+    for json_text in (json.dumps(valid), json.dumps(valid, ensure_ascii=False)):
         inner = json_text[1:-1]
         yield inner.encode()
         yield inner.replace("/", "\\/").encode()

@@ -178,7 +178,7 @@ def _keyset(target: Target, wanted: Content, found: FileState | None) -> Decisio
         why, action = "missing", Action.CREATE
     elif found.content != wanted:
         details = keys_that_change(found.content.data, wanted.data)
-        why, action = "it does not accept the key in force, and only that", Action.UPDATE
+        why, action = "it does not name the keys in force, and only those", Action.UPDATE
     elif found.mode != target.mode:
         why, action = f"mode is {found.mode:04o}, should be {target.mode:04o}", Action.MODE
     else:

@@ -13,7 +13,7 @@ from typing import Any
 from bootstrap.domain.content import Content, FileState, Write
 from bootstrap.domain.droid_schema import same_gateway
 from bootstrap.domain.errors import TargetError
-from bootstrap.domain.json_edit import set_leaves
+from bootstrap.domain.json_members import set_members
 from bootstrap.domain.jsonc import MalformedJson
 from bootstrap.domain.plan import Action, Change, Decision
 from bootstrap.domain.targets import Target
@@ -59,10 +59,9 @@ def decide_claude(
         return Decision(Change(target, Action.CONFLICT, why, names), last)
     if not changed and found is not None:
         return Decision(_mode(target, found), remember)
-    data = set_leaves(current, changed)
+    data = set_members(current, changed)
     mode = 0o600 if found is None else found.mode & 0o700
-    expected = None if found is None else found.content.digest
-    write = Write(target.path, Content(data), mode, expected)
+    write = Write.over(found, target.path, Content(data), mode)
     action = Action.CREATE if found is None else Action.UPDATE
     why = "missing" if found is None else "our settings differ"
     backup = bool(theirs)
@@ -73,9 +72,8 @@ def _mode(target: Target, found: FileState) -> Change | None:
     if not target.secret or not found.mode & 0o077:
         return None
     why = f"mode is {found.mode:04o}, and a key stands in it"
-    return Change(
-        target, Action.MODE, why, (), Write(target.path, found.content, 0o600, found.content.digest)
-    )
+    write = Write.over(found, target.path, found.content, 0o600)
+    return Change(target, Action.MODE, why, (), write)
 
 
 def _parsed(target: Target, data: bytes | None, leaves: Leaves) -> dict[str, object]:
@@ -83,7 +81,7 @@ def _parsed(target: Target, data: bytes | None, leaves: Leaves) -> dict[str, obj
     if data is None:
         return {}
     try:
-        set_leaves(data, dict.fromkeys(leaves))
+        set_members(data, dict.fromkeys(leaves))
         document = json.loads(data)
     except MalformedJson as error:
         why = str(error)

@@ -9,6 +9,8 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 
+from bootstrap.domain.printable import printable
+
 _HIDDEN = "<hidden>"
 _MOST_SHOWN = 60
 _MOST_LINES = 5000  # more cannot be compared in reasonable time
@@ -91,10 +93,7 @@ def safe_diff(
 
 def _lines(data: bytes, known: Callable[[str], str], env_file: bool) -> list[str]:
     hide = _hide_env_line if env_file else mask_unknown
-    return [
-        "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)
-        for line in (hide(known(line)) for line in data.decode("utf-8", "replace").splitlines())
-    ]
+    return [printable(hide(known(line))) for line in data.decode("utf-8", "replace").splitlines()]
 
 
 def _hide_env_line(line: str) -> str:

@@ -12,9 +12,7 @@ from bootstrap.domain.audit import Entry, Event
 from bootstrap.domain.keyset import KeyEntry
 from bootstrap.domain.rotation import Record
 from bootstrap.domain.scanning import Print
-from bootstrap.domain.secret_spec import CLIENT_KEY_PREFIX, GENERATED
-
-_MASTER = GENERATED[0]
+from bootstrap.domain.secret_spec import CLIENT_KEY_PREFIX, GENERATED, MASTER_KEY
 
 
 class State(IntEnum):
@@ -106,7 +104,7 @@ def _known(name: str, digest: str, state: State) -> SoughtKey:
 
 def _of_keyset(entry: KeyEntry, now: float) -> SoughtKey:
     state = State.ACCEPTED if entry.is_valid(now) else State.GONE
-    name = _MASTER if entry.kind == "master" else f"client {entry.name}"
+    name = MASTER_KEY if entry.kind == "master" else f"client {entry.name}"
     return SoughtKey(
         name, entry.fingerprint, state, entry.not_after, entry.sha256, entry.is_replaced
     )

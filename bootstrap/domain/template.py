@@ -2,16 +2,15 @@
 
 A Secret prints as its mask, so a template that forgets the encoding filter would write the mask;
 output that contains the mask is refused instead.
+
+Jinja is imported where it is used: it takes a tenth of a command that renders nothing.
 """
 
 import functools
 import json
 import shlex
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import TYPE_CHECKING, Any
 
 from bootstrap.domain.content import Content
 from bootstrap.domain.droid import entry_id
@@ -20,6 +19,9 @@ from bootstrap.domain.errors import ConfigError, LabError, UnencodedSecretError
 from bootstrap.domain.litellm_config import to_yaml
 from bootstrap.domain.secret import MASK, Secret
 from bootstrap.domain.service_env import FILTERS
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
@@ -34,6 +36,8 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
         UnencodedSecretError: A Secret reached the output without an encoding filter.
         ConfigError: The template is broken, or names a value that there is not.
     """
+    import jinja2
+
     try:
         text = _compiled(source).render(values)
     except jinja2.UndefinedError as error:
@@ -66,24 +70,26 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
     return Content(text.encode())
 
 
-class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja for templates that may have come with somebody else's lab: no way into Python.
-
-    A Secret has no attributes here, so `{{ key.reveal() }}` is no way around the filters.
-    """
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return not isinstance(obj, Secret) and super().is_safe_attribute(obj, attr, value)
-
-
 @functools.cache
-def _compiled(source: str) -> jinja2.Template:
+def _compiled(source: str) -> "jinja2.Template":
     """Return the compiled template: a rotation renders each of them six times."""
     return _environment().from_string(source)
 
 
-def _environment() -> jinja2.Environment:
-    environment = _Environment(
+def _environment() -> "jinja2.Environment":
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Environment(ImmutableSandboxedEnvironment):
+        """Jinja for templates that may have come with somebody else's lab: no way into Python.
+
+        A Secret has no attributes here, so `{{ key.reveal() }}` is no way around the filters.
+        """
+
+        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+            return not isinstance(obj, Secret) and super().is_safe_attribute(obj, attr, value)
+
+    environment = Environment(
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # it writes YAML, JSON, units and env files, not HTML
         keep_trailing_newline=True,
@@ -96,6 +102,8 @@ def _environment() -> jinja2.Environment:
 
 def _plain(value: object) -> Any:
     """Return `value` with every Secret in it revealed: the border."""
+    import jinja2
+
     if isinstance(value, Secret):
         return value.reveal()
     if isinstance(value, jinja2.Undefined):

@@ -64,6 +64,8 @@ class KeysetFile:
             self._keys = rules.parse_keyset(data)
             self._say("")
         except (OSError, ValueError, RecursionError) as failure:
+            if isinstance(failure, OSError):  # such as too many open files: it may pass
+                self._seen = None
             # A parser's text could quote what it read; ours and the system's do not.
             foreign = isinstance(failure, (UnicodeError, json.JSONDecodeError, RecursionError))
             own = getattr(failure, "strerror", None) or str(failure)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -112,7 +111,7 @@ def tools(given: str | None, *, deep: bool = False) -> DoctorTools:
         fill=written_out,
         known=labs.known,
         run=_run,
-        lock=partial(_lock, places.lab_state(root) if root else state / "doctor-lock"),
+        lock=partial(lab_lock, places.lab_state(root) if root else state / "doctor-lock"),
         of_others=partial(_of_others, places, root),
     )
 
@@ -128,10 +127,6 @@ def _root(given: str | None) -> PurePath | None:
         return labs.locate(given)
     except LabError:
         return None
-
-
-def _lock(folder: PurePath) -> AbstractContextManager[None]:
-    return lab_lock(folder)
 
 
 def _run(argv: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
 from bootstrap.adapters.audit import FileAudit
-from bootstrap.adapters.disk import no_room
+from bootstrap.adapters.disk import no_room, resolved
 from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import misfit_of, new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
@@ -263,7 +263,7 @@ def absolute(folder: Path) -> PurePath:
         ConfigError: No program could be told its name.
     """
     try:
-        path = folder.expanduser().resolve()
+        path = resolved(folder.expanduser())
         str(path).encode()
     except (OSError, RuntimeError, ValueError):  # a loop, an unknown ~user, no UTF-8, a NUL
         raise ConfigError(

@@ -5,13 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bootstrap.domain.duration import show_ago, show_duration
-from bootstrap.domain.errors import (
-    ExitCode,
-    LabError,
-    OpenGatewayError,
-    SecretError,
-    SecretNotFoundError,
-)
+from bootstrap.domain.errors import ExitCode, LabError, SecretError, SecretNotFoundError
 from bootstrap.domain.lab import ECHO_ALIAS
 from bootstrap.domain.plan import Action
 from bootstrap.domain.probes import Verdict, describe, verdict
@@ -158,7 +152,7 @@ def _gateway(tools: Tools, *, deep: bool) -> Iterator[Reading]:
         if found is Verdict.REFUSED:
             yield Reading(topic, Health.WELL, f"refused, {describe(answer)}")
         elif found is Verdict.ACCEPTED:
-            error: OpenGatewayError = open_gateway(tools, words)
+            error = open_gateway(tools, words)
             yield Reading(topic, Health.UNWELL, f"{error.what}: {error.why}", error.fix)
         else:
             yield Reading(topic, Health.UNWELL, describe(answer), "keyturn apply")

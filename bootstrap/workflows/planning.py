@@ -5,6 +5,7 @@ changed since the last apply.
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePath
@@ -183,8 +184,6 @@ def _shell_secrets(tools: Tools, secrets: NamedSecrets) -> NamedSecrets:
 
 
 def _key_helper(tools: Tools, client: str) -> str:
-    import shlex
-
     lab = str(tools.lab.root)
     return shlex.join([tools.keyturn, "get", tools.lab.key_name(client), "--lab", lab])
 

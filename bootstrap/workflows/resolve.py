@@ -66,6 +66,11 @@ class Resolver:
         self._provider = provider
         self._only = only
 
+    @property
+    def names(self) -> "tuple[str, ...]":
+        """The names of the lab's secrets, in its order."""
+        return tuple(self._specs)
+
     def resolve(self, name: str) -> Resolved:
         """Return the secret called `name`.
 

@@ -47,6 +47,17 @@ def test_a_line_that_a_crash_makes_us_write_again_stands_there_once(tmp_path: Pa
     assert audit.entries() == ([ENTRY], 0)
 
 
+def test_the_latest_stay_readable_however_long_the_lines_are(tmp_path: Path) -> None:
+    long = replace(PART, store="sops:" + "x" * 500 + "#KEY")
+    line = json.dumps(replace(ENTRY, parts=(long,) * 8).to_dict()) + "\n"
+    (tmp_path / AUDIT_FILE).write_text(line * ((1 << 20) // len(line)))
+    audit = FileAudit(tmp_path)
+    for number in range(3):
+        audit.add(numbered(number))
+    entries, damaged = audit.entries()
+    assert (entries[-3:], damaged) == ([numbered(0), numbered(1), numbered(2)], 0)
+
+
 def test_only_the_latest_are_kept(tmp_path: Path) -> None:
     lines = [json.dumps(numbered(n).to_dict()) for n in range(MOST_LINES + 5)]
     (tmp_path / AUDIT_FILE).write_text("\n".join(lines) + "\n")

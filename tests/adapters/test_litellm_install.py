@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.adapters import install_process
 from bootstrap.adapters.install_process import explain, run_logged, scrubbed
 from bootstrap.adapters.litellm_install import PINNED, STAMP, LitellmInstaller
 from bootstrap.domain.errors import ServiceError
@@ -492,6 +493,16 @@ def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "log").symlink_to(tmp_path / "other")
     with pytest.raises(OSError, match="symbolic"):
         run_logged(["true"], {"PATH": os.defpath}, tmp_path / "log")
+
+
+def test_why_a_long_winded_installer_failed_is_read_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install_process, "_MOST_BYTES", 9)
+    (tmp_path / "log").write_text("of an earlier run\n")
+    for script, said in (("echo much; echo mismatch", "mismatch\n"), ("echo a", "a\n")):
+        done = run_logged(["sh", "-c", script], {"PATH": os.defpath}, tmp_path / "log")
+        assert done == (0, said)
 
 
 # The real package managers, with two small packages from a folder

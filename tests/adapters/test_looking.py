@@ -6,7 +6,8 @@ from pathlib import Path, PurePath
 import pytest
 
 from bootstrap.adapters import looking
-from bootstrap.adapters.looking import installations, listed, look_at, project_folders
+from bootstrap.adapters.looking import installations, listed, look_at
+from bootstrap.adapters.project_settings import project_folders
 
 
 def test_a_file_is_seen_with_its_mode_also_behind_a_symlink(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_what_cannot_be_read_has_a_reason(tmp_path: Path, monkeypatch: pytest.Mo
     assert (
         look_at(PurePath(tmp_path / "pipe")).problem == "a folder, a pipe or a device stands there"
     )
-    assert "symlink" in look_at(PurePath(tmp_path / "loop")).problem
+    assert "symbolic links" in look_at(PurePath(tmp_path / "loop")).problem
     assert look_at(PurePath(tmp_path / "file" / "below")).problem == "not a directory"
     monkeypatch.setattr(looking, "_MOST_BYTES", 10)
     assert "16 MiB" in look_at(PurePath(tmp_path / "file")).problem

@@ -16,6 +16,7 @@ from bootstrap.adapters.old_gateway import (
     env_file,
     installed_by_hand,
     option,
+    port_in,
     read_unit,
     run_by_keyturn,
     serving,
@@ -27,6 +28,15 @@ from support.labs import port_of_our_own
 from support.waiting import until
 
 SERVER = "import http.server, sys; http.server.test(port=int(sys.argv[2]), bind='127.0.0.1')"
+
+
+@pytest.mark.parametrize(
+    ("given", "port"), [("4010", 4010), ("0", None), ("70000", None), ("\u00b2", None), ("", None)]
+)
+def test_a_port_is_taken_out_of_a_command_line_where_it_is_one(
+    given: str, port: int | None
+) -> None:
+    assert port_in(("litellm", "--port", given)) == port
 
 
 def test_an_option_is_found_in_both_spellings() -> None:

@@ -63,3 +63,19 @@ def test_a_pipe_in_its_place_does_not_make_us_wait(tmp_path: Path) -> None:
 def test_a_file_where_the_folder_would_be_is_no_settings_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert list(settings_file(tmp_path / "file" / "settings.json")) == []
+
+
+def test_a_folder_above_that_may_not_be_looked_into_is_passed_over(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "closed" / "here"
+    write(here, "mine")
+    look = Path.exists
+
+    def exists(path: Path) -> bool:
+        if path == tmp_path / "closed" / ".git":
+            raise PermissionError(13, "Permission denied")
+        return look(path)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    assert found(here, home) == ["settings.json:mine"]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -77,3 +78,17 @@ def test_redacted_lines_hide_unknown_keys_too(known: KnownSecrets) -> None:
     assert lines[0] == f"INFO got '<MASTER {Secret(KEY).fingerprint()}>'"
     assert unknown not in lines[1]
     assert lines[2] == "listening on 4000"
+
+
+def test_a_line_of_a_log_makes_a_terminal_do_nothing(known: KnownSecrets) -> None:
+    lines = known.redact(["model \x1b]0;title\x07\r\x9b2J", "a\ttab stays"])
+    assert lines == ["model \ufffd]0;title\ufffd\ufffd\ufffd2J", "a\ttab stays"]
+
+
+def test_a_shell_shows_it_no_more_than_others(known: KnownSecrets) -> None:
+    shown = known.mask(shlex.quote(PASSWORD + "'"))
+    assert leaks.find(PASSWORD, texts={"shown": shown}) == []
+
+
+def test_half_a_character_is_no_reason_to_stop() -> None:
+    assert KnownSecrets({"ODD": Secret("abcdef\ud800")}).mask("abcdef") == "abcdef"

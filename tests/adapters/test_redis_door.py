@@ -175,3 +175,11 @@ def test_a_password_that_still_opens_it_is_no_end_of_it() -> None:
         PasswordDoor("127.0.0.1", server.port).close(NEW, OLD)
     server.stop()
     assert f"does not refuse the password {OLD.fingerprint()}" in caught.value.what
+
+
+def test_a_server_that_breaks_off_is_told_before_and_asked_nothing_after_a_rotation() -> None:
+    server = Canned(b"what?\r\n")
+    door = PasswordDoor("127.0.0.1", server.port)
+    assert door.hindrance(OLD) == "the connection breaks"
+    assert door.forgets(OLD) == "change it where this Redis is started from"
+    server.stop()

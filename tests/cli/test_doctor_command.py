@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path, PurePath
@@ -13,6 +14,7 @@ from bootstrap.domain.doctor.check import Check, Group
 from bootstrap.domain.doctor.finding import Code, CommandFix, FileFix
 from bootstrap.domain.doctor.groups import codes, in_document
 from bootstrap.wiring import doctor as wired
+from bootstrap.workflows import doctor as workflow
 from support.doctor import KEY, OLD_KEY, Patient, droid_entry, patient
 from support.homes import REPOSITORY, environment
 
@@ -52,6 +54,22 @@ def test_a_well_lab_gets_a_count_of_what_is_well(well: Patient) -> None:
     assert (done.code, done.out.splitlines()) == (0, ["The lab", "  3 ok"])
     assert "KT001" in well.run("doctor", "KT0", "-v").out
     assert well.run("doctor", "KT0", "-q").out == ""
+
+
+@pytest.mark.parametrize("asked", [("--fix",), ("--undo",)])
+def test_a_termination_signal_ends_a_fix_as_ctrl_c_does(
+    well: Patient, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...]
+) -> None:
+    def killed(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(workflow, "fix", killed)
+    monkeypatch.setattr(workflow, "undo", killed)
+    done = well.run("doctor", *asked)
+    assert (done.code, done.err) == (
+        128 + signal.SIGTERM,
+        "interrupted; every file is either as before or complete\n",
+    )
 
 
 def test_nothing_to_mend_and_nothing_to_undo_are_said(well: Patient) -> None:
@@ -116,6 +134,7 @@ def test_a_fix_is_shown_made_and_taken_back(sick: Patient) -> None:
     dry = sick.run("doctor", "--fix", "--dry-run", "KT107")
     assert (dry.code, path.read_bytes()) == (0, before)
     assert "mend    KT107 ~/.factory/settings.json  the key in force" in dry.out
+    assert "Nothing" in sick.run("doctor", "--fix", "--dry-run", "KT0").out
     done = sick.run("doctor", "--fix", "KT107")
     assert (done.code, path.read_bytes() != before) == (0, True)
     assert "To take it back: keyturn doctor --undo" in done.out

@@ -4,10 +4,13 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path, PurePath
+from types import SimpleNamespace
 
 import pytest
 
+from bootstrap.adapters.journal import FileJournal
 from bootstrap.cli import rotation_show as show
+from bootstrap.cli.open_rotation import say_open
 from bootstrap.cli.session import Session
 from bootstrap.domain.audit import Entry, Event
 from bootstrap.domain.rotation import Part, Record, Step
@@ -54,6 +57,28 @@ def test_the_status_says_what_comes_next(
 ) -> None:
     out = shown(found, capsys)
     assert all(word in out for word in words), out
+
+
+def test_a_password_of_redis_is_not_said_to_be_refused_when_its_time_is_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    both = replace(PROVEN, more=(replace(PART, name="REDIS_PASSWORD"),))
+    out = shown(Status(Stands.OVER, both), capsys)
+    assert "a Redis still accepts its old password" in out
+    assert "refuses" not in out
+
+
+@pytest.mark.parametrize(
+    ("retire_at", "words"),
+    [(4e9, "11111111 is accepted until"), (9e8, "the gateway refuses 11111111 since")],
+)
+def test_a_command_that_reads_says_how_a_grace_time_stands(
+    retire_at: float, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = FileJournal(tmp_path)
+    journal.add(replace(PROVEN, retire_at=retire_at))
+    say_open(Session(color=False), SimpleNamespace(journal=journal))  # type: ignore[arg-type]
+    assert words in capsys.readouterr().err
 
 
 def test_the_status_as_data(capsys: pytest.CaptureFixture[str]) -> None:

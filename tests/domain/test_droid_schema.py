@@ -194,9 +194,9 @@ def test_one_unknown_provider_costs_the_whole_file_and_is_named() -> None:
     problems = foreign_problems(settings(GOOD, {"provider": ""}, bad))
     assert problems == (
         "customModels[1] (unnamed): droid knows no such provider",
-        "customModels[2] (My? GPT): droid knows no such provider",
+        "customModels[2] (My\ufffd GPT): droid knows no such provider",
     )
-    assert "customModels[2] (My? GPT)" in str(validate_settings(settings(bad, bad, bad)))
+    assert "customModels[2] (My\ufffd GPT)" in str(validate_settings(settings(bad, bad, bad)))
 
 
 @pytest.mark.parametrize(
@@ -224,5 +224,7 @@ def test_an_entry_of_ours_that_droid_could_not_use_is_reported() -> None:
 
 
 def test_names_of_foreign_entries_are_short_and_safe_for_a_terminal() -> None:
-    assert entry_name({"displayName": "a\x1b[31m\u202e" + "x" * 100}) == "a?[31m?" + "x" * 53
+    assert (
+        entry_name({"displayName": "a\x1b[31m\u202e" + "x" * 100}) == "a\ufffd[31m\ufffd" + "x" * 53
+    )
     assert entry_name({"displayName": " ", "model": 5, "id": "custom:x"}) == "custom:x"

@@ -44,6 +44,16 @@ def test_an_overlap_of_a_key_with_itself_is_that_key_alone() -> None:
     assert Keyset().with_overlap(OLD, OLD, NOW) == Keyset().with_current(OLD)
 
 
+def test_a_key_whose_time_is_over_is_alone_no_reason_to_write_the_file() -> None:
+    keyset = Keyset().with_overlap(OLD, NEW, NOW).with_client("c", CLIENT, None, None)
+    assert keyset.settled(NEW, NOW).to_bytes() == keyset.to_bytes()
+    assert keyset.settled(NEW, NOW - 1).to_bytes() == keyset.to_bytes()
+    third = Secret("sk-test-third-0123456789abcdef")
+    assert keyset.settled(third, NOW) == keyset.with_current(third)
+    endless = Keyset().with_overlap(OLD, NEW, None)
+    assert endless.settled(NEW, NOW) == Keyset().with_current(NEW)
+
+
 def test_retiring_the_previous_key_leaves_the_current_one() -> None:
     keyset = Keyset().with_overlap(OLD, NEW, None).with_current(NEW)
     assert accepted(keyset) == {"new"}

@@ -258,3 +258,16 @@ class TestRotate:
         with pytest.raises(ConfigError, match=r"rotate\.restart") as caught:
             self.parsed(text)
         assert "only when it starts" in caught.value.why
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'profile = "sk-test-pasted-0123456789"',
+        '[profiles]\nlocal = ["lab-echo", "sk-test-pasted-0123456789"]',
+        '[[models]]\nalias = "a"\nbackend = "echo"\nfallbacks = ["sk-test-pasted-0123456789"]',
+    ],
+)
+def test_a_key_pasted_where_a_name_belongs_is_not_repeated(text: str) -> None:
+    error = refused(text)
+    assert "sk-test" not in f"{error.what} {error.why} {error.fix}"

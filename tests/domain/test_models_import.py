@@ -297,6 +297,12 @@ def test_a_redis_cache_somewhere_unknown_is_left_out() -> None:
     assert "Redis" in read(litellm_settings=cache).left_out[0]
 
 
+@pytest.mark.parametrize("port", ["\u00b2", "9" * 5000, "", "-1"])
+def test_a_redis_port_that_is_no_number_is_left_out(port: str) -> None:
+    cache = {"cache": True, "cache_params": {**CACHE, "port": port}}
+    assert read(litellm_settings=cache).redis is None
+
+
 @pytest.mark.parametrize("text", ["a: [", "- a", "model_list: {}", "\0"])
 def test_what_is_no_litellm_config_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):

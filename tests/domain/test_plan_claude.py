@@ -8,7 +8,7 @@ import pytest
 
 from bootstrap.domain.content import Content, FileState
 from bootstrap.domain.errors import TargetError
-from bootstrap.domain.json_edit import set_leaves
+from bootstrap.domain.json_members import set_members
 from bootstrap.domain.plan import Action, Decision
 from bootstrap.domain.plan_claude import decide_claude
 from bootstrap.domain.targets import CLAUDE_SETTINGS, Owner, Target
@@ -128,7 +128,7 @@ def test_a_file_that_claude_code_would_ignore_is_refused(data: bytes) -> None:
 
 
 def test_leaves_go_into_an_object_that_is_not_there_yet() -> None:
-    data = set_leaves(b'{"a": 1}', {("env", "X"): "1", ("env", "Y"): None, ("b",): 2})
+    data = set_members(b'{"a": 1}', {("env", "X"): "1", ("env", "Y"): None, ("b",): 2})
     assert json.loads(data) == {"a": 1, "env": {"X": "1"}, "b": 2}
-    assert set_leaves(b'{"a": 1}', {("env", "Y"): None}) == b'{"a": 1}'
-    assert json.loads(set_leaves(None, {("a",): 1})) == {"a": 1}
+    assert set_members(b'{"a": 1}', {("env", "Y"): None}) == b'{"a": 1}'
+    assert json.loads(set_members(None, {("a",): 1})) == {"a": 1}

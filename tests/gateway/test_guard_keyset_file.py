@@ -187,3 +187,20 @@ def test_it_says_when_the_keyset_is_usable_again(
     put(file, lab_keyset())
     ask(NEW)
     assert "is usable" in caplog.records[-1].getMessage()
+
+
+def test_a_key_that_was_revoked_while_the_file_could_not_be_opened_is_refused_afterwards(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(file, lab_keyset())
+    reader = KeysetFile(file)
+    assert "client-all" in ids(reader)
+    put(file, lab_keyset().without_client("all"))
+
+    def too_many(path: Path) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keyturn_guard.uses, "read_trusted", too_many)
+        assert "client-all" in ids(reader), "the last good list stays"
+    assert "client-all" not in ids(reader)

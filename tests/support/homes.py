@@ -12,7 +12,8 @@ import pyrage
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DOWNLOADS = REPOSITORY / ".tools"
 
-_PREFIXES = ("SOPS_", "DIRENV_", "LITELLM_", "KEYTURN_", "FACTORY_", "ANTHROPIC_", "XDG_")
+# GIT_: a hook of git, which may well run the tests, names the repository that was committed to.
+_PREFIXES = ("SOPS_", "DIRENV_", "LITELLM_", "KEYTURN_", "FACTORY_", "ANTHROPIC_", "XDG_", "GIT_")
 _SUFFIXES = ("_API_KEY", "_PROXY", "_proxy")
 _CI = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TF_BUILD", "JENKINS_URL")
 _NAMES = (*_CI, "DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND", "PYTHONPATH")

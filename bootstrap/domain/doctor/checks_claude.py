@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from bootstrap.domain.client_presets import host_of
 from bootstrap.domain.clients import PRESETS
+from bootstrap.domain.clients.claude import SETUP
 from bootstrap.domain.doctor import codes_claude as codes
 from bootstrap.domain.doctor.check import Check, Group
 from bootstrap.domain.doctor.checks_claude_keys import KEY_CHECKS
@@ -28,7 +29,6 @@ from bootstrap.domain.json_members import set_member
 from bootstrap.domain.redirects import redirect
 from bootstrap.domain.secret_spec import MASTER_KEY
 
-TESTED = ("2.1.197", "2.1.197")
 _MAIN = "ANTHROPIC_MODEL"
 _MODELS = (
     _MAIN,
@@ -167,9 +167,9 @@ def two_claudes(seen: Observations) -> Iterator[Finding]:
 
 def version(seen: Observations) -> Iterator[Finding]:
     """Find versions that were not tested."""
-    found = untested(claude_of(seen).installations, TESTED)
+    found = untested(claude_of(seen).installations, SETUP.tested)
     if found:
-        yield codes.VERSION.note(f"Claude Code {found}; tested is {TESTED[1]}")
+        yield codes.VERSION.note(f"Claude Code {found}; tested is {SETUP.tested[-1]}")
 
 
 def proxy(seen: Observations) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 from bootstrap.domain.client import CLIENT_KEY
 from bootstrap.domain.client_presets import host_of
+from bootstrap.domain.clients.droid import SETUP
 from bootstrap.domain.doctor import codes_droid_files as files
 from bootstrap.domain.doctor import codes_droid_setup as setup
 from bootstrap.domain.doctor.check import Check
@@ -27,7 +28,6 @@ from bootstrap.domain.redirects import redirect
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.versions import as_numbers
 
-TESTED = ("0.215.0", "0.225.2")
 _MANAGED = "FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH"
 _POLICY = ("modelPolicy", "allowedBaseUrls")
 # HTTPS_PROXY and ALL_PROXY do nothing to requests to an http:// address (seen with 0.215.0).
@@ -52,20 +52,21 @@ def two_droids(seen: Observations) -> Iterator[Finding]:
         yield (files.TWO_DROIDS.note if same else files.TWO_DROIDS.warning)(words)
 
 
-def untested(installed: tuple[Installation, ...], tested: tuple[str, str]) -> str:
-    """Return the version of the first installation where it is outside a range, or nothing."""
+def untested(installed: tuple[Installation, ...], tested: tuple[str, ...]) -> str:
+    """Return the version of the first installation where it is outside those tested, or nothing."""
     version = installed[0].version if installed else ""
     numbers = as_numbers(version)
-    if not version or (numbers and as_numbers(tested[0]) <= numbers <= as_numbers(tested[1])):
+    if not version or (numbers and as_numbers(tested[0]) <= numbers <= as_numbers(tested[-1])):
         return ""
     return version
 
 
 def version(seen: Observations) -> Iterator[Finding]:
     """Find versions that were not tested."""
-    found = untested(facts(seen).installations, TESTED)
+    tested = SETUP.tested
+    found = untested(facts(seen).installations, tested)
     if found:
-        yield files.VERSION.note(f"droid {found}; tested are {TESTED[0]} to {TESTED[1]}")
+        yield files.VERSION.note(f"droid {found}; tested are {tested[0]} to {tested[-1]}")
 
 
 def old_session(seen: Observations) -> Iterator[Finding]:

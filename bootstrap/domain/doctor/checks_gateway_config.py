@@ -8,11 +8,11 @@ from bootstrap.domain.doctor.check import Check
 from bootstrap.domain.doctor.facts_gateway import LitellmFacts
 from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
-from bootstrap.domain.droid_schema import printable
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import BACKEND_KINDS, Lab
 from bootstrap.domain.litellm_config import REFERENCE, names_database, texts
 from bootstrap.domain.litellm_read import read_document, section
+from bootstrap.domain.printable import printable
 from bootstrap.domain.ref import is_variable_name
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import DATABASE_URL, INTERNAL_KEY, MASTER_KEY, SALT_KEY
