@@ -90,6 +90,19 @@ def needed_secrets(tools: Tools) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*generated, *own, *tools.lab.provider_keys(), *database)))
 
 
+def gateway_files(tools: Tools, secrets: NamedSecrets) -> dict[str, Content]:
+    """Return the rendered bytes of what the gateway is started with, by target name.
+
+    Raises:
+        ConfigError: As render_targets.
+    """
+    tools = replace(tools, lab=tools.lab.with_secrets(secrets))
+    wanted = targets(tools.lab, tools.places, tools.service.kind)
+    return render_targets(
+        tools, tuple(each for each in wanted if each.touches is not Touches.NOTHING), secrets
+    )
+
+
 def render_targets(
     tools: Tools, wanted: tuple[Target, ...], secrets: NamedSecrets
 ) -> dict[str, Content]:
