@@ -49,12 +49,18 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
             why=f"line {error.lineno}",
             fix=f"edit templates/{name}",
         ) from None
+    except jinja2.TemplateNotFound:
+        raise ConfigError(
+            f"template {name} cannot be rendered",
+            why="it takes in another template, and each has to stand alone",
+            fix=f"edit templates/{name}",
+        ) from None
     except LabError:
         raise
     except Exception as error:  # noqa: BLE001 - a template may raise anything, quoting a value
         raise ConfigError(
             f"template {name} cannot be rendered",
-            why=f"a {type(error).__name__} in it",
+            why=f"it raises {type(error).__name__}",
             fix=f"edit templates/{name}",
         ) from None
     if MASK in text:
@@ -64,6 +70,21 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
             fix="add a filter: {{ master_key | json }} or {{ master_key | dotenv }}",
         )
     return Content(text.encode())
+
+
+class _Missing(jinja2.StrictUndefined):
+    """A value that there is not; says so in the lab's words, where Jinja has Python's."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        owner, name = self._undefined_obj, self._undefined_name
+        if isinstance(owner, Secret):
+            return f"a secret has no attribute {name!r}; it goes through a filter, such as | dotenv"
+        if isinstance(owner, Mapping) and any(isinstance(each, Secret) for each in owner.values()):
+            return f"there is no secret {name}: lab.toml has none, or it is optional and unset"
+        return super()._undefined_message
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -84,7 +105,8 @@ def _compiled(source: str) -> jinja2.Template:
 
 def _environment() -> jinja2.Environment:
     environment = _Environment(
-        undefined=jinja2.StrictUndefined,
+        undefined=_Missing,
+        loader=jinja2.FunctionLoader(lambda _: None),
         autoescape=False,  # it writes YAML, JSON, units and env files, not HTML
         keep_trailing_newline=True,
         trim_blocks=True,

@@ -141,6 +141,12 @@ BAD = [
     ('[gateway]\nport = "4000"', "gateway.port", "a whole number"),
     ('[gateway]\nhost = "a b"', "gateway.host", "127.0.0.1"),
     ('[gateway]\nhost = ""', "gateway.host", "text in quotes"),
+    *(
+        (f'[gateway]\nhost = "{host}"', "gateway.host", "127.0.0.1")
+        for host in ("127.0.0.1:80", "-x", "é", "300.0.0.1", "[::1]", "a..b", "fe80::1%eth0")
+    ),
+    ('[gateway]\nlitellm_version = "--pre"', "gateway.litellm_version", "1."),
+    ('[redis]\nhost = "redis:6379"', "redis.host", "127.0.0.1"),
     ('[gateway]\nservice = "systemdd"', "gateway.service", "did you mean systemd?"),
     ('[gateway]\nlitellm_version = "1; rm"', "gateway.litellm_version", "1.106.2"),
     ('gateway = "x"', "gateway", "a table"),
