@@ -136,10 +136,11 @@ def parse_toml(text: str) -> dict[str, Any]:
             why=_position(str(error), text),
             fix=f"edit {FILE} at that place",
         ) from None
-    except RecursionError:
+    except (RecursionError, ValueError) as error:
+        deep = isinstance(error, RecursionError)
         raise ConfigError(
             f"{FILE} is not valid TOML",
-            why="brackets are nested too deeply",
+            why="brackets are nested too deeply" if deep else "a number has thousands of digits",
             fix=f"edit {FILE}",
         ) from None
 

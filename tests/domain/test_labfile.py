@@ -163,6 +163,7 @@ BAD = [
     ('[backends]\na = 1', "backends.a", "a table"),
     ('[[models]]\nalias = "a"\nbackend = "ech"', "models[0].backend", "did you mean echo?"),
     ('[[models]]\nbackend = "echo"', "models[0].alias", "text in quotes"),
+    ('[[models]]\nalias = "os.environ/A"\nbackend = "echo"', "models[0].alias", "calls the model"),
     ('[[models]]\nalias = "a b"\nbackend = "echo"', "models[0].alias", "letters"),
     ('[[models]]\nalias = "a"\nbackend = "echo"\ndisplay_name = "a\\u0007"',
      "models[0].display_name", "remove"),
@@ -210,6 +211,7 @@ def test_a_mistake_is_named_by_its_key_path_with_a_way_out(text: str, path: str,
         ("[a]\n[a]", "there twice"),
         ('key = "sk-test-pasted-0123456789', "line 1"),
         ("a = " + "[" * 3000 + "]" * 3000, "too deeply"),
+        ("a = " + "1" * 5000, "thousands of digits"),
     ],
 )  # fmt: skip
 def test_broken_toml_is_placed_by_its_line_and_not_quoted(text: str, words: str) -> None:
