@@ -32,7 +32,7 @@ def find_lab(given: str | None, default_file: str) -> str | None:
     for option, path in (("--lab", given), ("KEYTURN_LAB", variables().get("KEYTURN_LAB"))):
         if path:
             return _named(option, path)
-    return _upwards() or _registered(default_file)
+    return _upwards() or registered(default_file)
 
 
 def registry(environ: "Mapping[str, str]") -> str:
@@ -123,7 +123,12 @@ def _upwards() -> str | None:
         return folder or "/"
 
 
-def _registered(default_file: str) -> str | None:
+def registered(default_file: str) -> str | None:
+    """Return the folder of the default lab, or None where there is none, or no lab in it any more.
+
+    Raises:
+        ConfigError: What names it is no file.
+    """
     try:
         with open(default_file, encoding="utf-8", opener=without_waiting) as file:
             _check_kind(default_file, posix.fstat(file.fileno()))
