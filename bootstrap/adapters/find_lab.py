@@ -129,6 +129,24 @@ def registered(default_file: str) -> str | None:
     Raises:
         ConfigError: What names it is no file.
     """
+    folder = _folder_in(default_file)
+    return folder if folder and is_file(f"{folder}/{FILE}") else None
+
+
+def no_lab(default_file: str) -> "ConfigError":
+    """Return the complaint that no lab is to be found; says so where the default one is gone."""
+    folder = _folder_in(default_file)
+    gone = f"the registered one, {folder}, is gone" if folder else "none registered"
+    moved = "if it was moved: keyturn --lab DIR bootstrap; " if folder else ""
+    return _error(
+        "there is no lab here",
+        why=f"no lab.toml in this folder or above it, and {gone}",
+        fix=f"{moved}make one: keyturn bootstrap, or name one: --lab DIR",
+    )
+
+
+def _folder_in(default_file: str) -> str:
+    """Return the folder that the file names; empty for none."""
     try:
         with open(default_file, encoding="utf-8", opener=without_waiting) as file:
             _check_kind(default_file, posix.fstat(file.fileno()))
@@ -136,8 +154,8 @@ def registered(default_file: str) -> str | None:
     except IsADirectoryError:
         raise _no_file(default_file, "a folder") from None
     except (OSError, UnicodeDecodeError):
-        return None
-    return folder if folder.startswith("/") and is_file(f"{folder}/{FILE}") else None
+        return ""
+    return folder if folder.startswith("/") else ""
 
 
 def _check_kind(path: str, found: posix.stat_result) -> None:
