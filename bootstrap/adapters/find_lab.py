@@ -137,7 +137,7 @@ def no_lab(default_file: str) -> "ConfigError":
     """Return the complaint that no lab is to be found; says so where the default one is gone."""
     folder = _folder_in(default_file)
     gone = f"the registered one, {folder}, is gone" if folder else "none registered"
-    moved = "if it was moved: keyturn --lab DIR bootstrap; " if folder else ""
+    moved = "if it was moved: keyturn --lab DIR bootstrap; else " if folder else ""
     return _error(
         "there is no lab here",
         why=f"no lab.toml in this folder or above it, and {gone}",
