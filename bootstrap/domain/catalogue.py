@@ -107,6 +107,11 @@ def _model(table: Table, backends: Mapping[str, Backend]) -> Model:
             "use letters, digits and . _ : / @ + -",
         )
     backend = table.choice("backend", backends)
+    upstream = table.text("upstream", alias)
+    for key, name in (("alias", alias), ("upstream", upstream)):
+        if name.startswith("os.environ/"):
+            why = "LiteLLM would take it for the name of a variable"
+            raise table.error(key, why, "write what the backend calls the model")
     display = table.text("display_name", f"{alias} (keyturn)")
     if any(ord(c) < 32 for c in display):
         raise table.error("display_name", "it holds a control character", "remove it")
@@ -122,7 +127,7 @@ def _model(table: Table, backends: Mapping[str, Backend]) -> Model:
     model = Model(
         alias=alias,
         backend=backend,
-        upstream=table.text("upstream", alias),
+        upstream=upstream,
         display_name=display,
         output_tokens=table.number("output_tokens", 16384, 1, _MOST_TOKENS) or 16384,
         context_tokens=table.number("context_tokens", None, 1, _MOST_TOKENS),

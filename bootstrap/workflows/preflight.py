@@ -18,6 +18,7 @@ from bootstrap.domain.rotatable import kind_of, makes_itself, redis_password
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import DATABASE_URL, MASTER_KEY, SALT_KEY
 from bootstrap.domain.targets import Owner, targets
+from bootstrap.workflows.conflicts import refuse_conflicts
 from bootstrap.workflows.doors import prove_cache
 from bootstrap.workflows.gateway_up import bring_up
 from bootstrap.workflows.planning import gateway_files, make_plan, needed_secrets, only_secrets
@@ -222,6 +223,7 @@ def _require_agreement(tools: Tools) -> None:
     them again, and nobody edited them.
     """
     present = make_plan(tools)
+    refuse_conflicts(tools, present)
     drift = [
         c
         for c in present.drift
