@@ -13,7 +13,7 @@ from bootstrap.domain.base_errors import ExitCode, Interrupted
 
 def main() -> int:
     """Run keyturn with the words of the command line, and return its exit status."""
-    _open_missing_descriptors()
+    open_missing_descriptors()
     code = ExitCode.DONE
     failed = ExitCode.EXEC_FAILED if sys.argv[1:2] == ["exec"] else ExitCode.FAILED
     try:
@@ -57,8 +57,8 @@ def _run(words: list[str]) -> int:
     return run(words)
 
 
-def _open_missing_descriptors() -> None:
-    """Put /dev/null where a standard stream was closed (`keyturn apply >&-`).
+def open_missing_descriptors() -> None:
+    """Put /dev/null where a standard stream was closed (`keyturn apply >&-`). Safe to repeat.
 
     Else the next file that is opened gets the number of standard output, and a secret on its way
     to a pipe could end in it.

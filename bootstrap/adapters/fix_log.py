@@ -69,7 +69,7 @@ class FolderFixLog:
         found = self._files.observe(PurePath(folder, _NOTE))
         try:
             return self._from_json(folder, json.loads(found.content.data if found else b""))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise RecoveryNeededError(
                 f"the note of doctor's last fix in {folder} is damaged",
                 why="it does not say what stood where",

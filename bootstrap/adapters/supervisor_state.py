@@ -91,7 +91,7 @@ def read_state(path: Path) -> SupervisorState | None:
     try:
         with open(path, "rb", opener=without_waiting) as file:
             value: Any = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     match value:
         case {

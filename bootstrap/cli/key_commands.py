@@ -219,7 +219,7 @@ def _seconds(text: str | None, option: str) -> float | None:
         return None
     seconds = parse_duration(text)
     if not seconds:
-        why = "it is not a duration above 0"
+        why = "it is not a duration above 0, of 100 years at most"
         raise UsageError(f"bad {option}", why=why, fix="write 90m, 8h or 30d")
     return seconds
 

@@ -94,6 +94,14 @@ def test_descriptors_of_the_caller_are_the_programs(lab: SopsLab, tmp_path: Path
     assert (ended.stdout, ended.stderr) == ("8 is here\n9 is here\n", "")
 
 
+def test_a_caller_without_standard_streams_gets_the_programs_status(lab: SopsLab) -> None:
+    """Else a pipe to sops takes their numbers, and with --mask nothing ever closes it."""
+    command = f"{KEYTURN} exec --mask -- sh -c 'exit 6' <&- >&- 2>&-"
+    given = environment(KEYTURN_SOPS=f"{lab.root.parent}/sops")
+    ended = subprocess.run(["sh", "-c", command], cwd=lab.root, env=given, timeout=60)
+    assert ended.returncode == 6
+
+
 def test_no_variable_of_the_caller_is_changed_by_the_command_itself(lab: SopsLab) -> None:
     names = "self data known bin root site version python note default early word name path"
     given = {name: f"mine-{name}" for name in names.split()}

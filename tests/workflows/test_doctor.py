@@ -304,7 +304,9 @@ def test_only_the_newest_runs_are_kept(bench: Bench) -> None:
     assert Path(bench.file).read_text() == "6"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"files": [{"path": "x", "mode": 384}]}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "[" * 100_000, '{"files": [{"path": "x", "mode": 384}]}']
+)
 def test_a_damaged_note_is_named_with_the_folder_of_the_copies(bench: Bench, text: str) -> None:
     bench.check(CODE.error("seen", fix=mended(bench)))
     bench.fix()
