@@ -31,7 +31,6 @@ from bootstrap.domain.lab import (
     Lab,
     Redis,
     RotateSettings,
-    Switches,
 )
 from bootstrap.domain.secret_spec import (
     SecretSpec,
@@ -39,6 +38,7 @@ from bootstrap.domain.secret_spec import (
     exec_names,
     parse_secret_specs,
 )
+from bootstrap.domain.switches import Switches
 from bootstrap.domain.table import Table
 
 

@@ -361,3 +361,11 @@ def test_local_servers_and_odd_hosts_get_usable_names() -> None:
 def test_a_variable_name_that_sops_would_not_protect_gets_another_one() -> None:
     what = read(entry("a", "anthropic/a", api_key="os.environ/KEY_unencrypted"))
     assert added(what).missing == ("ANTHROPIC_API_KEY",)
+
+
+def test_a_model_that_got_another_alias_here_is_there_already() -> None:
+    text = LAB + '[[models]]\nalias = "new"\nid = "old"\nbackend = "echo"\n'
+    chain = [{"fresh": ["old"]}]
+    more = added(read(entry("old", "ollama/x"), entry("fresh", "ollama/y"), fallbacks=chain), text)
+    assert (more.models, more.kept) == (("fresh",), ("old",))
+    assert parse_lab(appended(text, more.text, ROOT), ROOT).models[-1].fallbacks == ()
