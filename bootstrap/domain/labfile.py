@@ -33,7 +33,6 @@ from bootstrap.domain.lab import (
     Lab,
     Redis,
     RotateSettings,
-    Switches,
 )
 from bootstrap.domain.secret_spec import (
     SecretSpec,
@@ -41,6 +40,7 @@ from bootstrap.domain.secret_spec import (
     exec_names,
     parse_secret_specs,
 )
+from bootstrap.domain.switches import Switches
 from bootstrap.domain.table import Table
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

@@ -171,6 +171,10 @@ BAD = [
      "did you mean droid?"),
     ('[[models]]\nalias = "a"\nbackend = "echo"\nclients = [1]', "models[0].clients", '["a", "b"]'),
     ('[[models]]\nalias = "lab-echo"\nbackend = "echo"', "models[0].alias", "rename"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nid = "a b"', "models[0].id", "letters"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nid = "b"\n'
+     '[[models]]\nalias = "b"\nbackend = "echo"', "models[1].id", "another id"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nid = "lab-echo"', "models[0].id", "another id"),
     ('[[models]]\nalias = "a"\nbackend = "echo"\nfallbacks = ["a"]', "models[0].fallbacks",
      "remove"),
     ('[[models]]\nalias = "a"\nbackend = "echo"\nfallbacks = ["lab-eco"]', "models[0].fallbacks",
