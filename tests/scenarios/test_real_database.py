@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path, PurePath
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,15 @@ MORE = f"[secrets.{URL}]\n[secrets.{SALT}]\noptional = true\n"
 
 
 class DatabaseLab:
-    """A running lab without the guard, with a database, and a model stored in there.
+    """A running lab without the guard, with a database that holds a model and a virtual key.
 
     Attributes:
         lab: The lab.
         provider_key: What the stored model's provider wants, and LiteLLM has stored.
+        virtual_key: A key of LiteLLM's own, of which it has stored the digest.
     """
+
+    virtual_key: Secret
 
     def __init__(self, lab: CliLab, database: Database, upstream: Upstream, key: Secret) -> None:
         self.lab = lab
@@ -56,20 +60,26 @@ class DatabaseLab:
         secrets = {name: Secret(value) if value else None for name, value in values.items()}
         SopsProvider(PurePath(self.lab.root), self.lab.environment()).write_many(STORE, secrets)
 
-    def store_model(self) -> None:
-        """Have LiteLLM store a model, and the key of its provider."""
+    def post(self, path: str, body: object) -> Any:
+        """Return what LiteLLM answers to the master key."""
+        headers = {"authorization": f"Bearer {self.lab.key}", "content-type": "application/json"}
+        connection = http.client.HTTPConnection("127.0.0.1", self.lab.port, timeout=60)
+        with closing(connection):
+            connection.request("POST", path, json.dumps(body), headers)
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+            return json.load(answer)
+
+    def store(self) -> None:
+        """Have LiteLLM store a model with the key of its provider, and make a virtual key."""
         parameters = {
             "model": "openai/upstream",
             "api_base": f"http://127.0.0.1:{self._upstream.port}/v1",
             "api_key": self.provider_key.reveal(),
         }
-        body = json.dumps({"model_name": STORED, "litellm_params": parameters, "model_info": {}})
-        headers = {"authorization": f"Bearer {self.lab.key}", "content-type": "application/json"}
-        connection = http.client.HTTPConnection("127.0.0.1", self.lab.port, timeout=60)
-        with closing(connection):
-            connection.request("POST", "/model/new", body, headers)
-            answer = connection.getresponse()
-            assert answer.status == 200, answer.read()
+        wanted = {"model_name": STORED, "litellm_params": parameters, "model_info": {}}
+        self.post("/model/new", wanted)
+        self.virtual_key = Secret(self.post("/key/generate", {})["key"])
 
     def row(self) -> str:
         """Return what the database holds of the stored model."""
@@ -112,7 +122,7 @@ def stored(tmp_path: Path, home: Path) -> Iterator[DatabaseLab]:
         lab.ok("init", str(lab.root))
         made.put(**{URL: database.url})
         lab.ok("apply")
-        made.store_model()
+        made.store()
         yield made
 
 
@@ -146,6 +156,7 @@ def rotate_what_the_salt_key_outlives(stored: DatabaseLab) -> None:
     assert stored.row() == row
     stored.read()
     assert stored.gateway.models(Secret(old)).error_type == "token_not_found_in_db"
+    assert stored.gateway.models(stored.virtual_key).status == 200
 
 
 def remove_the_salt_key(stored: DatabaseLab) -> None:
@@ -156,6 +167,7 @@ def remove_the_salt_key(stored: DatabaseLab) -> None:
     stored.lab.ok("apply")
     assert stored.row() == row
     stored.read()
+    assert stored.gateway.models(stored.virtual_key).status == 401
 
 
 def rotate_what_encrypts_nothing(stored: DatabaseLab) -> None:

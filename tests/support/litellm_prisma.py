@@ -34,10 +34,7 @@ from litellm.proxy.proxy_cli import run_server
 
 sys.exit(run_server())
 """
-_GENERATOR = """\
-#!/bin/sh
-exec {python} -m prisma "$@"
-"""
+_GENERATOR = '#!/bin/sh\nexec {python} -m prisma "$@"\n'
 _ANY_TYPE = """
 
 def __getattr__(name: str) -> object:

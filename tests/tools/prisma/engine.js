@@ -43,7 +43,9 @@ const asText = new Map([
 ]);
 const describe = Query.prototype.handleRowDescription;
 Query.prototype.handleRowDescription = function (message) {
-  for (const each of message.fields) each.dataTypeID = asText.get(each.dataTypeID) ?? each.dataTypeID;
+  for (const each of message.fields) {
+    each.dataTypeID = asText.get(each.dataTypeID) ?? each.dataTypeID;
+  }
   return describe.call(this, message);
 };
 
@@ -143,7 +145,8 @@ async function main(port) {
   const { exports } = new WebAssembly.Instance(code, { "./query_engine_bg.js": wasm });
   wasm.__wbg_set_wasm(exports);
   const url = new URL(process.env.DATABASE_URL);
-  const pool = new Pool({ connectionString: url.href.slice(0, -url.search.length || undefined) });
+  url.search = ""; // limits that the native engine would keep
+  const pool = new Pool({ connectionString: url.href });
   const options = {
     datamodel: schema,
     configDir: "",
