@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from bootstrap.adapters.disk import read, resolved
 from bootstrap.adapters.entropy import weakness_of
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.gateway import HttpGateway
@@ -27,7 +28,7 @@ from bootstrap.adapters.shell_keys import assigned, holds, with_reference, witho
 from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.systemd import SystemdService
 from bootstrap.domain.droid_keys import gateway_keys, loopback_ports
-from bootstrap.domain.errors import ConfigError, GatewayError
+from bootstrap.domain.errors import ConfigError, GatewayError, TargetError
 from bootstrap.domain.lab import ECHO_ALIAS, LITELLM_VERSION, Lab
 from bootstrap.domain.lab_sample import LAB
 from bootstrap.domain.labfile import parse_lab
@@ -290,8 +291,9 @@ class Survey:
     def _data(self, path: PurePath) -> bytes | None:
         """Return the bytes of a regular file; None for anything else, or what cannot be read."""
         try:
-            return Path(path).read_bytes() if Path(path).is_file() else None
-        except OSError:
+            found = read(path, resolved(path))
+            return found[0] if found else None
+        except (OSError, TargetError):
             return None
 
 
