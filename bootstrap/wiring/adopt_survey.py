@@ -191,18 +191,16 @@ class Survey:
         general = section(self._document, "general_settings")
         key = value_of(general.get("master_key"), self.lookup)
         rows = [] if key is None or key.value is None else [(str(self.config), key.value)]
-        named = self.lookup(MASTER_KEY)
-        if named:
+        if named := self.lookup(MASTER_KEY):
             rows.append((f"the variable {MASTER_KEY}", Secret(named)))
         factory = self._here.factory
         for path in (factory / "settings.json", factory / "config.json"):
-            data = self._data(path)
-            rows += [(str(path), key) for key in gateway_keys(data or b"", self.url)]
+            data = self._data(path) or b""
+            rows += [(str(path), key) for key in gateway_keys(data, self.url)]
         for path in self._shell_files():
-            data = self._data(path)
-            rows += [(str(path), key) for key in assigned(data or b"", _CLIENT_VARIABLES[:2])]
-        stored = self._stored()
-        return [*rows, *([] if stored is None else [(STORE, stored)])]
+            data = self._data(path) or b""
+            rows += [(str(path), key) for key in assigned(data, _CLIENT_VARIABLES[:2])]
+        return [*rows, *([(STORE, stored)] if (stored := self._stored()) is not None else [])]
 
     def _stored(self) -> Secret | None:
         return SopsProvider(self.root).document(STORE).get(MASTER_KEY)
