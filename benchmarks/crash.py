@@ -24,6 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from bootstrap.domain.errors import LabError
 from support import crash, homes, labs
 
 KINDS = ("kill", "fail", "onwards", "term", "int", "sops", "power", "recover")
@@ -99,7 +100,7 @@ def run(job: tuple[str, int, int]) -> tuple[str, collections.Counter[str], list[
             for name, survive in itertools.islice(points(kind, lab), part, None, count):
                 try:
                     statuses[survive(lab)] += 1
-                except AssertionError as failure:
+                except (AssertionError, LabError) as failure:
                     failures.append(f"{name}\n    {str(failure)[:600]}")
                     made.said.clear()
                     if kind in ("power", "recover"):

@@ -24,6 +24,7 @@ NEEDED_FIRST = (
     "bootstrap",
     "bootstrap.domain",
     "bootstrap.domain.base_errors",
+    "bootstrap.main",
     "bootstrap.adapters",
     "bootstrap.adapters.variables",
     "bootstrap.adapters.exec_cache",
@@ -192,8 +193,10 @@ def _run(finder: Finder) -> int:
 def _start_early(finder: Finder, early: int) -> int:
     preload(finder, NEEDED_FIRST)
     from bootstrap.adapters import ahead
+    from bootstrap.main import open_missing_descriptors
 
     try:
+        open_missing_descriptors()  # before a pipe to sops takes the number of one
         ahead.start(early)
         return _run(finder)
     finally:

@@ -13,7 +13,8 @@ from bootstrap.domain.base_errors import ExitCode, Interrupted
 
 def main() -> int:
     """Run keyturn with the words of the command line, and return its exit status."""
-    _open_missing_descriptors()
+    open_missing_descriptors()
+    code = ExitCode.DONE
     failed = ExitCode.EXEC_FAILED if sys.argv[1:2] == ["exec"] else ExitCode.FAILED
     try:
         code = _run(sys.argv[1:])
@@ -27,6 +28,8 @@ def main() -> int:
         return ExitCode.INTERRUPTED
     except OSError as error:
         _silence(sys.stdout)
+        if code:  # it has been said
+            return code
         why = posix.strerror(error.errno or 0).lower()
         try:
             sys.stderr.write(f"error: the output is incomplete\ncause: {why}\nfix:   df -h\n")
@@ -54,8 +57,8 @@ def _run(words: list[str]) -> int:
     return run(words)
 
 
-def _open_missing_descriptors() -> None:
-    """Put /dev/null where a standard stream was closed (`keyturn apply >&-`).
+def open_missing_descriptors() -> None:
+    """Put /dev/null where a standard stream was closed (`keyturn apply >&-`). Safe to repeat.
 
     Else the next file that is opened gets the number of standard output, and a secret on its way
     to a pipe could end in it.

@@ -213,10 +213,14 @@ class Listener:
     Attributes:
         pid: The process, or None if it belongs to another user.
         command: Its program name, or empty.
+        supervisor: The process of keyturn's supervisor that has started it, or None.
+        lab: The folder of the lab whose supervisor that is, or empty.
     """
 
     pid: int | None
     command: str
+    supervisor: int | None = None
+    lab: str = ""
 
 
 class Ports(Protocol):

@@ -21,7 +21,7 @@ check "ruff format" "$venv/bin/ruff" format --check
 check "mypy" "$venv/bin/mypy"
 check "layers" "$venv/bin/lint-imports"
 if command -v shellcheck >/dev/null; then
-  mapfile -t shell < <(git -c safe.directory='*' ls-files -co --exclude-standard | xargs -d '\n' grep -lE '^#!.*\b(ba)?sh$|^# shellcheck shell=bash' --)
+  mapfile -t shell < <(git -c safe.directory='*' ls-files -co --exclude-standard | xargs -d '\n' awk 'FNR == 1 && /^(#!.*[\/ ](ba)?sh|# shellcheck shell=bash)$/ { print FILENAME } { nextfile }')
   check "shellcheck" shellcheck --severity=warning "${shell[@]}"
 else
   echo "not run shellcheck (scripts/test-packages.sh installs it)"

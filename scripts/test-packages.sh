@@ -27,6 +27,7 @@ need libsecret-tools program secret-tool
 need mount program mount
 need nodejs program node
 need npm program npm
+need postgresql compgen -G '/usr/lib/postgresql/*/bin/initdb'
 need procps program ps
 need python3 program python3
 need python3-venv /usr/bin/python3 -c 'import ensurepip'

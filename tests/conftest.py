@@ -28,9 +28,12 @@ settings.load_profile("thorough")
 _numbers = itertools.count()
 
 
-# What `scripts/test.sh unit` selects: no tier but this one does without all marked tests.
+# What `scripts/test.sh` selects, and the modules that have nothing of it.
 _UNIT = "not integration and not slow and not faults"
-_ELSEWHERE = re.compile(r"^pytestmark = .*\bmark\.(?:integration|slow|faults)\b", re.MULTILINE)
+_INTEGRATION = "integration and not slow and not faults"
+_MARKED_AS_A_WHOLE = re.compile(
+    r"^pytestmark = .*\bmark\.(?:integration|slow|faults)\b", re.MULTILINE
+)
 _STARTS = ("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn")
 _MARKS = ("integration", "slow", "faults")
 _in_unit_test = False
@@ -44,10 +47,14 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Spare the unit tier the import of every module that is another tier's as a whole."""
-    if config.getoption("markexpr") != _UNIT or collection_path.suffix != ".py":
+    """Spare the quick tiers the import of every module that has no test of theirs."""
+    selected = config.getoption("markexpr")
+    if selected not in (_UNIT, _INTEGRATION) or not collection_path.match("test_*.py"):
         return None
-    return _ELSEWHERE.search(collection_path.read_text()) is not None or None
+    text = collection_path.read_text()
+    if selected == _UNIT:
+        return _MARKED_AS_A_WHOLE.search(text) is not None or None
+    return "mark.integration" not in text or None
 
 
 class ProcessStarted(AssertionError):

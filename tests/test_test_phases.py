@@ -8,7 +8,7 @@ import pytest
 
 from support.homes import REPOSITORY
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.slow
 
 PLANTED = """
 import pytest

@@ -185,7 +185,7 @@ _FIXES: dict[str, Callable[[PurePath], str]] = {
     "EDQUOT": lambda path: f"make room: quota; df -h {path.parent}",
     "EACCES": lambda path: f"look at the folder: ls -ld {path.parent}",
     "EPERM": lambda path: f"it may be immutable: lsattr {path}; sudo chattr -i {path}",
-    "EROFS": lambda path: f"the file system is read-only: mount | grep {path.anchor}",
+    "EROFS": lambda path: f"the file system is read-only: findmnt -T {path.parent}",
 }
 
 

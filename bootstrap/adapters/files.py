@@ -157,7 +157,7 @@ class _Staged:
         if not self._switched:
             return
         try:
-            if self._write.again is not None and not self._is_ours():
+            if self._write.is_shared and not self._is_ours():
                 return
             if self._old is None:
                 self.real.unlink(missing_ok=True)
@@ -199,7 +199,7 @@ class _Staged:
         if self._new is None:
             self.real.unlink(missing_ok=True)
             return True
-        shared = self._write.again is not None and self._old is not None
+        shared = self._write.is_shared and self._old is not None
         if not shared or not exchange(self._new, self.real):
             self._new.replace(self.real)
             return True
@@ -243,7 +243,7 @@ class _Staged:
             remove(self._old)
         old = beside(self.real)
         self._tidy.callback(remove, old)
-        if self._write.again is not None or not _linked(old, self.real):
+        if self._write.is_shared or not _linked(old, self.real):
             old = stage(self.real, *found)
             self._tidy.callback(remove, old)
         self._old = old

@@ -33,7 +33,7 @@ def find_lab(given: str | None, default_file: str) -> str | None:
     for option, path in (("--lab", given), ("KEYTURN_LAB", variables().get("KEYTURN_LAB"))):
         if path:
             return _named(option, path)
-    return _upwards() or _registered(default_file)
+    return _upwards() or registered(default_file)
 
 
 def registry(environ: "Mapping[str, str]") -> str:
@@ -124,7 +124,30 @@ def _upwards() -> str | None:
         return folder or "/"
 
 
-def _registered(default_file: str) -> str | None:
+def registered(default_file: str) -> str | None:
+    """Return the folder of the default lab, or None where there is none, or no lab in it any more.
+
+    Raises:
+        ConfigError: What names it is no file.
+    """
+    folder = _folder_in(default_file)
+    return folder if folder and is_file(f"{folder}/{FILE}") else None
+
+
+def no_lab(default_file: str) -> "ConfigError":
+    """Return the complaint that no lab is to be found; says so where the default one is gone."""
+    folder = _folder_in(default_file)
+    gone = f"the registered one, {folder}, is gone" if folder else "none registered"
+    moved = "if it was moved: keyturn --lab DIR bootstrap; else " if folder else ""
+    return _error(
+        "there is no lab here",
+        why=f"no lab.toml in this folder or above it, and {gone}",
+        fix=f"{moved}make one: keyturn bootstrap, or name one: --lab DIR",
+    )
+
+
+def _folder_in(default_file: str) -> str:
+    """Return the folder that the file names; empty for none."""
     try:
         with open(default_file, encoding="utf-8", opener=without_waiting) as file:
             _check_kind(default_file, posix.fstat(file.fileno()))
@@ -132,8 +155,8 @@ def _registered(default_file: str) -> str | None:
     except IsADirectoryError:
         raise _no_file(default_file, "a folder") from None
     except (OSError, UnicodeDecodeError):
-        return None
-    return folder if folder.startswith("/") and is_file(f"{folder}/{FILE}") else None
+        return ""
+    return folder if folder.startswith("/") else ""
 
 
 def _check_kind(path: str, found: posix.stat_result) -> None:

@@ -4,6 +4,7 @@ A copy may hold a key, so only the newest few runs are kept, and undoing one rem
 """
 
 import json
+import os
 import shutil
 from pathlib import Path, PurePath
 from typing import Any
@@ -62,14 +63,14 @@ class FolderFixLog:
         Raises:
             RecoveryNeededError: Its note is damaged.
         """
-        runs = self._runs()
+        runs = [folder for folder in self._runs() if _has_note(folder)]
         if not runs:
             return None
         folder = PurePath(runs[-1])
         found = self._files.observe(PurePath(folder, _NOTE))
         try:
             return self._from_json(folder, json.loads(found.content.data if found else b""))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise RecoveryNeededError(
                 f"the note of doctor's last fix in {folder} is damaged",
                 why="it does not say what stood where",
@@ -80,6 +81,12 @@ class FolderFixLog:
         """Remove a run and its copies."""
         self._remove(Path(run.folder))
 
+    def tidy(self) -> None:
+        """Remove what is left of runs that were killed before they changed anything."""
+        for folder in self._runs():
+            if not _has_note(folder):
+                self._remove(folder)
+
     def _runs(self) -> list[Path]:
         """Return the folders of runs, the oldest first."""
         if not self._folder.is_dir():
@@ -89,6 +96,7 @@ class FolderFixLog:
 
     def _remove(self, folder: Path) -> None:
         with explained(folder):
+            (folder / _NOTE).unlink(missing_ok=True)
             shutil.rmtree(folder)
 
     def _from_json(self, folder: PurePath, value: Any) -> FixRun:
@@ -103,6 +111,11 @@ class FolderFixLog:
             files.append(Saved(PurePath(row["path"]), before, tuple(row["after"])))
         commands = tuple(tuple(map(str, words)) for words in value["undo"])
         return FixRun(folder, tuple(files), commands, tuple(map(str, value["lasting"])))
+
+
+def _has_note(folder: Path) -> bool:
+    """Tell whether the run changed anything: the note is written before that, and goes first."""
+    return os.path.lexists(folder / _NOTE)
 
 
 def written_out(secret: Secret) -> str:

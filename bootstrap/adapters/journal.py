@@ -13,6 +13,8 @@ from bootstrap.domain.errors import RecoveryNeededError, TargetError
 from bootstrap.domain.rotation import Record
 
 _FILE = "rotation.journal"
+# What a line that is no record raises: wrong encoding, no JSON, other values, nested too deep.
+_NO_RECORD = (ValueError, KeyError, TypeError, RecursionError)
 
 
 class FileJournal:
@@ -38,7 +40,7 @@ class FileJournal:
             found = read(self._path, real)
             lines = found[0].decode().split("\n")[:-1] if found else ()
             return [Record.from_dict(json.loads(line)) for line in lines]
-        except (TargetError, OSError, ValueError, KeyError, TypeError):  # or a wrong encoding
+        except (TargetError, OSError, *_NO_RECORD):
             raise RecoveryNeededError(
                 f"the journal {self._path} cannot be read",
                 why="it is damaged, so the state of the last rotation is not known",

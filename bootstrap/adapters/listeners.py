@@ -1,16 +1,19 @@
 """Who listens on a TCP port of this machine (Linux: /proc/net/tcp, /proc/PID/fd)."""
 
 import ipaddress
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from bootstrap.adapters.machine import JsonState
 from bootstrap.adapters.process_identity import Stat, stat_of
 from bootstrap.ports import Listener
 
 _PROC = Path("/proc")
 _LISTEN = "0A"
+SUPERVISOR = b"bootstrap.adapters.supervisor_daemon"
 
 
 class LocalPorts:
@@ -30,7 +33,7 @@ class LocalPorts:
         if not started:
             return Listener(None, "")
         first = min(started, key=lambda pid: (started[pid], pid))
-        return Listener(first, _name_of(first))
+        return Listener(first, _name_of(first), *_supervisor_of(first))
 
     def holders(self, port: int) -> list[int]:
         """Return every process that holds a socket listening on `port`, as far as is visible."""
@@ -47,6 +50,22 @@ class LocalPorts:
         return bool(inodes) and all(
             any(_holds(member, {inode}) for member in family) for inode in inodes
         )
+
+
+def _supervisor_of(pid: int) -> tuple[int | None, str]:
+    """Return the supervisor of keyturn's that is the process, or has started it, and its lab."""
+    while pid > 1:
+        try:
+            argv = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            break
+        if SUPERVISOR in argv[:-1]:
+            spec = os.fsdecode(argv[argv.index(SUPERVISOR) + 1])
+            lab = JsonState(PurePath(spec).parent).load().get("lab")
+            return pid, lab if isinstance(lab, str) else ""
+        found = stat_of(pid)
+        pid = found.parent if found else 0
+    return None, ""
 
 
 def _is_descendant(pid: int, ancestor: int) -> bool:

@@ -271,7 +271,7 @@ def _stamp_in(venv: Path) -> object:
             return json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return "damaged"
 
 

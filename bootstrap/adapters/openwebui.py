@@ -7,6 +7,7 @@ each in `openai.api_base_urls` and `openai.api_keys`. Before, as its migrations 
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import time
@@ -27,6 +28,8 @@ _WAIT_S = 1.0
 _ODD = (sqlite3.Error, ValueError, TypeError, RecursionError)
 _READ_S = 2.0
 _STEPS = 100_000
+# What docker compose puts a value in for, and systemd and docker itself hand on as it stands.
+_REFERENCE = re.compile(r"\$(?:\{[A-Za-z_]\w*(?:[:?+-][^}]*)?\}|[A-Za-z_]\w*)")
 _NAMES = ("openai.enable", "openai.api_base_urls", "openai.api_keys")
 
 
@@ -98,6 +101,9 @@ def _from_env_file(path: PurePath) -> Mapping[str, object]:
     def several(name: str) -> list[str]:
         value = held.get(f"{name}S") or held.get(name) or ""
         text = value.reveal() if isinstance(value, Secret) else value
+        if _REFERENCE.search(text) if name.endswith("URL") else _REFERENCE.fullmatch(text):
+            why = f"{name} refers to a variable, whose value only the program that reads it knows"
+            raise TargetError(f"{path} tells no connection", why=why, fix="write the value")
         return [item.strip() for item in text.split(";")] if text else []
 
     rows: dict[str, object] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _PROC = Path("/proc")
+_MOST_PID = (1 << 22) + 1  # PID_MAX_LIMIT of Linux
 _BOOT_ID = _PROC / "sys" / "kernel" / "random" / "boot_id"
 
 
@@ -80,7 +81,7 @@ class ProcessIdentity:
     def from_json(cls, value: Any) -> "ProcessIdentity | None":
         """Return the identity in a dataclass's `asdict`, or None where it is none."""
         match value:
-            case {"pid": int(pid), "start": int(start), "boot": str(boot)} if pid > 1:
+            case {"pid": int(pid), "start": int(start), "boot": str(boot)} if 1 < pid < _MOST_PID:
                 return cls(pid, start, boot)
         return None
 

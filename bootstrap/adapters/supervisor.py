@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from bootstrap.adapters import memory
+from bootstrap.adapters.disk import explain
 from bootstrap.adapters.paths import words
 from bootstrap.adapters.supervisor_child import clean_environment
 from bootstrap.adapters.supervisor_log import last_lines, open_log
@@ -30,6 +31,7 @@ from bootstrap.adapters.supervisor_state import (
     Limits,
     SupervisorState,
     read_state,
+    require_room,
 )
 from bootstrap.domain.errors import KeptError, NotReadyError, ServiceError
 from bootstrap.ports import ServiceStatus
@@ -217,12 +219,13 @@ class SupervisorService:
     def _spawn(self) -> None:
         try:
             self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            require_room(self._state_dir)
             log = open_log(self._log)
         except OSError as error:
             raise ServiceError(
                 f"{self.name} cannot be started",
                 why=f"{self._log}: {words(error)}",
-                fix=f"make {self._state_dir} a folder that you may write to",
+                fix=explain(self._log, "written", error).fix,
             ) from None
         argv = [sys.executable, "-P", "-m", "bootstrap.adapters.supervisor_daemon",
                 str(self._spec), str(self._state_dir), self._limits.to_text()]  # fmt: skip

@@ -66,7 +66,7 @@ class Spec:
             if not argv or not isinstance(listen, str | None):
                 raise ValueError
             return cls(argv, Path(values["env_file"]), environment, listen)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise CannotStart(f"{path} is missing or malformed") from None
 
 

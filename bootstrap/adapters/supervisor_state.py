@@ -13,6 +13,7 @@ from typing import Any
 from bootstrap.adapters.paths import without_waiting
 from bootstrap.adapters.process_identity import ProcessIdentity
 
+_ROOM = 4096  # bytes
 STATUS_FILE = "supervisor.json"
 LOCK_FILE = "supervisor.lock"
 LOG_FILE = "gateway.log"
@@ -90,7 +91,7 @@ def read_state(path: Path) -> SupervisorState | None:
     try:
         with open(path, "rb", opener=without_waiting) as file:
             value: Any = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     match value:
         case {
@@ -135,3 +136,16 @@ def write_state(path: Path, state: SupervisorState) -> None:
     except OSError:
         beside.unlink(missing_ok=True)
         raise
+
+
+def require_room(folder: Path) -> None:
+    """Make sure that a supervisor could say how it stands: one that cannot is waited for in vain.
+
+    Raises:
+        OSError: A file of that size cannot be written there now.
+    """
+    beside = folder / f".{STATUS_FILE}.{os.getpid()}.room"
+    try:
+        beside.write_bytes(bytes(_ROOM))
+    finally:
+        beside.unlink(missing_ok=True)

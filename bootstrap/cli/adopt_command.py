@@ -52,7 +52,8 @@ def adopt(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Carry the plan out.")] = False,
     without_models: Annotated[
-        bool, typer.Option(help="Even where none of its models can be carried over.")
+        bool,
+        typer.Option("--without-models", help="Even where none of its models can be carried over."),
     ] = False,
     as_json: JsonOption = False,
 ) -> int:

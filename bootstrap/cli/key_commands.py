@@ -77,7 +77,8 @@ def issue(
     keys.refuse_terminal(reveal=reveal)
     root = session.root()
     scope = _scope(labs.load(root), models)
-    keys.write(client_keys.issue(keys.desk(root), name, scope, _seconds(ttl, "--ttl")))
+    end = _seconds(ttl, "--ttl")
+    client_keys.issue(keys.desk(root), name, scope, end, give=keys.write)
     session.progress.note(f"{name}: in force at the next request; this was the only time it shows")
 
 
@@ -167,7 +168,8 @@ def rotate(
         return
     grace_s = _seconds(grace, "--grace")
     keys.refuse_terminal(reveal=reveal)
-    keys.write(client_keys.rotate(keys.desk(root), name, _seconds(ttl, "--ttl"), grace_s or 0.0))
+    new_end = _seconds(ttl, "--ttl")
+    client_keys.rotate(keys.desk(root), name, new_end, grace_s or 0.0, give=keys.write)
     end = f"in {show_duration(grace_s)}" if grace_s else "at the next request"
     session.progress.note(f"{name}: the old key is refused {end}")
 
@@ -217,7 +219,7 @@ def _seconds(text: str | None, option: str) -> float | None:
         return None
     seconds = parse_duration(text)
     if not seconds:
-        why = "it is not a duration above 0"
+        why = "it is not a duration above 0, of 100 years at most"
         raise UsageError(f"bad {option}", why=why, fix="write 90m, 8h or 30d")
     return seconds
 

@@ -13,6 +13,7 @@ from bootstrap.domain.rotatable import Kind, kind_of
 from bootstrap.domain.rotation import Record, verb
 from bootstrap.domain.secret_spec import GENERATED, MASTER_KEY
 from bootstrap.domain.uses import KeyUse, ProgramUse
+from bootstrap.wiring.calling import called
 from bootstrap.workflows.recover import Recovered
 from bootstrap.workflows.rotate import Rotated
 from bootstrap.workflows.rotation_preview import Preview
@@ -149,7 +150,7 @@ def show_rotated(
         left_out: What `--all` left out: the command for each, by name.
     """
     names = tuple(part.name for part in done.parts)
-    after = effects(tools.lab, tools.keyturn, names)
+    after = effects(tools.lab, called(tools.lab.root), names)
     session.document(
         {
             "old": done.old,

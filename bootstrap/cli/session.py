@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 
 from bootstrap.cli.progress import Paper, Plain, Quiet, Screen
-from bootstrap.domain.errors import ExitCode, Interrupted, LabError
+from bootstrap.domain.errors import ExitCode, Interrupted, LabError, TargetError
 from bootstrap.ports import Progress
 from bootstrap.wiring import labs, output
 
@@ -129,23 +129,17 @@ class Session:
         if self.as_json:
             self._documented = True
             text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-            with output.explained():  # a long one does not wait for the flush at the end
+            with output.explained():
                 sys.stdout.write(text)
+                sys.stdout.flush()
 
     def show_error(self, error: LabError) -> None:
         """Say what happened, why, and what to type next; after the document, as text."""
         if self.as_json and not self._documented:
-            self.document(
-                {
-                    "error": {
-                        "what": error.what,
-                        "why": error.why,
-                        "fix": error.fix,
-                        "exit_code": error.exit_code,
-                    }
-                }
-            )
-            return
+            said = {"what": error.what, "why": error.why, "fix": error.fix}
+            with suppress(TargetError):  # where it cannot be written it is said as text
+                self.document({"error": {**said, "exit_code": error.exit_code}})
+                return
         for word, text in (("error", error.what), ("cause", error.why), ("fix", error.fix)):
             label, safe = f"{word}:".ljust(7), _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
             with suppress(OSError):  # the exit status says it, too

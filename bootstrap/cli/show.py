@@ -9,6 +9,7 @@ from rich.text import Text
 from bootstrap.cli.session import Session
 from bootstrap.domain.next_steps import next_steps
 from bootstrap.domain.plan import Action, Plan
+from bootstrap.wiring.calling import called
 from bootstrap.workflows.apply import Applied
 from bootstrap.workflows.bootstrap import Bootstrapped
 from bootstrap.workflows.check import Health, Reading
@@ -179,15 +180,16 @@ def show_bootstrapped(session: Session, done: Bootstrapped) -> None:
         return
     session.print()
     session.print(Text("Next", style="bold"))
-    for client, step in next_steps(tools.lab, tools.places, tools.keyturn):
+    for client, step in next_steps(tools.lab, tools.places, called(tools.lab.root)):
         session.print(Text.assemble((f"  {client:12} ", "cyan"), step))
 
 
 def bootstrapped_data(done: Bootstrapped) -> dict[str, Any]:
     """Return the summary for --json."""
-    steps = next_steps(done.tools.lab, done.tools.places, done.tools.keyturn)
+    tools = done.tools
+    steps = next_steps(tools.lab, tools.places, called(tools.lab.root))
     return {
-        **applied_data(done.tools, done.applied),
+        **applied_data(tools, done.applied),
         "init": made_data(done.made),
         "program": str(done.program),
         "installed": done.installed,

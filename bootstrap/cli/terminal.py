@@ -36,9 +36,9 @@ class Spinner(Plain):
         """Show `text` while the block runs."""
         started = time.monotonic()
         status = self._console.status(Text(text), spinner="dots")
-        with suppress(OSError):
-            status.start()
-        try:
+        try:  # around the start as well: Ctrl-C in it would leave a spinner that turns for ever
+            with suppress(OSError):
+                status.start()
             yield
         finally:
             with suppress(OSError):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from bootstrap.domain.duration import as_time
 from bootstrap.domain.rotation import Part, Record, Step
 
 
@@ -66,8 +67,8 @@ class Entry:
         """
         until = data.get("accepted_until")
         return cls(
-            float(data["at"]),
+            as_time(data["at"]),
             Event(data["event"]),
             tuple(Part.from_dict(part) for part in data["secrets"]),
-            None if until is None else float(until),
+            None if until is None else as_time(until),
         )

@@ -84,6 +84,10 @@ def parse_models(top: Table, backends: Mapping[str, Backend]) -> tuple[Model, ..
         model = _model(table, backends)
         if model.alias in models:
             raise table.error("alias", f"two models are called {model.alias}", "rename one of them")
+        same = [other.alias for other in models.values() if other.lasting_id == model.lasting_id]
+        if same:
+            why = f"{same[0]} is known as {model.lasting_id} already"
+            raise table.error("id", why, "give one of them another id")
         models[model.alias] = model
     first = 1 if echo else 0
     for number, model in enumerate(tuple(models.values())[first:]):
@@ -99,14 +103,20 @@ def parse_models(top: Table, backends: Mapping[str, Backend]) -> tuple[Model, ..
 
 
 def _model(table: Table, backends: Mapping[str, Backend]) -> Model:
-    alias = table.text("alias")
-    if not alias.isascii() or not all(c.isalnum() or c in _ALIAS_EXTRA for c in alias):
-        raise table.error(
-            "alias",
-            "it has characters that some client cannot send",
-            "use letters, digits and . _ : / @ + -",
-        )
+    alias, lasting = table.text("alias"), table.optional_text("id")
+    for key, name in (("alias", alias), ("id", lasting or alias)):
+        if not name.isascii() or not all(c.isalnum() or c in _ALIAS_EXTRA for c in name):
+            raise table.error(
+                key,
+                "it has characters that some client cannot send",
+                "use letters, digits and . _ : / @ + -",
+            )
     backend = table.choice("backend", backends)
+    upstream = table.text("upstream", alias)
+    for key, name in (("alias", alias), ("upstream", upstream)):
+        if name.startswith("os.environ/"):
+            why = "LiteLLM would take it for the name of a variable"
+            raise table.error(key, why, "write what the backend calls the model")
     display = table.text("display_name", f"{alias} (keyturn)")
     if any(ord(c) < 32 for c in display):
         raise table.error("display_name", "it holds a control character", "remove it")
@@ -122,7 +132,7 @@ def _model(table: Table, backends: Mapping[str, Backend]) -> Model:
     model = Model(
         alias=alias,
         backend=backend,
-        upstream=table.text("upstream", alias),
+        upstream=upstream,
         display_name=display,
         output_tokens=table.number("output_tokens", 16384, 1, _MOST_TOKENS) or 16384,
         context_tokens=table.number("context_tokens", None, 1, _MOST_TOKENS),
@@ -130,6 +140,7 @@ def _model(table: Table, backends: Mapping[str, Backend]) -> Model:
         images=table.flag("images", False),
         clients=clients,
         fallbacks=table.texts("fallbacks"),
+        id=lasting,
     )
     table.finish()
     return model

@@ -5,6 +5,7 @@ other lab's claim at the time it was made. The highest counts, so that a lab whi
 over with --force need not touch the other lab's state, and either can take it back.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,3 +63,16 @@ def of_others(states: States, own: Mapping[str, Any]) -> dict[str, str]:
         ours[path] = max(own_claim(row, path), ours.get(path, 0))
     claims = highest_claims(states)
     return {path: claim.lab for path, claim in claims.items() if claim.number >= ours.get(path, 0)}
+
+
+def way_on(theirs: str, ours: str) -> str:
+    """Return what to type where another lab answers for a file.
+
+    Args:
+        theirs: That lab's folder.
+        ours: This lab's folder; named, since `keyturn` alone may mean another one.
+    """
+    return (
+        f"go on with that one: --lab {shlex.quote(theirs)}; or make them this lab's, "
+        f"keeping backups: keyturn --lab {shlex.quote(ours)} apply --force"
+    )

@@ -79,7 +79,8 @@ def _preset(
         )
     ttl = parse_duration(table.optional_text("ttl") or f"{base.ttl_s:.0f}s")
     if not ttl:
-        raise table.error("ttl", "it is not a duration above 0", 'write "8h" or "90m"')
+        why = "it is not a duration above 0, of 100 years at most"
+        raise table.error("ttl", why, 'write "8h" or "90m"')
     agent = table.flag("agent", base.agent)
     hand_over, set_up = parse_hand_over(table, base.setup)
     config = table.optional_text("config") if base.stores else None

@@ -6,9 +6,10 @@ from pathlib import PurePath
 
 from bootstrap.domain.client import LITERAL, ClientFile, Preset, Setup, Way
 from bootstrap.domain.clients import PRESETS
-from bootstrap.domain.lab import ECHO_ALIAS, Lab, Switches
+from bootstrap.domain.lab import ECHO_ALIAS, Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.switches import Switches
 from bootstrap.domain.table import Table
 from bootstrap.domain.versions import as_numbers
 

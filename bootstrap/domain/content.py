@@ -61,6 +61,7 @@ class Write:
         expected: The digest found when the plan was made; None if there was no file.
         again: For files that another program writes, too: makes `content` anew from the bytes that
             stand there now. None where such a change is a conflict.
+        shared: Another program writes or watches it, as with every `again`.
     """
 
     path: PurePath
@@ -68,6 +69,12 @@ class Write:
     mode: int
     expected: str | None
     again: "Callable[[bytes], Content] | None" = field(default=None, compare=False)
+    shared: bool = field(default=False, compare=False)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another program writes or watches the file."""
+        return self.shared or self.again is not None
 
     @classmethod
     def over(

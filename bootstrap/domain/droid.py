@@ -22,6 +22,7 @@ from bootstrap.domain.droid_entries import (
 from bootstrap.domain.droid_legacy import Legacy, retire_legacy
 from bootstrap.domain.droid_schema import (
     ARRAY_KEY,
+    ID_PREFIX,
     entry_id,
     entry_name,
     foreign_problems,
@@ -40,6 +41,7 @@ __all__ = [
     "Merge",
     "entry_id",
     "foreign_problems",
+    "lost_note",
     "merge_models",
     "retire_legacy",
     "validate_entry",
@@ -128,6 +130,14 @@ def merge_models(
         ) from None
 
 
+def lost_note(default: str) -> str:
+    """Return what a person is told whose default model goes away with a merge."""
+    note = f"note: {default} is droid's default model and goes; choose another one with /model"
+    name = default.removeprefix(ID_PREFIX)
+    renamed = f', or, if only its alias changed, write id = "{name}" below the new one in lab.toml'
+    return note + (renamed if name != default else "")
+
+
 def _merge(
     current: bytes | None,
     wanted: Sequence[Mapping[str, object]],
@@ -142,7 +152,7 @@ def _merge(
     entries = [plain(item) for item in array.items] if array else []
     default = default_model(root)
     found = Found(entries, gateway_url, last_written, default)
-    claims = found.claims({str(entry["model"]) for entry in wanted})
+    claims = found.claims({str(entry["id"]): str(entry["model"]) for entry in wanted})
     outcome = _Outcome(found, force)
     for entry in wanted:
         outcome.settle(entry, claims.get(str(entry["model"]), []))

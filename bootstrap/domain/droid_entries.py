@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from bootstrap.domain.droid_schema import ID_PREFIX, effective_ids, same_gateway
+from bootstrap.domain.droid_schema import ID_PREFIX, effective_ids, entry_id, same_gateway
 
 # Of an adopted entry these fields are ours (and the key); of one that we made, all.
 ADOPTED = ("model", "baseUrl", "provider", "maxOutputTokens")
@@ -55,21 +55,26 @@ class Found:
         """Return the digest of those fields of the entry that are ours."""
         return digest_of(self.entry(index), self.owned(index))
 
-    def claims(self, aliases: set[str]) -> dict[str | None, list[int]]:
+    def claims(self, wanted: Mapping[str, str]) -> dict[str | None, list[int]]:
         """Return the indexes of our entries by alias, the one to keep first.
 
         Under None stand those whose model the catalogue no longer has.
+
+        Args:
+            wanted: The alias of each model of the catalogue by the id of its entry.
         """
+        aliases = set(wanted.values())
         claims: dict[str | None, list[int]] = {}
         ranked = sorted(range(len(self.entries)), key=self._rank)
         for index in ranked:
             if self.is_made_by_us(index):
-                alias = self.ids[index].removeprefix(ID_PREFIX)
-                claims.setdefault(alias if alias in aliases else None, []).append(index)
+                claims.setdefault(wanted.get(self.ids[index]), []).append(index)
             elif self._is_adoptable(index, aliases):
                 claims.setdefault(str(self.entry(index)["model"]), []).append(index)
             elif self._is_untouched(index):
-                claims.setdefault(None, []).append(index)
+                # Adopted under the alias that the model had then, or dropped from the catalogue.
+                before = entry_id(str(self.entry(index).get("model")))
+                claims.setdefault(wanted.get(before), []).append(index)
         return claims
 
     def _rank(self, index: int) -> tuple[bool, bool, bool, int]:

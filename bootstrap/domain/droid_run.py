@@ -21,8 +21,9 @@ def run_settings(models: Sequence[Model], gateway: str, variable: str, default: 
         variable: The environment variable that carries the key.
         default: The alias of the model that droid uses unless told otherwise.
     """
+    chosen = next((m.lasting_id for m in models if m.alias == default), default)
     document = {
-        "sessionDefaultSettings": {"model": entry_id(default)},
+        "sessionDefaultSettings": {"model": entry_id(chosen)},
         ARRAY_KEY: [_entry(model, gateway, variable) for model in models],
     }
     return Content(json.dumps(document, indent=1).encode() + b"\n")
@@ -31,7 +32,7 @@ def run_settings(models: Sequence[Model], gateway: str, variable: str, default: 
 def _entry(model: Model, gateway: str, variable: str) -> dict[str, object]:
     entry: dict[str, object] = {
         "model": model.alias,
-        "id": entry_id(model.alias),
+        "id": entry_id(model.lasting_id),
         "displayName": model.display_name,
         "baseUrl": f"{gateway}/v1",
         "apiKey": f"${{{variable}}}",

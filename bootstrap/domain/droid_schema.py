@@ -27,13 +27,13 @@ _URL = re.compile(
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
-def entry_id(alias: str) -> str:
-    """Return the id of our entry for a model.
+def entry_id(lasting: str) -> str:
+    """Return the id of our entry for a model with that lasting id (`Model.lasting_id`).
 
     It does not hang on the name that people see: a session that is bound to an id which is gone
     refuses to go on, so a renamed model must keep its id.
     """
-    return ID_PREFIX + alias
+    return ID_PREFIX + lasting
 
 
 def effective_ids(entries: Sequence[object]) -> list[str | None]:
@@ -100,8 +100,8 @@ def validate_models(models: Sequence[object], *, managed: bool = False) -> str |
         if not isinstance(entry, dict):
             return f"{where} is not an object"
         problem = validate_entry(entry, managed=managed)
-        if problem is None and entry.get("id") != entry_id(str(entry["model"])):
-            problem = f"id is not {ID_PREFIX}… followed by the model"
+        if problem is None and not str(entry.get("id")).startswith(ID_PREFIX):
+            problem = f"id is not {ID_PREFIX}… followed by the model's"
         if problem is None and entry["id"] in seen:
             problem = "another entry has the same id"
         if problem is not None:

@@ -3,6 +3,8 @@
 import json
 import tomllib
 
+from bootstrap.domain.yaml_text import load_yaml
+
 
 def parsed(form: str, data: bytes) -> object:
     """Return what a file holds; None for nothing, or where it does not parse.
@@ -11,16 +13,14 @@ def parsed(form: str, data: bytes) -> object:
         form: `json`, `toml` or `yaml`.
         data: The file.
     """
-    import yaml
-
     try:
         if form == "json":
             found: object = json.loads(data)
         elif form == "toml":
             found = tomllib.loads(data.decode())
         else:
-            found = yaml.safe_load(data)
-    except (ValueError, RecursionError, yaml.YAMLError):  # their texts may quote what stands there
+            found = load_yaml(data)
+    except (ValueError, RecursionError):  # their texts may quote what stands there
         return None
     return found
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bootstrap.domain.extra_files import ExtraFile
 from bootstrap.domain.grace import Grace
 from bootstrap.domain.secret_spec import MASTER_KEY, SecretSpec
+from bootstrap.domain.switches import Switches
 
 if TYPE_CHECKING:
     from bootstrap.domain.client import Setup
@@ -142,6 +143,7 @@ class Model:
         images: Whether it takes images.
         clients: Which clients list it.
         fallbacks: Aliases to try in turn when it fails.
+        id: What it stays known by whatever its alias; None for the alias.
     """
 
     alias: str
@@ -154,6 +156,12 @@ class Model:
     images: bool = False
     clients: tuple[str, ...] = CLIENTS
     fallbacks: tuple[str, ...] = ()
+    id: str | None = None
+
+    @property
+    def lasting_id(self) -> str:
+        """What a client that remembers a chosen model remembers."""
+        return self.id or self.alias
 
 
 @dataclass(frozen=True)
@@ -169,19 +177,6 @@ class Redis:
     host: str
     port: int
     password: str | None
-
-
-@dataclass(frozen=True)
-class Switches:
-    """Which optional targets the lab wants (`[targets]`)."""
-
-    droid_settings: bool = True
-    droid_overlay: bool = True
-    droid_legacy: bool = True
-    droid_key_helper: bool = False
-    envrc: bool = True
-    claude_settings: bool = False
-    openwebui_env: bool = False
 
 
 @dataclass(frozen=True)

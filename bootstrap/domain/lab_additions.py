@@ -63,10 +63,12 @@ def additions(text: str, root: PurePath, found: Found, stored: Mapping[str, Secr
         ConfigError: lab.toml is malformed.
     """
     lab, document = parse_lab(text, root, only=""), parse_toml(text)
-    there = {ECHO_ALIAS} | {str(model["alias"]) for model in document.get("models", [])}
+    listed = document.get("models", [])
+    aliases = {ECHO_ALIAS} | {str(model["alias"]) for model in listed}
+    there = aliases | {str(m["id"]) for m in listed if "id" in m}  # which got another alias here
     new = [model for model in found.models if model.alias not in there]
     kept = tuple(model.alias for model in found.models if model.alias in there)
-    known = there | {model.alias for model in new}
+    known = aliases | {model.alias for model in new}
     desk = _Desk(lab, stored)
     blocks = [desk.model(model, known) for model in new]
     redis = None if lab.redis is not None or found.redis is None else desk.redis(found)

@@ -41,6 +41,7 @@ port = {port}
 # output_tokens = 16384         # a real cap on the length of an answer
 # context_tokens = 32768
 # fallbacks = ["lab-echo"]
+# id = "qwen"                   # the alias it had first: who chose it in droid keeps it
 # clients = ["droid", "claude", "openwebui"]
 
 # With profile = "local" above [gateway], only these models are rendered:

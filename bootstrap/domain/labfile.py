@@ -1,5 +1,7 @@
 """From the text of `lab.toml` to a `Lab`; every complaint names the line or the key path."""
 
+import ipaddress
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,7 +33,6 @@ from bootstrap.domain.lab import (
     Lab,
     Redis,
     RotateSettings,
-    Switches,
 )
 from bootstrap.domain.secret_spec import (
     SecretSpec,
@@ -39,7 +40,12 @@ from bootstrap.domain.secret_spec import (
     exec_names,
     parse_secret_specs,
 )
+from bootstrap.domain.switches import Switches
 from bootstrap.domain.table import Table
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST_NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d+$){_LABEL}")  # not 300.0.0.1
+_VERSION = re.compile(r"[0-9][A-Za-z0-9.+-]*")
 
 
 def parse_lab(
@@ -130,10 +136,11 @@ def parse_toml(text: str) -> dict[str, Any]:
             why=_position(str(error), text),
             fix=f"edit {FILE} at that place",
         ) from None
-    except RecursionError:
+    except (RecursionError, ValueError) as error:
+        deep = isinstance(error, RecursionError)
         raise ConfigError(
             f"{FILE} is not valid TOML",
-            why="brackets are nested too deeply",
+            why="brackets are nested too deeply" if deep else "a number has thousands of digits",
             fix=f"edit {FILE}",
         ) from None
 
@@ -168,15 +175,25 @@ def _gateway(table: Table) -> Gateway:
         auth=table.choice("auth", AUTH_KINDS, "guard"),
         socket=table.choice("socket", SOCKET_KINDS, "auto"),
     )
-    if not gateway.host.replace(".", "").replace(":", "").replace("-", "").isalnum():
-        raise table.error("host", "it is not an address", 'write "127.0.0.1"')
-    if not all(c.isalnum() or c in ".+-" for c in gateway.version):
+    _check_host(table, gateway.host)
+    if not _VERSION.fullmatch(gateway.version):
         raise table.error("litellm_version", "it is not a version", f'write "{LITELLM_VERSION}"')
     if gateway.socket == "always" and gateway.address is None:
         why = "a socket is held open for an address, and host is a name"
         raise table.error("socket", why, 'write host = "127.0.0.1"')
     table.finish()
     return gateway
+
+
+def _check_host(table: Table, host: str) -> None:
+    """Refuse a host that is neither an address nor a name; a port has a key of its own."""
+    try:
+        ipaddress.ip_address(host)
+        fits = "%" not in host  # a zone of IPv6 has no place in a URL
+    except ValueError:
+        fits = _HOST_NAME.fullmatch(host) is not None
+    if not fits:
+        raise table.error("host", "it is not an address", 'write "127.0.0.1"')
 
 
 def _redis(top: Table, secrets: Mapping[str, SecretSpec]) -> Redis | None:
@@ -188,6 +205,7 @@ def _redis(top: Table, secrets: Mapping[str, SecretSpec]) -> Redis | None:
         table.number("port", 6379, 1, 65535) or 6379,
         table.optional_text("password"),
     )
+    _check_host(table, redis.host)
     if redis.password is not None:
         known_secret(table, "password", redis.password, secrets)
     present = table.keys()

@@ -14,6 +14,7 @@ from typing import Any
 
 from bootstrap.domain.lab import BACKEND_KINDS, ECHO_ANSWER, Lab, Model
 from bootstrap.domain.secret_spec import INTERNAL_KEY, MASTER_KEY
+from bootstrap.domain.yaml_text import UnreadableYaml, load_yaml
 
 CALLBACK = "keyturn_output_cap.handler"
 CAPS_FILE = "keyturn-caps.json"
@@ -75,11 +76,9 @@ def general_settings(lab: Lab) -> dict[str, Any]:
 
 def names_database(data: bytes) -> bool:
     """Tell whether a rendered config.yaml gives LiteLLM a database; never True for a broken one."""
-    import yaml
-
     try:
-        document = yaml.safe_load(data)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        document = load_yaml(data)
+    except UnreadableYaml:
         return False
     general = document.get("general_settings") if isinstance(document, dict) else None
     return isinstance(general, dict) and bool(general.get("database_url"))
@@ -143,13 +142,10 @@ def validate(data: bytes, lab: Lab, env_names: Collection[str]) -> str | None:
     that is not set (it may then send another provider's key), a fallback to nowhere. Quotes no
     value, since a value may be a key.
     """
-    import yaml
-
     try:
-        document = yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        return f"it is not YAML (line {mark.line + 1})" if mark else "it is not YAML"
+        document = load_yaml(data)
+    except UnreadableYaml as error:
+        return str(error)
     if not isinstance(document, dict):
         return "it is not a mapping"
     return (

@@ -6,6 +6,7 @@ What has no counterpart is named by its key path, never with its value, which ma
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from bootstrap.domain.errors import ConfigError
@@ -20,6 +21,7 @@ from bootstrap.domain.found_models import (
 from bootstrap.domain.printable import printable
 from bootstrap.domain.ref import is_variable_name
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.yaml_text import UnreadableYaml, load_yaml
 
 # Returns the value of an environment variable as the gateway has it, or None.
 Lookup = Callable[[str], str | None]
@@ -35,7 +37,6 @@ _TOP = {"model_list", "litellm_settings", "router_settings", "general_settings"}
 _SETTINGS = {"drop_params", "fallbacks", "default_fallbacks", "cache", "cache_params"}
 _NOT_CHAT = ("embedding", "image_generation", "audio_transcription", "audio_speech", "rerank")
 _LONGEST = 60
-_PORT = re.compile(r"[0-9]{1,5}")
 
 
 def read_document(data: bytes, name: str) -> dict[str, Any]:
@@ -46,16 +47,12 @@ def read_document(data: bytes, name: str) -> dict[str, Any]:
         name: What the error calls it.
 
     Raises:
-        ConfigError: It is not YAML, not a mapping, or has no model_list.
+        ConfigError: It is not YAML, or too much of it, not a mapping, or has no model_list.
     """
-    import yaml
-
     try:
-        document = yaml.safe_load(data)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        why = f"it is not YAML (line {mark.line + 1})" if mark else "it is not YAML"
-        raise ConfigError(f"{name} cannot be read", why=why, fix=f"edit {name}") from None
+        document = load_yaml(data)
+    except UnreadableYaml as error:
+        raise ConfigError(f"{name} cannot be read", why=str(error), fix=f"edit {name}") from None
     if not isinstance(document, dict) or not isinstance(document.get("model_list", []), list):
         why = "it is not a mapping with a list model_list"
         raise ConfigError(f"{name} is no LiteLLM config", why=why, fix="name another file")
@@ -72,7 +69,9 @@ def read_catalogue(document: Mapping[str, Any], source: str, lookup: Lookup) -> 
     """
     own = section(document, "environment_variables")
     reader = _Reader(lambda name: _text(own.get(name)) or lookup(name))
-    for index, entry in enumerate(document.get("model_list") or []):
+    rows = document.get("model_list") or []
+    reader.names |= {str(row.get("model_name")) for row in rows if isinstance(row, dict)}
+    for index, entry in enumerate(rows):
         reader.add(index, entry)
     lost = bool(reader.left_out) and not reader.models  # before the cache may be left out, too
     redis = _redis(reader, section(document, "litellm_settings"))
@@ -108,6 +107,7 @@ class _Reader:
     models: dict[str, FoundModel] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     twins: dict[str, list[str]] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)  # all that the config has, and ours for twins
 
     def add(self, index: int, entry: object) -> None:
         """Take one element of model_list over, or say why not."""
@@ -134,11 +134,11 @@ class _Reader:
         if same and first.key == model.key:
             return
         twins = self.twins.setdefault(first.alias, [])
-        alias = f"{first.alias}-{len(twins) + 2}"
+        numbered = (f"{first.alias}-{number}" for number in count(len(twins) + 2))
+        alias = next(name for name in numbered if name not in self.names)
+        self.names.add(alias)
         twins.append(alias)
-        note = (
-            f"a second deployment of {first.alias}; LiteLLM shared the load, keyturn tries it next"
-        )
+        note = f"a second deployment of {first.alias}; LiteLLM shared the load, keyturn falls back"
         self.models[alias] = replace(model, alias=alias, listed=False, notes=(*model.notes, note))
 
     def _model(
@@ -268,11 +268,11 @@ def _redis(reader: _Reader, settings: Mapping[str, Any]) -> FoundRedis | None:
     if settings.get("cache") is not True or cache.get("type", "redis") != "redis":
         return None
     host, port = reader._plain(cache.get("host")), cache.get("port", 6379)
-    text = str(port) if isinstance(port, int) else reader._plain(port)
-    if not isinstance(host, str) or not isinstance(text, str) or not _PORT.fullmatch(text):
+    number = re.fullmatch("[0-9]{1,5}", str(port if isinstance(port, int) else reader._plain(port)))
+    if not isinstance(host, str) or number is None:
         reader.left_out.append("the Redis cache: its host or port is not known here")
         return None
-    return FoundRedis(host, int(text), value_of(cache.get("password"), reader.lookup))
+    return FoundRedis(host, int(number[0]), value_of(cache.get("password"), reader.lookup))
 
 
 def _other_settings(document: Mapping[str, Any]) -> list[str]:

@@ -8,9 +8,14 @@ from bootstrap.domain.secret_spec import MASTER_KEY
 
 
 def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str], ...]:
-    """Return (client, what to do) for each client that the lab serves."""
+    """Return (client, what to do) for each client that the lab serves.
+
+    Args:
+        lab: The lab.
+        places: This machine's homes.
+        keyturn: What calls keyturn for that lab, as a shell reads it.
+    """
     url = lab.gateway.url
-    keyturn = shlex.quote(keyturn)
     served = {client for model in lab.models for client in model.clients}
     first = next((m.alias for m in lab.models if "droid" in m.clients), None)
     steps: list[tuple[str, str]] = []

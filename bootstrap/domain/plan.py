@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from bootstrap.domain.content import Content, FileState, Write
-from bootstrap.domain.droid import Merge, foreign_problems, merge_models, retire_legacy
+from bootstrap.domain.droid import Merge, foreign_problems, lost_note, merge_models, retire_legacy
 from bootstrap.domain.errors import ConflictError
 from bootstrap.domain.keyset_change import keys_that_change
 from bootstrap.domain.targets import Owner, Target, Touches
@@ -248,10 +248,7 @@ def _droid_notes(current: bytes, lost_default: str | None) -> tuple[str, ...]:
     ignored = tuple(
         f"note: droid ignores the whole file: {problem}" for problem in foreign_problems(current)
     )
-    if lost_default is None:
-        return ignored
-    lost = f"note: {lost_default} is droid's default model and goes; choose another one with /model"
-    return (*ignored, lost)
+    return ignored if lost_default is None else (*ignored, lost_note(lost_default))
 
 
 def _legacy(

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from bootstrap.domain.duration import as_time
 from bootstrap.domain.secret_spec import MASTER_KEY
 
 
@@ -177,12 +178,12 @@ class Record:
             part.old,
             part.new,
             part.store,
-            float(data["at"]),
+            as_time(data["at"]),
             part.copies,
-            None if retire_at is None else float(retire_at),
+            None if retire_at is None else as_time(retire_at),
             tuple(Part.from_dict(row) for row in data.get("more", ())),
             data.get("reencrypts") is True,
-            None if idle_s is None else float(idle_s),
+            None if idle_s is None else as_time(idle_s),
             data.get("owes_hook") is True,
             data.get("aborts") is True,
         )

@@ -3,7 +3,17 @@
 import re
 from typing import Any
 
+from bootstrap.domain.yaml_text import UnreadableYaml, load_yaml
+
 _RECIPIENT = re.compile(r"age1[0-9a-z]{20,}")
+# What stands for one character, as written in a pattern.
+_ONE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+_GROUPS_REPEATED = re.compile(r"\)\s*[*+{]")
+_REPEATED = re.compile(r"[*+{]")
+_EITHER_WAY = re.compile(r"[?|]")
+# What Go and Python read differently.
+_OF_GO = re.compile(r"\[\[:|\\[QEzC]")
+_MOST_STEPS = 30_000_000
 
 
 def encrypted_for(data: bytes) -> frozenset[str]:
@@ -20,7 +30,8 @@ def wanted_for(rules: bytes, place: str) -> frozenset[str] | None:
 
     Returns:
         None where no rule of it is for the file, or where that cannot be told: it is malformed, or
-        has a pattern that is no regular expression of Python's.
+        has a pattern that is no regular expression of Python's, or one that Python, other than
+        sops, could take forever to compare.
     """
     rule = _rule_for(_document(rules), place)
     if rule is None:
@@ -31,11 +42,9 @@ def wanted_for(rules: bytes, place: str) -> frozenset[str] | None:
 
 
 def _document(rules: bytes) -> dict[str, Any]:
-    import yaml
-
     try:
-        document = yaml.safe_load(rules)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        document = load_yaml(rules)
+    except UnreadableYaml:
         return {}
     return document if isinstance(document, dict) else {}
 
@@ -43,13 +52,29 @@ def _document(rules: bytes) -> dict[str, Any]:
 def _rule_for(document: dict[str, Any], place: str) -> dict[str, Any] | None:
     found = document.get("creation_rules")
     for rule in found if isinstance(found, list) else ():
-        pattern = rule.get("path_regex", "") if isinstance(rule, dict) else None
+        pattern = str(rule.get("path_regex") or "") if isinstance(rule, dict) else ""
+        if not _is_quick(pattern, place):
+            return None
         try:
-            if re.search(str(pattern), place):
+            if re.search(pattern, place):
                 return rule if isinstance(rule, dict) else None
         except re.error:
             return None
     return None
+
+
+def _is_quick(pattern: str, place: str) -> bool:
+    """Tell whether Python is sure to be done with a pattern soon.
+
+    It tries one way after the other, and each repetition has as many as the text is long; sops'
+    own expressions take one pass. A repeated group that repeats something itself has no bound.
+    """
+    bare = _ONE.sub("x", pattern)
+    if _OF_GO.search(pattern) or _GROUPS_REPEATED.search(bare):
+        return False
+    ways: int = (len(place) + 1) ** (len(_REPEATED.findall(bare)) + 1)
+    ways <<= len(_EITHER_WAY.findall(bare))
+    return ways <= _MOST_STEPS
 
 
 def _age(group: object) -> object:

@@ -53,12 +53,18 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
             why=f"line {error.lineno}",
             fix=f"edit templates/{name}",
         ) from None
+    except jinja2.TemplateNotFound:
+        raise ConfigError(
+            f"template {name} cannot be rendered",
+            why="it takes in another template, and each has to stand alone",
+            fix=f"edit templates/{name}",
+        ) from None
     except LabError:
         raise
     except Exception as error:  # noqa: BLE001 - a template may raise anything, quoting a value
         raise ConfigError(
             f"template {name} cannot be rendered",
-            why=f"a {type(error).__name__} in it",
+            why=f"it raises {type(error).__name__}",
             fix=f"edit templates/{name}",
         ) from None
     if MASK in text:
@@ -73,31 +79,9 @@ def render(source: str, values: Mapping[str, object], *, name: str) -> Content:
 @functools.cache
 def _compiled(source: str) -> "jinja2.Template":
     """Return the compiled template: a rotation renders each of them six times."""
-    return _environment().from_string(source)
+    from bootstrap.domain.template_engine import environment
 
-
-def _environment() -> "jinja2.Environment":
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Environment(ImmutableSandboxedEnvironment):
-        """Jinja for templates that may have come with somebody else's lab: no way into Python.
-
-        A Secret has no attributes here, so `{{ key.reveal() }}` is no way around the filters.
-        """
-
-        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-            return not isinstance(obj, Secret) and super().is_safe_attribute(obj, attr, value)
-
-    environment = Environment(
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # it writes YAML, JSON, units and env files, not HTML
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= _FILTERS
-    return environment
+    return environment(_FILTERS).from_string(source)
 
 
 def _plain(value: object) -> Any:

@@ -13,7 +13,7 @@ from bootstrap.adapters.machine import SystemClock, other_labs, places
 from bootstrap.adapters.runtime_file import RuntimeFile, runtime_folder
 from bootstrap.adapters.supervised import end_like, with_secrets
 from bootstrap.adapters.supervised import supervise as run_to_its_end
-from bootstrap.domain.claims import highest_claims
+from bootstrap.domain.claims import highest_claims, way_on
 from bootstrap.domain.client import Preset
 from bootstrap.domain.droid_run import run_settings
 from bootstrap.domain.errors import ConfigError, UsageError
@@ -52,7 +52,7 @@ def key_desk(lab: Lab, *, wait_s: float) -> KeyDesk:
         raise ConfigError(
             "this lab's gateway is not the one in this home, so it has no client keys",
             why=f"the lab in {claim.lab} answers for {path}",
-            fix=f"go on with that one: --lab {claim.lab}; or: keyturn apply --force",
+            fix=way_on(claim.lab, str(lab.root)),
         )
 
     def lock() -> AbstractContextManager[None]:

@@ -1,7 +1,8 @@
 """What `keyturn doctor` looks at, and with which adapters."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -111,7 +112,7 @@ def tools(given: str | None, *, deep: bool = False) -> DoctorTools:
         fill=written_out,
         known=labs.known,
         run=_run,
-        lock=partial(lab_lock, places.lab_state(root) if root else state / "doctor-lock"),
+        lock=partial(_lock, state / "doctor", places.lab_state(root) if root else None),
         of_others=partial(_of_others, places, root),
     )
 
@@ -127,6 +128,13 @@ def _root(given: str | None) -> PurePath | None:
         return labs.locate(given)
     except LabError:
         return None
+
+
+@contextmanager
+def _lock(log: PurePath, lab: PurePath | None) -> Iterator[None]:
+    """Keep every keyturn away from the lab, and the doctor of any other lab from this home."""
+    with lab_lock(log), nullcontext() if lab is None else lab_lock(lab):
+        yield
 
 
 def _run(argv: Sequence[str]) -> bool:

@@ -112,7 +112,7 @@ def _settings(root: str | None) -> "ExecSettings":
     text, state = open_lab(root)
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # TOMLDecodeError, and a number of 5000 digits
         raise ConfigError(
             f"{root}/lab.toml is not valid TOML",
             why="it does not parse",

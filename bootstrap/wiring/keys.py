@@ -3,7 +3,8 @@
 from pathlib import PurePath
 
 from bootstrap.adapters.output import is_terminal, write_secret
-from bootstrap.domain.errors import UsageError
+from bootstrap.adapters.paths import words
+from bootstrap.domain.errors import TargetError, UsageError
 from bootstrap.domain.secret import Secret
 from bootstrap.wiring import labs
 from bootstrap.wiring.client_run import key_desk
@@ -34,5 +35,16 @@ def refuse_terminal(*, reveal: bool) -> None:
 
 
 def write(secret: Secret) -> None:
-    """Write the key to standard output."""
-    write_secret(secret)
+    """Write the key to standard output.
+
+    Raises:
+        TargetError: It could not be written, or nobody reads it any more.
+    """
+    try:
+        write_secret(secret)
+    except OSError as error:
+        raise TargetError(
+            "nobody got the key, so it was taken back",
+            why=f"standard output: {words(error)}",
+            fix="look where it leads, and run it again; the keys are as they were",
+        ) from None

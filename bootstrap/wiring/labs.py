@@ -13,7 +13,7 @@ from bootstrap.adapters.disk import no_room, resolved
 from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import misfit_of, new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
-from bootstrap.adapters.find_lab import find_lab, read_lab
+from bootstrap.adapters.find_lab import find_lab, no_lab, read_lab
 from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.adapters.journal import FileJournal
 from bootstrap.adapters.listeners import LocalPorts
@@ -62,11 +62,7 @@ def require(given: str | None) -> PurePath:
     """
     root = locate(given)
     if root is None:
-        raise ConfigError(
-            "there is no lab here",
-            why="no lab.toml in this folder or above it, and none registered",
-            fix="make one: keyturn bootstrap, or name one: --lab DIR",
-        )
+        raise no_lab(str(machine.places().default_lab))
     return root
 
 

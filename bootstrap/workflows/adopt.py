@@ -19,7 +19,8 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.targets import targets
 from bootstrap.ports import Files, Progress
 from bootstrap.workflows.adopt_note import Note, read_note, write_note
-from bootstrap.workflows.apply import Applied, apply, refuse_other_lab
+from bootstrap.workflows.apply import Applied, apply
+from bootstrap.workflows.conflicts import refuse_other_lab
 from bootstrap.workflows.import_models import Import, carry_out, plan_import
 from bootstrap.workflows.init import Desk, init
 from bootstrap.workflows.planning import make_plan
@@ -166,7 +167,7 @@ def adopt(adoptee: Adoptee, using: AdoptDesk, progress: Progress) -> Adopted:
         if tools.installer.installed() is None:
             tools.installer.install(progress)  # while the old gateway serves
         plan = make_plan(tools, force=True)
-        refuse_other_lab(make_plan(tools))
+        refuse_other_lab(tools, make_plan(tools))
         paths = [c.target.path for c in plan.changes if c.write is not None]
         edits = [edit.path for edit in adoptee.edits]
         backups = _keep(using, [*paths, *edits])

@@ -1,16 +1,16 @@
 """Carry a plan out: files as one unit, then the gateway once, then proof."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
 from bootstrap.domain.content import Write
-from bootstrap.domain.errors import ConflictError, KeptError, TargetError
+from bootstrap.domain.errors import KeptError, TargetError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.targets import targets
+from bootstrap.workflows.conflicts import refuse_conflicts
 from bootstrap.workflows.gateway_up import (
     bring_up,
     prove,
@@ -63,7 +63,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True, copies: bool
     tools.files.sweep([target.path for target in wanted])
     with tools.progress.step("compare"):
         plan = make_plan(tools, force=force, running=start)
-    _refuse_conflicts(plan)
+    refuse_conflicts(tools, plan)
     if plan.new_keys:
         made = plan.new_keys
         make_missing(tools, made)
@@ -155,33 +155,3 @@ def _put_back(tools: Tools, before: _Snapshot, error: KeptError) -> KeptError:
         outcome = "every file is as before"
     why = f"{error.why}; the gateway goes on as it was, and {outcome}"
     return KeptError(error.what, why=why, fix=error.fix)
-
-
-def _refuse_conflicts(plan: Plan) -> None:
-    if not plan.conflicts:
-        return
-    refuse_other_lab(plan)
-    raise ConflictError(
-        "some files are not as keyturn left them, so nothing was changed",
-        why=_rows(plan),
-        fix="see: keyturn plan; replace them, keeping backups: keyturn apply --force",
-    )
-
-
-def refuse_other_lab(plan: Plan) -> None:
-    """Raise ConflictError where another lab answers for a file of `plan`."""
-    other = next((c.lab for c in plan.conflicts if c.lab), None)
-    if other is not None:
-        raise ConflictError(
-            "some files are another lab's, so nothing was changed",
-            why=_rows(plan),
-            fix=f"go on with that one: --lab {shlex.quote(other)}; or make them this lab's, "
-            "keeping backups: keyturn apply --force",
-        )
-
-
-def _rows(plan: Plan) -> str:
-    by_reason: dict[str, list[str]] = {}
-    for change in plan.conflicts:
-        by_reason.setdefault(change.why, []).append(str(change.target.path))
-    return "; ".join(f"{', '.join(paths)}: {why}" for why, paths in by_reason.items())

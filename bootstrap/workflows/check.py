@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from bootstrap.domain.claims import way_on
 from bootstrap.domain.duration import show_ago, show_duration
 from bootstrap.domain.errors import ExitCode, LabError, SecretError, SecretNotFoundError
 from bootstrap.domain.lab import ECHO_ALIAS
@@ -97,7 +98,8 @@ def _files(tools: Tools) -> Iterator[Reading]:
     plan = make_plan(tools, running=False)
     for change in plan.changes:
         health = Health.NOTE if change.action is Action.NOTE else Health.DRIFT
-        yield Reading(f"file {change.target.path}", health, change.why, _FIXES[change.action])
+        fix = way_on(change.lab, str(tools.lab.root)) if change.lab else _FIXES[change.action]
+        yield Reading(f"file {change.target.path}", health, change.why, fix)
     if not plan.drift:
         yield Reading("files", Health.WELL, "every target is as the lab says")
 

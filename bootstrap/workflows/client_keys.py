@@ -4,8 +4,8 @@ The keyset holds digests, so a key is seen once, by whoever issued it. The guard
 each request: what is issued here works at the next one, and what is revoked fails at the next one.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -44,6 +44,7 @@ def issue(
     ttl_s: float | None,
     *,
     secret: Secret | None = None,
+    give: Callable[[Secret], None] = lambda _: None,
 ) -> Secret:
     """Put a new key in force, and return it.
 
@@ -53,6 +54,7 @@ def issue(
         models: The only aliases it may name, or None for all.
         ttl_s: For how long it is accepted, in seconds; None for no end.
         secret: The key; a fresh one unless given.
+        give: Hands the key to whoever it is for; what it raises takes the key out of force again.
 
     Raises:
         UsageError: A key of that name is in force.
@@ -71,7 +73,8 @@ def issue(
                 fix=f"choose another name, or: keyturn key rotate {name}",
             )
         end = None if ttl_s is None else desk.clock.now() + ttl_s
-        _save(desk, keys.with_client(name, key, models, end), digest)
+        with _kept_if_given(desk, keys, keys.with_client(name, key, models, end), digest):
+            give(key)
     return key
 
 
@@ -91,7 +94,14 @@ def revoke(desk: KeyDesk, name: str) -> bool:
     return found
 
 
-def rotate(desk: KeyDesk, name: str, ttl_s: float | None, grace_s: float = 0.0) -> Secret:
+def rotate(
+    desk: KeyDesk,
+    name: str,
+    ttl_s: float | None,
+    grace_s: float = 0.0,
+    *,
+    give: Callable[[Secret], None] = lambda _: None,
+) -> Secret:
     """Replace a key by a fresh one of the same name and scope, and return that.
 
     Args:
@@ -99,6 +109,7 @@ def rotate(desk: KeyDesk, name: str, ttl_s: float | None, grace_s: float = 0.0) 
         name: A key in force.
         ttl_s: For how long the new one is accepted, in seconds; None keeps the end of the old one.
         grace_s: For how long the old one is accepted as well, in seconds.
+        give: Hands the key to whoever it is for; what it raises brings the old key back.
 
     Raises:
         UsageError: There is none of that name.
@@ -116,7 +127,9 @@ def rotate(desk: KeyDesk, name: str, ttl_s: float | None, grace_s: float = 0.0) 
         now = desk.clock.now()
         end = old.not_after if ttl_s is None else now + ttl_s
         old_until = now + grace_s if grace_s else None
-        _save(desk, keys.with_client(name, key, old.models, end, old_until), digest)
+        fresh = keys.with_client(name, key, old.models, end, old_until)
+        with _kept_if_given(desk, keys, fresh, digest):
+            give(key)
     return key
 
 
@@ -151,5 +164,19 @@ def _load(desk: KeyDesk) -> tuple[Keyset, str]:
     return Keyset.parse(found.content.data), found.content.digest
 
 
-def _save(desk: KeyDesk, keys: Keyset, digest: str) -> None:
-    desk.files.replace_all([Write(desk.path, Content(keys.to_bytes()), _MODE, digest)])
+@contextmanager
+def _kept_if_given(desk: KeyDesk, old: Keyset, new: Keyset, digest: str) -> Iterator[None]:
+    """Put `new` in force for the block, and keep it if the block ends well; else `old` is back."""
+    made = _save(desk, new, digest)
+    try:
+        yield
+    except BaseException:
+        _save(desk, old, made)
+        raise
+
+
+def _save(desk: KeyDesk, keys: Keyset, digest: str) -> str:
+    """Write the keyset over the file of that digest, and return the new one's."""
+    content = Content(keys.to_bytes())
+    desk.files.replace_all([Write(desk.path, content, _MODE, digest)])
+    return content.digest

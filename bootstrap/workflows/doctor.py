@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Protocol
@@ -41,6 +41,9 @@ class FixLog(Protocol):
 
     def drop(self, run: FixRun) -> None:
         """Remove a run and its copies."""
+
+    def tidy(self) -> None:
+        """Remove what is left of runs that were killed before they changed anything."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,7 @@ def examine(tools: DoctorTools, chosen: Sequence[str] = ()) -> list[Finding]:
 
 def exit_code(findings: Sequence[Finding]) -> int:
     """Return 1 where there is an error, else 0."""
-    bad = any(finding.severity is Severity.ERROR for finding in findings)
-    return ExitCode.FAILED if bad else ExitCode.DONE
+    return ExitCode.FAILED if any(f.severity is Severity.ERROR for f in findings) else ExitCode.DONE
 
 
 def preview(tools: DoctorTools, chosen: Sequence[str] = ()) -> ShownMending:
@@ -106,15 +108,16 @@ def fix(
     """Mend what can be mended, and return what is found afterwards, and which commands failed.
 
     Args:
-        tools: What doctor works with.
         chosen: Codes, or beginnings of codes; all where empty.
         show: Is given each change before it is made.
 
     Raises:
         LabError: A file could not be written; no file of that round was changed.
     """
-    run, done = tools.log.new(), _Done()
+    done = _Done()
     with tools.lock():
+        _tidy(tools)
+        run = tools.log.new()
         for _ in range(_MOST_ROUNDS):
             seen = tools.observe()
             mending = done.without(_planned(tools, seen, chosen))
@@ -136,6 +139,7 @@ def undo(tools: DoctorTools) -> FixRun:
         ConflictError: A file changed since; nothing was put back.
     """
     with tools.lock():
+        _tidy(tools)
         run = tools.log.last()
         if run is None:
             raise UsageError(
@@ -149,6 +153,14 @@ def undo(tools: DoctorTools) -> FixRun:
             tools.run(command)
         tools.log.drop(run)
     return run
+
+
+def _tidy(tools: DoctorTools) -> None:
+    """Remove what a run that was killed left beside the files: it may hold a key."""
+    with suppress(LabError):
+        tools.log.tidy()
+        run = tools.log.last()
+        tools.files.sweep([saved.path for saved in run.files] if run else [])
 
 
 def _planned(tools: DoctorTools, seen: Observations, chosen: Sequence[str]) -> Mending:
@@ -171,10 +183,8 @@ def _of_another(others: Mapping[str, str], finding: Finding) -> list[tuple[str, 
 
 
 def _whose(lab: str) -> str:
-    return (
-        f"the lab in {lab} answers for it; go on with that one: --lab {shlex.quote(lab)}; "
-        "or make it this lab's: keyturn apply --force"
-    )
+    other = f"go on with that one: --lab {shlex.quote(lab)}"
+    return f"the lab in {lab} answers for it; {other}; or make it this lab's: keyturn apply --force"
 
 
 def _judge(tools: DoctorTools, seen: Observations, chosen: Sequence[str]) -> list[Finding]:
@@ -223,16 +233,19 @@ def _diff(mend: FileMend, mask: Callable[[str], str]) -> tuple[str, ...]:
 
 
 class _Done:
-    """The commands that were run already: each is tried once."""
+    """The commands that were run already, and what was refused: each is tried and said once."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
         self._run: set[CommandFix] = set()
+        self._refused: set[tuple[str, str]] = set()
 
     def without(self, mending: Mending) -> Mending:
         """Return the mending without them."""
         left = tuple(item for item in mending.commands if item[1] not in self._run)
-        return replace(mending, commands=left)
+        fresh = tuple(item for item in mending.refused if item not in self._refused)
+        self._refused.update(fresh)
+        return replace(mending, commands=left, refused=fresh)
 
     def run(self, tools: DoctorTools, command: CommandFix) -> None:
         """Run one."""
@@ -284,4 +297,4 @@ def _back(tools: DoctorTools, run: FixRun, saved: Saved) -> Write | None:
             fix=f"compare it with the copy in {run.folder}, and mend it by hand",
         )
     content: Content | None = None if saved.before is None else saved.before.content
-    return Write(saved.path, content, mode, digest)
+    return Write(saved.path, content, mode, digest, shared=True)

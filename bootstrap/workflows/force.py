@@ -3,7 +3,6 @@
 Each is safe to repeat, so that recovery can run any of them again.
 """
 
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.targets import Owner, Touches, targets
 from bootstrap.domain.uses import USES_FILE, read_counters
 from bootstrap.ports import Switch
+from bootstrap.workflows.conflicts import refuse_other_lab
 from bootstrap.workflows.gateway_up import bring_up, prove
 from bootstrap.workflows.memory import doubt_gateway, intend, trust_gateway
 from bootstrap.workflows.planning import make_plan
@@ -162,7 +162,7 @@ def deploy(tools: Tools, secrets: NamedSecrets, *, restart: bool = False) -> Non
     """
     for attempt in range(_TRIES):
         plan = make_plan(tools, secrets=secrets)
-        _refuse_conflicts(plan)
+        _refuse_conflicts(tools, plan)
         intend(tools, plan)
         if plan.gateway or restart:
             doubt_gateway(tools)
@@ -192,7 +192,7 @@ def prove_targets(tools: Tools, secrets: NamedSecrets) -> Plan:
     """
     for _ in range(_TRIES):
         plan = make_plan(tools, secrets=secrets)
-        _refuse_conflicts(plan)
+        _refuse_conflicts(tools, plan)
         if not _writes(plan):
             return plan
         with suppress(ConflictError):
@@ -204,15 +204,9 @@ def prove_targets(tools: Tools, secrets: NamedSecrets) -> Plan:
     )
 
 
-def _refuse_conflicts(plan: Plan) -> None:
+def _refuse_conflicts(tools: Tools, plan: Plan) -> None:
+    refuse_other_lab(tools, plan, outcome="")
     for change in plan.conflicts:
-        if change.lab:
-            raise ConflictError(
-                f"{change.target.path} is another lab's",
-                why=change.why,
-                fix=f"go on with that one: --lab {shlex.quote(change.lab)}; or make it this lab's: "
-                "keyturn apply --force",
-            )
         raise ConflictError(
             f"{change.target.path} was edited by hand",
             why=change.why,

@@ -4,6 +4,7 @@ Nothing here takes an answer on the port for the gateway's own: the listener mus
 the service, and an open gateway is an error however healthy it looks.
 """
 
+import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -131,10 +132,17 @@ def require_port_free(tools: Tools) -> None:
         if listener.pid
         else "another user's program"
     )
+    stop = "stop it"
+    if listener.supervisor is not None and listener.lab in tools.other_labs():
+        who = f"the gateway of the lab in {listener.lab}"
+        stop = f"keyturn --lab {shlex.quote(listener.lab)} service stop"
+    elif listener.supervisor is not None:
+        who = f"a gateway of keyturn's, of no lab in this home ({listener.lab or 'unknown'}),"
+        stop = f"stop it: kill {listener.supervisor}"
     raise GatewayError(
         f"port {gateway.port} is taken",
         why=f"{who} listens there",
-        fix=f"stop it, or choose another port: gateway.port in {tools.lab.file}",
+        fix=f"{stop}, or choose another port: gateway.port in {tools.lab.file}",
     )
 
 

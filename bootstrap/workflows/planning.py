@@ -13,6 +13,7 @@ from typing import Any
 
 from bootstrap import __version__
 from bootstrap.domain import targets as target_names
+from bootstrap.domain.claims import of_others
 from bootstrap.domain.client_ways import client_context, template_context
 from bootstrap.domain.content import Content, FileState, digest_of
 from bootstrap.domain.lab import Lab
@@ -64,7 +65,12 @@ def make_plan(
     wanted = targets(tools.lab, tools.places, tools.service.kind)
     found = {target.name: tools.files.observe(target.path) for target in wanted}
     for_show = secrets is None
-    if not force and for_show and _unchanged(state, inputs_digest(tools, wanted), found):
+    if (
+        for_show
+        and not force
+        and _unchanged(state, inputs_digest(tools, wanted), found)
+        and not _claimed(tools, wanted, state)
+    ):
         return _with_gateway(
             tools, Plan(remember=state.get("targets", {}), fresh=False), state, running
         )
@@ -88,6 +94,19 @@ def needed_secrets(tools: Tools) -> tuple[str, ...]:
     own = (key.secret for key in tools.lab.client_keys)
     database = (DATABASE_URL,) if DATABASE_URL in tools.lab.secrets else ()
     return tuple(dict.fromkeys((*generated, *own, *tools.lab.provider_keys(), *database)))
+
+
+def gateway_files(tools: Tools, secrets: NamedSecrets) -> dict[str, Content]:
+    """Return the rendered bytes of what the gateway is started with, by target name.
+
+    Raises:
+        ConfigError: As render_targets.
+    """
+    tools = replace(tools, lab=tools.lab.with_secrets(secrets))
+    wanted = targets(tools.lab, tools.places, tools.service.kind)
+    return render_targets(
+        tools, tuple(each for each in wanted if each.touches is not Touches.NOTHING), secrets
+    )
 
 
 def render_targets(
@@ -233,6 +252,12 @@ def _unchanged(
 ) -> bool:
     """Tell whether nothing can have drifted: same inputs, and every file as we left it."""
     return bool(inputs) and state.get("inputs") == inputs and state.get("seen") == seen(found)
+
+
+def _claimed(tools: Tools, wanted: tuple[Target, ...], state: Mapping[str, Any]) -> bool:
+    """Tell whether another lab answers for a target now, though it has not written it yet."""
+    others = of_others(tools.other_labs(), state)
+    return any(str(target.path) in others for target in wanted)
 
 
 def seen(found: Mapping[str, FileState | None]) -> dict[str, str | None]:

@@ -13,13 +13,15 @@ from bootstrap.domain.errors import (
 from bootstrap.domain.litellm_config import names_database
 from bootstrap.domain.plan import Action, Plan
 from bootstrap.domain.probes import Verdict, describe, verdict
-from bootstrap.domain.rotatable import Kind, kind_of, makes_itself, redis_password
+from bootstrap.domain.reencryption import encryption_key
+from bootstrap.domain.rotatable import kind_of, makes_itself, redis_password
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.secret_spec import DATABASE_URL, INTERNAL_KEY, MASTER_KEY, SALT_KEY
+from bootstrap.domain.secret_spec import DATABASE_URL, MASTER_KEY, SALT_KEY
 from bootstrap.domain.targets import Owner, targets
+from bootstrap.workflows.conflicts import refuse_conflicts
 from bootstrap.workflows.doors import prove_cache
 from bootstrap.workflows.gateway_up import bring_up
-from bootstrap.workflows.planning import make_plan, needed_secrets, only_secrets
+from bootstrap.workflows.planning import gateway_files, make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.tools import NamedSecrets, RotationTools, Tools
 
 
@@ -153,31 +155,48 @@ def _refuse_anothers(name: str, known: Mapping[str, Secret], new: Secret) -> Non
 def refuse_encryption_key(tools: Tools, secrets: NamedSecrets, new: NamedSecrets) -> None:
     """Refuse where the key that LiteLLM's database is encrypted with could get lost.
 
-    Seen with LiteLLM's encryption helper (1.106.2): without a salt key the master key encrypts
-    what the database holds, and after a change of it nothing there can be read.
+    Seen with LiteLLM (1.106.2): without a salt key the key that it is started with encrypts what
+    the database holds, and after a change of it nothing there can be read. Under the guard that is
+    not the key of the clients, which LiteLLM never gets.
 
     Raises:
         ConfigError: It could.
     """
-    kinds = (Kind.MASTER, Kind.INTERNAL)
-    encrypting = [name for name in new if kind_of(tools.lab, name) in kinds]
-    if not encrypting or SALT_KEY in secrets or not has_database(tools):
+    encrypts = encryption_key(tools.lab)
+    if SALT_KEY in secrets or not has_database(tools):
         return
-    encrypts = INTERNAL_KEY if tools.lab.guarded else MASTER_KEY
-    follows = (
-        "and could never read them again"
-        if encrypts in new
-        else f"which this rotation would leave as it is, but rotate --all and rotate {encrypts} "
-        "would not: then it could never read them again"
+    if encrypts in new:
+        raise _unreadable(
+            encrypts,
+            f"without a salt key LiteLLM encrypts the models and credentials in its database with "
+            f"the key that it is started with ({encrypts}), and could never read them again",
+            f"; or have LiteLLM encrypt it anew with another {encrypts}: --re-encrypt"
+            + (f"; or leave it: keyturn rotate {MASTER_KEY}" if MASTER_KEY in new else ""),
+            encrypts,
+        )
+    if MASTER_KEY in new and _reaches_litellm(tools, secrets, new[MASTER_KEY]):
+        raise _unreadable(
+            MASTER_KEY,
+            f"a template of your own gives it to LiteLLM, which then may encrypt the models and "
+            f"credentials in its database with it instead of {encrypts}, and could never read them "
+            "again",
+            "; or remove it from that template",
+            "what LiteLLM is started with",
+        )
+
+
+def _unreadable(name: str, why: str, ways: str, frozen: str) -> ConfigError:
+    return ConfigError(
+        f"{name} is not rotated: LiteLLM has a database and no {SALT_KEY}",
+        why=why,
+        fix=f"back up the database; then either store the value of {frozen} as {SALT_KEY}, which "
+        f"then stays as it is for ever, run keyturn apply, and rotate{ways}",
     )
-    raise ConfigError(
-        f"{encrypting[0]} is not rotated: LiteLLM has a database and no {SALT_KEY}",
-        why=f"without a salt key LiteLLM encrypts the models and credentials in its database with "
-        f"the key that it is started with ({encrypts}), {follows}",
-        fix=f"back up the database; then either store the value of {encrypts} as {SALT_KEY}, which "
-        "then stays as it is for ever, run keyturn apply, and rotate; or have LiteLLM encrypt it "
-        f"anew with another {encrypts}: --re-encrypt",
-    )
+
+
+def _reaches_litellm(tools: Tools, secrets: NamedSecrets, key: Secret) -> bool:
+    """Tell whether another master key changes anything that LiteLLM is started with."""
+    return gateway_files(tools, secrets) != gateway_files(tools, {**secrets, MASTER_KEY: key})
 
 
 def has_database(tools: Tools) -> bool:
@@ -204,6 +223,7 @@ def _require_agreement(tools: Tools) -> None:
     them again, and nobody edited them.
     """
     present = make_plan(tools)
+    refuse_conflicts(tools, present)
     drift = [
         c
         for c in present.drift

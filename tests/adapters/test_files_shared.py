@@ -166,3 +166,15 @@ class TestExchange:
         monkeypatch.setattr(ctypes, "get_errno", lambda: number)
         LocalFiles().replace_all([write_of(shared)])
         assert shared.read_bytes() == b"ours|a"
+
+
+def test_what_is_written_in_the_moment_of_a_write_that_cannot_be_merged_stays(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shared.read_bytes()
+    write = Write(shared, Content(OURS), 0o600, Content(data).digest, shared=True)
+    monkeypatch.setattr(files_module, "exchange", writer(shared, b"theirs"))
+    with pytest.raises(ConflictError):
+        LocalFiles().replace_all([write])
+    assert shared.read_bytes() == b"theirs"
+    assert leftovers(shared) == []

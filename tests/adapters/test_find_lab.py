@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.adapters.find_lab import find_lab, read_lab
+from bootstrap.adapters.find_lab import find_lab, no_lab, read_lab
 from bootstrap.domain.errors import ConfigError
 
 SOMEBODY = 12345
@@ -87,6 +87,16 @@ def test_a_registration_that_leads_nowhere_counts_as_none(
     monkeypatch.chdir("/")
     (labs / "registered").write_bytes(text)
     assert found(labs) is None
+
+
+def test_a_registered_lab_that_is_gone_is_named(labs: Path) -> None:
+    file = labs / "registered"
+    file.write_text(f"{labs}/gone\n")
+    error = no_lab(str(file))
+    assert f"the registered one, {labs}/gone, is gone" in error.why
+    assert "keyturn --lab DIR bootstrap" in error.fix
+    file.unlink()
+    assert no_lab(str(file)).why.endswith("none registered")
 
 
 def test_the_lab_file_is_read(labs: Path) -> None:

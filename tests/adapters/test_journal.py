@@ -1,5 +1,7 @@
 """The journal is on disk before the next step begins, and survives being cut off."""
 
+import json
+import math
 import os
 import stat
 from pathlib import Path
@@ -76,7 +78,18 @@ def test_the_next_line_takes_the_place_of_a_torn_one(journal: FileJournal, folde
 
 
 @pytest.mark.parametrize(
-    "damage", [b"\n", b"no JSON\n", b"[]\n", b'{"step": "begun"}\n', b"\xff\xfe\n", b"\0\0\0\0\n"]
+    "damage",
+    [
+        b"\n",
+        b"no JSON\n",
+        b"[]\n",
+        b"[" * 100_000 + b"\n",
+        b'{"step": "begun"}\n',
+        b"\xff\xfe\n",
+        b"\0\0\0\0\n",
+        json.dumps(BEGUN.to_dict() | {"at": 1e300}).encode() + b"\n",
+        json.dumps(BEGUN.to_dict() | {"retire_at": math.nan}).encode() + b"\n",
+    ],
 )
 def test_damage_elsewhere_is_told_with_a_way_out(
     journal: FileJournal, folder: Path, damage: bytes

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bootstrap.adapters import listeners
-from bootstrap.adapters.listeners import LocalPorts
+from bootstrap.adapters.listeners import SUPERVISOR, LocalPorts
+from bootstrap.adapters.machine import JsonState
 from bootstrap.ports import Listener
 from support.waiting import until
 
@@ -68,6 +70,27 @@ def test_of_several_processes_with_one_socket_the_first_is_named() -> None:
     ):
         assert LocalPorts().listener(port_of(server)) == Listener(os.getpid(), own_name())
         worker.communicate(b"\n")
+
+
+@pytest.mark.integration
+def test_the_gateway_of_a_supervisor_of_ours_is_known_by_its_lab(tmp_path: Path) -> None:
+    JsonState(tmp_path).save({"lab": "/my lab"})
+    script = "import socket; s = socket.create_server(('127.0.0.1', 0)); "
+    script += "print(s.getsockname()[1], flush=True); input()"
+    spec = str(tmp_path / "service.json")
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", script, SUPERVISOR, spec],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as daemon:
+        assert daemon.stdout
+        port = int(daemon.stdout.readline())
+        found = LocalPorts().listener(port)
+        assert found
+        assert (found.supervisor, found.lab) == (daemon.pid, "/my lab")
+        (tmp_path / "state.json").unlink()
+        assert LocalPorts().listener(port) == replace(found, lab="")
+        daemon.communicate(b"\n")
 
 
 # A /proc as another user, or another machine, would show it.

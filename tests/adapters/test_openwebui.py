@@ -133,3 +133,26 @@ def test_a_database_that_is_made_to_do_harm_is_a_problem(
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert openwebui.stored_connections(tmp_path / "pipe").problem
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "OPENAI_API_KEY=${LITELLM_MASTER_KEY}",
+        "OPENAI_API_KEYS='${LITELLM_MASTER_KEY:-none}'",
+        "OPENAI_API_KEY=$LITELLM_MASTER_KEY",
+        "OPENAI_API_BASE_URL=http://127.0.0.1:${PORT}/v1",
+    ],
+)
+def test_a_reference_in_an_env_file_is_no_value(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "openwebui.env"
+    file.write_text(f"ENABLE_OPENAI_API=true\n{line}\n")
+    found = stored_connections(file)
+    assert found.connections == ()
+    assert found.problem.startswith(f"{line.partition('=')[0].removesuffix('S')} refers to")
+
+
+def test_a_key_with_a_dollar_in_it_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "openwebui.env"
+    file.write_text(f"OPENAI_API_BASE_URL={URL}\nOPENAI_API_KEY='sk-$test$HOME'\n")
+    assert stored_connections(file).connections == (Connection(URL, Secret("sk-$test$HOME")),)

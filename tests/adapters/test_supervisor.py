@@ -1,5 +1,6 @@
 """The supervisor for machines without systemd, with real processes."""
 
+import errno
 import fcntl
 import json
 import os
@@ -235,6 +236,21 @@ def test_a_supervisor_that_does_not_start_says_why_in_its_log(
     assert str(caught.value).startswith("the supervisor does not start")
     assert caught.value.why == "it ended with 3"
     assert place.service().log_lines(5) == ["the reason"]
+
+
+def test_a_full_disk_is_called_one_at_once_and_leaves_no_supervisor(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place.write_mini_gateway()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ServiceError) as caught:
+        place.service().start()
+    assert caught.value.why.endswith("no space left on device")
+    assert caught.value.fix.startswith("make room: df -h ")
+    assert place.service().status().detail == "it was never started"
 
 
 def test_a_missing_env_file_fails_the_start_until_it_is_there(place: Place) -> None:

@@ -70,6 +70,19 @@ def test_a_state_that_cannot_be_put_in_place_leaves_nothing_beside(tmp_path: Pat
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_state_that_nobody_wrote_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "supervisor.json"
+    daemon = '{"daemon": {"pid": %d, "start": 1, "boot": "b"}, "child": null, "phase": "running", '
+    for damage in (
+        "[" * 100_000,
+        daemon % 10**30 + '"detail": "", "restarts_done": 0}',
+        "{}",
+        "\0",
+    ):
+        path.write_text(damage)
+        assert read_state(path) is None
+
+
 def test_limits_travel_on_a_command_line() -> None:
     limits = Limits(stop_s=1.5, log_bytes=7)
     assert Limits.from_text(limits.to_text()) == limits

@@ -205,6 +205,27 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "note",
         "the gateway, too",
     ),
+    "an organisation hides ours": (
+        "KT112",
+        both(
+            settings(droid_entry()),
+            written("etc/settings.json", {"customModels": [droid_entry(baseUrl=ELSEWHERE)]}),
+        ),
+        "warning",
+        "(org-managed) hides Qwen (keyturn); it leads to",
+    ),
+    "a run's file hides ours": (
+        "KT112",
+        both(
+            settings(droid_entry()),
+            written("run.json", {"customModels": [droid_entry(baseUrl=ELSEWHERE)]}),
+            lambda sick: variable("FACTORY_RUNTIME_SETTINGS_PATH", str(sick.home / "run.json"))(
+                sick
+            ),
+        ),
+        "warning",
+        "(runtime (FACTORY_RUNTIME_SETTINGS_PATH)) hides",
+    ),
     "two versions": (
         "KT113",
         lambda sick: (program(sick, "a", "0.215.0"), program(sick, "b", "0.220.1")),

@@ -376,6 +376,27 @@ def test_the_files_of_a_real_home_are_read(sick: Patient) -> None:
     ]
     assert [row["severity"] for row in found["KT314"]] == ["error"]
     assert "never started" in found["KT304"][0]["seen"]
+    assert "KT316" not in found
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("line", "code", "mend"),
+    [
+        ('host = "0.0.0.0"', "KT319", 'write host = "127.0.0.1" under [gateway]'),
+        ('litellm_version = "1.90.0"', "KT316", "write a tested version into lab.toml"),
+    ],
+)
+def test_what_lab_toml_asks_for_is_said_until_it_is_not(
+    sick: Patient, line: str, code: str, mend: str
+) -> None:
+    file = sick.lab / "lab.toml"
+    text = file.read_text()
+    file.write_text(text.replace("[gateway]", f"[gateway]\n{line}"))
+    (row,) = sick.findings(code)[code]
+    assert mend in row["mend"]
+    file.write_text(text)
+    assert sick.findings(code) == {}
 
 
 @pytest.mark.integration

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from support.aged_labs import AgedLabs
 from support.exec_runs import KEYTURN, Ran, environment, run_exec
-from support.sops_lab import REAL_SOPS, SopsLab, fake_sops, make_lab
+from support.sops_lab import REAL_SOPS, SopsLab, fake_sops
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -21,15 +22,18 @@ NEW = "sk-test-early-9876543210zyxwvutsrq"
 PRINT = ("--", "sh", "-c", f"printf %s ${NAME}")
 
 
+@pytest.fixture(scope="session")
+def aged_labs(tmp_path_factory: pytest.TempPathFactory) -> AgedLabs:
+    return AgedLabs(tmp_path_factory.mktemp("early") / "labs", {NAME: KEY}, "version = 1\n")
+
+
 @pytest.fixture
-def lab(home: Path, tmp_path: Path) -> SopsLab:
+def lab(home: Path, tmp_path: Path, aged_labs: AgedLabs) -> SopsLab:
     """A lab whose last run was noted; `tmp_path/runs` gets a line for each run of sops.
 
     The line says whether Ctrl-C is ignored there: so it is in what a shell started beside itself.
     """
-    lab = make_lab(tmp_path / "lab", home)
-    lab.put({NAME: KEY})
-    (lab.root / "lab.toml").write_text("version = 1\n")
+    lab = aged_labs.take(tmp_path / "lab", home)
     old(lab.root / "lab.toml")
     old(lab.store)
     body = f'grep SigIgn /proc/$$/status >> {tmp_path}/runs\nexec {REAL_SOPS} "$@"'
@@ -88,6 +92,14 @@ def test_descriptors_of_the_caller_are_the_programs(lab: SopsLab, tmp_path: Path
     command = f"{KEYTURN} exec -- sh -c 'cat <&8; cat <&9' 8<{tmp_path}/eight 9<{tmp_path}/nine"
     ended = subprocess.run(["sh", "-c", command], cwd=lab.root, capture_output=True, text=True)
     assert (ended.stdout, ended.stderr) == ("8 is here\n9 is here\n", "")
+
+
+def test_a_caller_without_standard_streams_gets_the_programs_status(lab: SopsLab) -> None:
+    """Else a pipe to sops takes their numbers, and with --mask nothing ever closes it."""
+    command = f"{KEYTURN} exec --mask -- sh -c 'exit 6' <&- >&- 2>&-"
+    given = environment(KEYTURN_SOPS=f"{lab.root.parent}/sops")
+    ended = subprocess.run(["sh", "-c", command], cwd=lab.root, env=given, timeout=60)
+    assert ended.returncode == 6
 
 
 def test_no_variable_of_the_caller_is_changed_by_the_command_itself(lab: SopsLab) -> None:

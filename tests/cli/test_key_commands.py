@@ -1,5 +1,6 @@
 """`keyturn key …`: a key is shown once, its digest kept, its scope checked by the catalogue."""
 
+import errno
 import json
 import os
 import pty
@@ -12,6 +13,7 @@ from bootstrap.cli.app import run
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.uses import USES_FILE
+from bootstrap.wiring import keys
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +74,22 @@ def test_rotating_and_revoking(capfd: pytest.CaptureFixture[str], keyset: Path) 
     assert run(["key", "revoke", "laptop"]) == 0
     assert run(["key", "revoke", "laptop"]) == 2
     assert Secret(new).digest() not in keyset.read_text()
+
+
+def test_a_key_that_cannot_be_written_out_is_not_issued(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], keyset: Path
+) -> None:
+    def full(secret: Secret) -> None:
+        raise OSError(errno.ENOSPC, secret.reveal())
+
+    before = keyset.read_bytes()
+    monkeypatch.setattr(keys, "write_secret", full)
+    assert run(["key", "issue", "laptop"]) == 1
+    assert keyset.read_bytes() == before
+    assert capfd.readouterr().err.splitlines()[:2] == [
+        "error: nobody got the key, so it was taken back",
+        "cause: standard output: no space left on device",
+    ]
 
 
 def test_an_expired_key_is_said_to_be(capfd: pytest.CaptureFixture[str], keyset: Path) -> None:

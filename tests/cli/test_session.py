@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -219,6 +220,27 @@ def test_main_ends_quietly(
             os.dup2(copy, descriptor)
             os.close(copy)
     assert capfd.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "words", [["explain"], ["explain", "--json"], ["list", "--json", "--lab", "/nowhere"]]
+)
+def test_an_output_that_cannot_be_written_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    def silence(stream: TextIO) -> None:
+        with Path(os.devnull).open("w") as null:
+            os.dup2(null.fileno(), stream.fileno())
+
+    monkeypatch.setattr(entry, "_silence", silence)
+    monkeypatch.setattr(sys, "argv", ["keyturn", *words])
+    with monkeypatch.context() as patched, Path("/dev/full").open("w") as full:
+        patched.setattr(sys, "stdout", full)
+        assert entry.main() == 1
+    said = capsys.readouterr().err
+    assert said.count("error: ") == 1
+    if words[0] == "explain":
+        assert said.startswith("error: standard output cannot be written\ncause: no space left")
 
 
 @pytest.mark.integration

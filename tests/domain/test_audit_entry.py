@@ -25,6 +25,12 @@ def test_it_is_made_from_the_journals_last_line(
     assert entry.to_dict()["time"] == "1970-01-01T00:00:07+00:00"
 
 
+@pytest.mark.parametrize("field", ["at", "accepted_until"])
+def test_a_time_that_nobody_can_show_is_damage(field: str) -> None:
+    with pytest.raises(ValueError, match="no time"):
+        Entry.from_dict(Entry.of(RECORD).to_dict() | {field: 1e300})
+
+
 def test_the_same_again_is_told_whatever_the_time() -> None:
     entry = Entry.of(RECORD)
     assert entry.repeats(Entry.of(RECORD.then(Step.PROVEN, 99.0)))

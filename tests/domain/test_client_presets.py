@@ -172,6 +172,9 @@ def test_the_file_for_one_run_of_droid_is_what_droid_accepts_and_holds_no_key() 
     assert document["customModels"][1]["maxContextLimit"] == 32768
     assert document["customModels"][1]["noImageSupport"] is False
     assert "noImageSupport" not in document["customModels"][0]
+    renamed = (Model("new", "b", "u", "New", id="old"),)
+    document = json.loads(run_settings(renamed, GATEWAY, "KEYTURN_CLIENT_KEY", "new").data)
+    assert document["sessionDefaultSettings"] == {"model": document["customModels"][0]["id"]}
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,40 @@ def test_a_changed_catalogue_updates_only_the_fields_that_changed() -> None:
     ).data is (second.data)
 
 
+class TestARenamedModel:
+    """Its alias is another, its `id` in lab.toml is not."""
+
+    def test_keeps_its_entry_and_stays_the_default(self) -> None:
+        first = merge(None, [wanted("a"), wanted("b")])
+        text = settings(*models(first.data), sessionDefaultSettings={"model": entry_id("a")})
+        renamed = wanted("new", id=entry_id("a"))
+        second = merge(text, [renamed, wanted("b")], first)
+        assert models(second.data) == [renamed, wanted("b")]
+        assert (second.conflicts, second.lost_default) == ((), None)
+        third = merge(second.data, [renamed, wanted("b")], second)
+        assert third.data is second.data
+
+    def test_keeps_the_entry_that_was_adopted_under_the_old_alias(self) -> None:
+        first = merge(settings(by_hand("a"), model="custom:My-a-0"), [wanted("a")])
+        second = merge(first.data, [wanted("new", id=entry_id("a"))], first)
+        assert [m["model"] for m in models(second.data)] == ["new"]
+        assert second.written.keys() == {"custom:My-a-0"}
+        assert second.lost_default is None
+
+    def test_gets_its_old_id_back_when_that_is_said_later(self) -> None:
+        first = merge(settings(wanted("a"), model=entry_id("a")), [wanted("new")])
+        assert first.lost_default == entry_id("a")
+        second = merge(first.data, [wanted("new", id=entry_id("a"))], first)
+        assert [m["id"] for m in models(second.data)] == [entry_id("a")]
+
+    def test_can_swap_its_alias_with_another(self) -> None:
+        first = merge(None, [wanted("a"), wanted("b")])
+        swapped = [wanted("b", id=entry_id("a")), wanted("a", id=entry_id("b"))]
+        second = merge(first.data, swapped, first)
+        assert models(second.data) == swapped
+        assert {change.fields for change in second.changes} == {("model", "displayName")}
+
+
 class TestAHandMadeEntry:
     def test_is_adopted_with_its_place_its_name_and_no_id(self) -> None:
         merged = merge(settings(by_hand("a", reasoningEffort="high"), OTHER), [wanted("a")])

@@ -26,6 +26,10 @@ def entry(key: str, model: str = "qwen", **more: str) -> dict[str, str]:
     return {"model": model, "baseUrl": f"{URL}/v1", "apiKey": key, **more}
 
 
+def ids(*aliases: str) -> dict[str, str]:
+    return {f"custom:keyturn-{alias}": alias for alias in aliases}
+
+
 def settings(*entries: object) -> bytes:
     return json.dumps({"customModels": list(entries)}, indent=1).encode()
 
@@ -34,7 +38,7 @@ def test_a_file_that_is_not_there_stays_so() -> None:
     for change in (
         update(lambda entry, index: {"apiKey": "x"}),
         retire(["qwen"], URL),
-        without_copies(["qwen"], URL, Secret(KEY)),
+        without_copies(ids("qwen"), URL, Secret(KEY)),
         mend_syntax,
     ):
         assert change(None, fill) is None
@@ -63,11 +67,11 @@ def test_stale_copies_go_and_one_entry_of_each_model_stays() -> None:
         entry(OLD, "b"),
         entry(OLD, "b"),
     ]
-    assert stale_copies(held, ["qwen", "b"], URL, Secret(KEY)) == [0, 3, 5]
-    assert stale_copies(held, ["qwen"], URL, None) == [1, 3]
+    assert stale_copies(held, ids("qwen", "b"), URL, Secret(KEY)) == [0, 3, 5]
+    assert stale_copies(held, ids("qwen"), URL, None) == [1, 3]
     gone = entry(OLD, "gone", id="custom:keyturn-gone")
-    assert stale_copies([*held[:2], gone, gone], ["qwen"], URL, Secret(KEY)) == [0]
-    change = without_copies(["qwen", "b"], URL, Secret(KEY))
+    assert stale_copies([*held[:2], gone, gone], ids("qwen"), URL, Secret(KEY)) == [0]
+    change = without_copies(ids("qwen", "b"), URL, Secret(KEY))
     left = change(settings(*held), fill)
     assert left is not None
     assert json.loads(left)["customModels"] == [held[1], held[2], held[4]]

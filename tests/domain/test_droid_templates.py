@@ -14,7 +14,7 @@ KEY = 'sk-test-"quoted"\\'
 MODELS = (
     Model("qwen3:480b", "b", "u", 'Qwen “3”, the "big" \\ one', 128000, 262144),
     Model("for-claude", "b", "u", "Claude only", clients=("claude",)),
-    Model("eyes", "b", "u", "Eyes", images=True),
+    Model("eyes", "b", "u", "Eyes", images=True, id="first-alias"),
 )
 
 
@@ -56,7 +56,7 @@ def test_the_settings_hold_the_models_that_droid_lists_with_the_key() -> None:
         },
         {
             "model": "eyes",
-            "id": "custom:keyturn-eyes",
+            "id": "custom:keyturn-first-alias",
             "displayName": "Eyes",
             "baseUrl": "http://127.0.0.1:4321/v1",
             "apiKey": KEY,

@@ -141,6 +141,12 @@ BAD = [
     ('[gateway]\nport = "4000"', "gateway.port", "a whole number"),
     ('[gateway]\nhost = "a b"', "gateway.host", "127.0.0.1"),
     ('[gateway]\nhost = ""', "gateway.host", "text in quotes"),
+    *(
+        (f'[gateway]\nhost = "{host}"', "gateway.host", "127.0.0.1")
+        for host in ("127.0.0.1:80", "-x", "é", "300.0.0.1", "[::1]", "a..b", "fe80::1%eth0")
+    ),
+    ('[gateway]\nlitellm_version = "--pre"', "gateway.litellm_version", "1."),
+    ('[redis]\nhost = "redis:6379"', "redis.host", "127.0.0.1"),
     ('[gateway]\nservice = "systemdd"', "gateway.service", "did you mean systemd?"),
     ('[gateway]\nlitellm_version = "1; rm"', "gateway.litellm_version", "1.106.2"),
     ('gateway = "x"', "gateway", "a table"),
@@ -157,6 +163,7 @@ BAD = [
     ('[backends]\na = 1', "backends.a", "a table"),
     ('[[models]]\nalias = "a"\nbackend = "ech"', "models[0].backend", "did you mean echo?"),
     ('[[models]]\nbackend = "echo"', "models[0].alias", "text in quotes"),
+    ('[[models]]\nalias = "os.environ/A"\nbackend = "echo"', "models[0].alias", "calls the model"),
     ('[[models]]\nalias = "a b"\nbackend = "echo"', "models[0].alias", "letters"),
     ('[[models]]\nalias = "a"\nbackend = "echo"\ndisplay_name = "a\\u0007"',
      "models[0].display_name", "remove"),
@@ -164,6 +171,10 @@ BAD = [
      "did you mean droid?"),
     ('[[models]]\nalias = "a"\nbackend = "echo"\nclients = [1]', "models[0].clients", '["a", "b"]'),
     ('[[models]]\nalias = "lab-echo"\nbackend = "echo"', "models[0].alias", "rename"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nid = "a b"', "models[0].id", "letters"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nid = "b"\n'
+     '[[models]]\nalias = "b"\nbackend = "echo"', "models[1].id", "another id"),
+    ('[[models]]\nalias = "a"\nbackend = "echo"\nid = "lab-echo"', "models[0].id", "another id"),
     ('[[models]]\nalias = "a"\nbackend = "echo"\nfallbacks = ["a"]', "models[0].fallbacks",
      "remove"),
     ('[[models]]\nalias = "a"\nbackend = "echo"\nfallbacks = ["lab-eco"]', "models[0].fallbacks",
@@ -204,6 +215,7 @@ def test_a_mistake_is_named_by_its_key_path_with_a_way_out(text: str, path: str,
         ("[a]\n[a]", "there twice"),
         ('key = "sk-test-pasted-0123456789', "line 1"),
         ("a = " + "[" * 3000 + "]" * 3000, "too deeply"),
+        ("a = " + "1" * 5000, "thousands of digits"),
     ],
 )  # fmt: skip
 def test_broken_toml_is_placed_by_its_line_and_not_quoted(text: str, words: str) -> None:

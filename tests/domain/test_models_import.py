@@ -367,3 +367,32 @@ def test_local_servers_and_odd_hosts_get_usable_names() -> None:
 def test_a_variable_name_that_sops_would_not_protect_gets_another_one() -> None:
     what = read(entry("a", "anthropic/a", api_key="os.environ/KEY_unencrypted"))
     assert added(what).missing == ("ANTHROPIC_API_KEY",)
+
+
+def test_a_model_that_got_another_alias_here_is_there_already() -> None:
+    text = LAB + '[[models]]\nalias = "new"\nid = "old"\nbackend = "echo"\n'
+    chain = [{"fresh": ["old"]}]
+    more = added(read(entry("old", "ollama/x"), entry("fresh", "ollama/y"), fallbacks=chain), text)
+    assert (more.models, more.kept) == (("fresh",), ("old",))
+    assert parse_lab(appended(text, more.text, ROOT), ROOT).models[-1].fallbacks == ()
+
+
+def test_a_second_deployment_takes_no_name_that_the_config_has() -> None:
+    twins = [entry("a", "ollama/x"), entry("a", "ollama/y")]
+    for rows in ([*twins, entry("a-2", "ollama/z")], [entry("a-2", "ollama/z"), *twins]):
+        found_ = read(*rows)
+        by_alias = {model.alias: (model.upstream, model.listed) for model in found_.models}
+        assert by_alias == {"a": ("x", True), "a-3": ("y", False), "a-2": ("z", True)}
+
+
+def test_odd_values_are_left_out_or_named_and_break_nothing() -> None:
+    odd: dict[Any, Any] = {
+        "model_name": "a",
+        5: 6,
+        "litellm_params": {"model": "ollama/x", 7: 8, None: 9},
+    }
+    cache = {"cache": True, "cache_params": {"host": "h", "port": "\u00b2"}}
+    found_ = read(odd, {"model_name": ["b"]}, litellm_settings=cache)
+    assert [model.alias for model in found_.models] == ["a"]
+    assert found_.models[0].notes == ("not carried over: litellm_params.7, litellm_params.None",)
+    assert found_.redis is None

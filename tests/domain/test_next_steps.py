@@ -42,13 +42,19 @@ def test_paths_with_spaces_stay_one_word() -> None:
     lab = parse_lab("[targets]\ndroid_key_helper = true\n", PurePath("/home/me/my lab"))
     home = PurePath("/home/m e")
     places = Places(home, home / ".config", home / "s", home / "c", home / "f")
-    found = dict(next_steps(lab, places, "/opt/my tools/keyturn"))
+    found = dict(next_steps(lab, places, "'/opt/my tools/keyturn'"))
     assert "$('/opt/my tools/keyturn' get LITELLM_MASTER_KEY)" in found["Claude Code"]
     assert found["shell"] == "cd '/home/me/my lab' && direnv allow"
     helper = found["droid without a key on disk"]
     assert shlex.split(helper)[1] == (
         "FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH=/home/m e/.config/keyturn/droid-managed.json"
     )
+
+
+def test_a_lab_that_is_not_the_registered_one_is_named() -> None:
+    lab = parse_lab("", PurePath("/home/me/lab"))
+    found = dict(next_steps(lab, PLACES, "keyturn --lab /home/me/lab"))
+    assert '"$(keyturn --lab /home/me/lab get LITELLM_MASTER_KEY)"' in found["Claude Code"]
 
 
 def test_droid_gets_none_where_its_settings_are_left_alone() -> None:

@@ -217,7 +217,8 @@ class TestDroid:
         assert change.details == (
             "removed custom:keyturn-old",
             "note: custom:keyturn-old is droid's default model and goes; "
-            "choose another one with /model",
+            "choose another one with /model, or, if only its alias changed, "
+            'write id = "old" below the new one in lab.toml',
         )
 
     def test_a_foreign_entry_that_makes_droid_drop_the_file_is_noted(self) -> None:

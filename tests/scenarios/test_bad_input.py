@@ -25,7 +25,7 @@ from support.labs import (
 )
 from support.waiting import until
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.faults
 
 PLAIN = f"{MASTER}=sk-test-plain-0123456789\nLITELLM_SALT_KEY=sk-test-salt-0123456789\n"
 

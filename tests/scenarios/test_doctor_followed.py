@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bootstrap.adapters.supervisor_state import LOG_FILE
 from support import homes, labs
 from support.doctor import by_hand, legacy_entry
 from support.labs import MASTER, CliLab, stopped_after
@@ -158,6 +159,17 @@ def test_a_key_that_was_changed_in_the_store_is_put_in_force(lab: CliLab) -> Non
     put(lab, STALE)
     follow(lab, {"KT302", "KT107"}, "keyturn apply")
     assert lab.key == STALE
+
+
+def test_a_key_in_the_log_is_one_to_replace(lab: CliLab) -> None:
+    old = lab.key
+    with (lab.state / LOG_FILE).open("a") as log:
+        log.write(f"POST /v1/models Bearer {old}\n")
+    row = bad(lab)["KT317"]
+    assert (row["severity"], "keyturn rotate" in row["mend"]) == ("error", True)
+    lab.ok("rotate")
+    assert bad(lab) == {}
+    assert old not in "".join(lab.said)
 
 
 def test_a_weak_key_is_replaced(lab: CliLab) -> None:

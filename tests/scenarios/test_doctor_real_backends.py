@@ -115,3 +115,16 @@ def test_a_salt_key_that_was_changed_under_a_database_is_an_error(named: NamedLa
     assert "KT322" not in bad(named)
     lab.file.write_text(text)
     assert bad(named) == {}
+
+
+def test_a_database_without_a_salt_key_is_said_and_mended(named: NamedLab) -> None:
+    lab, env = named.lab, Path(named.lab.places.gateway_env)
+    text = lab.file.read_text()
+    lines = env.read_text().splitlines(keepends=True)
+    env.write_text("".join(line for line in lines if not line.startswith(SALT)))
+    lab.ok("service", "restart")
+    lab.file.write_text(f"{text}[secrets.DATABASE_URL]\n")
+    assert f"{SALT} is not set for the gateway" in bad(named)["KT315"]["seen"]
+    lab.file.write_text(text)
+    lab.ok("apply", "--force")
+    assert bad(named) == {}

@@ -93,6 +93,20 @@ def test_a_rule_without_ones_own_identity_is_never_followed_by_updatekeys(
     assert sops.identity.recipient in row["mend"]
 
 
+def test_a_store_that_only_somebody_else_can_open_is_said(sick: Patient, sops: SopsLab) -> None:
+    rules = sick.lab / ".sops.yaml"
+    rules.write_text(RULES.format(another_recipient(sick.home)))
+    sops.sops("updatekeys", "-y", str(sops.store))
+    file = sick.lab / "lab.toml"
+    file.write_text(file.read_text().replace(f'"file:{sick.lab}/key", ', ""))
+    (row,) = sick.findings("KT002")["KT002"]
+    assert "none of the age identities here is a recipient" in row["seen"]
+    rules.write_text(RULES.format(sops.identity.recipient))
+    (row,) = sick.findings("KT415")["KT415"]
+    assert row["command"] is None
+    assert "somebody who can open it" in row["mend"]
+
+
 def truncated(sops: SopsLab) -> None:
     sops.store.write_bytes(sops.store.read_bytes()[:200])
 

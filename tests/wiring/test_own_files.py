@@ -80,6 +80,12 @@ def test_two_files_are_not_the_same_one(root: Path, home: Path) -> None:
     assert "that of files[0]" in refusal(root, "~/tool.env", "~/again/tool.env").why
 
 
+def test_no_file_stands_below_another(root: Path) -> None:
+    assert "that of files[0], too" in refusal(root, "~/tool", "~/tool/env").why
+    assert "that of files[0], too" in refusal(root, "~/tool/env", "~/tool").why
+    assert "the lab file itself" in refusal(root, f"{root}/lab.toml/x").why
+
+
 def test_every_other_place_is_the_users_own(root: Path) -> None:
     (root / "lab.toml").write_text("version = 1\n" + ROW.format("~/.config/litellm/tool.env"))
     assert len(labs.load(PurePath(root)).files) == 1

@@ -130,6 +130,24 @@ def test_a_rotated_key_is_another_with_the_same_scope_and_end(desk: KeyDesk) -> 
     assert [key.not_after for key in listed(desk)] == [1600.0]
 
 
+def test_a_key_that_nobody_got_is_taken_back(desk: KeyDesk) -> None:
+    seen: list[Secret] = []
+
+    def lose(key: Secret) -> None:
+        seen.append(key)
+        raise TargetError("x", why="x", fix="x")
+
+    issue(desk, "a", ["qwen"], 60.0)
+    before = Path(desk.path).read_bytes()
+    with pytest.raises(TargetError):
+        issue(desk, "b", None, None, give=lose)
+    assert Path(desk.path).read_bytes() == before
+    with pytest.raises(TargetError):
+        rotate(desk, "a", None, give=lose)
+    assert Path(desk.path).read_bytes() == before
+    assert rotate(desk, "a", None, give=seen.append) == seen[-1]
+
+
 def test_the_key_that_is_replaced_can_be_accepted_for_a_while(desk: KeyDesk) -> None:
     old = issue(desk, "a", ["qwen"], None)
     new = rotate(desk, "a", None, 60.0)

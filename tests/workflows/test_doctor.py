@@ -1,6 +1,7 @@
 """doctor looks, judges and mends, whatever each check and each fix does."""
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -245,8 +246,12 @@ def test_a_fix_that_never_settles_comes_to_an_end_and_is_undone_as_one(bench: Be
 
 def test_a_file_that_cannot_be_written_leaves_nothing_to_undo(bench: Bench) -> None:
     Path(bench.file).write_text("old")
-    Path(bench.file).chmod(0o400)
-    bench.check(CODE.error("seen", fix=mended(bench)))
+
+    def late(data: bytes | None, fill: Fill) -> bytes | None:
+        Path(bench.file).chmod(0o400)
+        return b"mended"
+
+    bench.check(CODE.error("seen", fix=FileFix(bench.file, "it is mended", late)))
     with pytest.raises(TargetError, match="read-only"):
         bench.fix()
     assert bench.log.last() is None
@@ -304,7 +309,9 @@ def test_only_the_newest_runs_are_kept(bench: Bench) -> None:
     assert Path(bench.file).read_text() == "6"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"files": [{"path": "x", "mode": 384}]}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "[" * 100_000, '{"files": [{"path": "x", "mode": 384}]}']
+)
 def test_a_damaged_note_is_named_with_the_folder_of_the_copies(bench: Bench, text: str) -> None:
     bench.check(CODE.error("seen", fix=mended(bench)))
     bench.fix()
@@ -332,6 +339,56 @@ def test_what_was_put_back_by_hand_is_left_alone_by_undo(bench: Bench) -> None:
     before = Path(bench.file).stat().st_ino
     undo(bench.tools)
     assert Path(bench.file).stat().st_ino == before
+
+
+def test_a_read_only_file_keeps_no_other_from_being_mended(bench: Bench) -> None:
+    other = bench.home / "other"
+    other.write_text("old")
+    other.chmod(0o444)
+    bench.check(CODE.error("seen", fix=FileFix(PurePath(other), "it is mended", to("new"))))
+    bench.check(OTHER.error("seen", fix=mended(bench)), code=OTHER)
+    bench.fix()
+    assert (Path(bench.file).read_text(), other.read_text()) == ("mended", "old")
+    refused = [mending.mending.refused for mending in bench.shown]
+    assert refused == [(("KT901", f"{other}: it is read-only: chmod u+w {other}"),)]
+
+
+def killed_beside(path: Path) -> Path:
+    """Leave what a killed run leaves beside a file."""
+    left = path.with_name(f".{path.name}.keyturn-0123456789ab.tmp")
+    left.write_text("a key")
+    return left
+
+
+def test_what_a_killed_run_left_goes_with_the_next(bench: Bench) -> None:
+    file, state = Path(bench.file), bench.home / "state"
+    file.write_text("old")
+    bench.check(CODE.error("seen", fix=mended(bench)))
+    bench.fix()
+    cut_off = state / "0002"
+    cut_off.mkdir()
+    (cut_off / "0.copy").write_text("a key")
+    left = killed_beside(file)
+    bench.fix()
+    assert (left.exists(), cut_off.exists()) == (False, False)
+    left = killed_beside(file)
+    assert undo(bench.tools).files[0].path == bench.file
+    assert (file.read_text(), left.exists()) == ("old", False)
+    with pytest.raises(UsageError):
+        undo(bench.tools)
+
+
+def test_a_run_is_numbered_when_it_is_its_turn(bench: Bench) -> None:
+    Path(bench.file).write_text("old")
+    bench.check(CODE.error("seen", fix=mended(bench)))
+
+    @contextlib.contextmanager
+    def after_another() -> Iterator[None]:
+        bench.log.save(bench.log.new())
+        yield
+
+    fix(dataclasses.replace(bench.tools, lock=after_another), (), bench.shown.append)
+    assert sorted(path.name for path in (bench.home / "state").iterdir()) == ["0001", "0002"]
 
 
 def test_one_part_that_fails_or_hangs_keeps_no_other_waiting() -> None:

@@ -1,9 +1,11 @@
 """The gateway is brought up, and what answers is proven to be it and to be closed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bootstrap.domain.claims import States
 from bootstrap.domain.errors import (
     GatewayError,
     KeptError,
@@ -61,6 +63,30 @@ class TestPort:
         assert caught.value.why == who
         assert f"gateway.port in {tools.lab.file}" in caught.value.fix
         assert tools.service.calls == []
+
+    @pytest.mark.parametrize(
+        ("labs", "who", "stop"),
+        [
+            (
+                {"/their lab": {}},
+                "the gateway of the lab in /their lab listens there",
+                "keyturn --lab '/their lab' service stop, or",
+            ),
+            (
+                {},
+                "a gateway of keyturn's, of no lab in this home (/their lab), listens there",
+                "stop it: kill 4700, or",
+            ),
+        ],
+    )
+    def test_a_gateway_of_another_lab_there_is_named_with_what_ends_it(
+        self, tools: FakeTools, labs: States, who: str, stop: str
+    ) -> None:
+        tools.ports.taken = Listener(4711, "python3", 4700, "/their lab")
+        with pytest.raises(GatewayError) as caught:
+            require_port_free(replace(tools, other_labs=lambda: labs))
+        assert caught.value.why == who
+        assert caught.value.fix.startswith(stop)
 
 
 class TestBringUp:

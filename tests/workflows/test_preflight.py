@@ -18,6 +18,7 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import INTERNAL_KEY, MASTER_KEY, SALT_KEY
 from bootstrap.workflows.preflight import start_if_down
 from bootstrap.workflows.rotate import rotate
+from bootstrap.workflows.rotation_preview import preview
 from support.fakes import LAB, MASTER
 from support.rotation_fakes import HELD, NEW, PLAIN, World, make_world
 
@@ -122,23 +123,57 @@ def test_a_database_that_the_master_key_encrypts(tmp_path: Path) -> None:
 
 def test_a_database_that_the_internal_key_encrypts(tmp_path: Path) -> None:
     world = make_world(tmp_path, LAB + SALT_OPTIONAL + DATABASE, held=NO_SALT)
+    for given in ((INTERNAL_KEY,), (MASTER_KEY, INTERNAL_KEY)):
+        with pytest.raises(ConfigError) as caught:
+            rotate(world.tools, world.using, names=given)
+        error = caught.value
+        assert f"{INTERNAL_KEY} is not rotated: LiteLLM has a database" in error.what
+        assert error.why.endswith(f"({INTERNAL_KEY}), and could never read them again")
+        assert f"the value of {INTERNAL_KEY} as {SALT_KEY}" in error.fix
+        assert "--re-encrypt" in error.fix
+        assert error.fix.endswith(f"keyturn rotate {MASTER_KEY}") == (MASTER_KEY in given)
+    assert world.steps == []
+
+
+def test_a_database_that_the_internal_key_encrypts_is_no_obstacle_to_the_clients_key(
+    tmp_path: Path,
+) -> None:
+    world = make_world(tmp_path, LAB + SALT_OPTIONAL + DATABASE, held=NO_SALT)
+    before = world.path(names.GATEWAY_ENV).read_bytes()
+    assert preview(world.tools, world.using).old
+    rotate(world.tools, world.using, new=Secret(NEW))
+    assert world.in_force(NEW, MASTER)
+    assert world.path(names.GATEWAY_ENV).read_bytes() == before
+
+
+def own_template(folder: Path, name: str, more: str) -> None:
+    """Give the lab in `folder` a template of its own: the shipped one, and `more` at its end."""
+    own = folder / "lab" / "templates" / name
+    own.parent.mkdir(parents=True)
+    own.write_text((Path(__file__).parents[2] / "templates" / name).read_text() + more)
+
+
+@pytest.mark.parametrize(
+    ("template", "more"),
+    [
+        (CONFIG, "\n  alerting_key: {{ secrets.LITELLM_MASTER_KEY | json }}\n"),
+        ("litellm/gateway.env.j2", "OTHER={{ secrets.LITELLM_MASTER_KEY | dotenv }}\n"),
+    ],
+)
+def test_a_database_that_the_clients_key_may_encrypt_since_an_own_template_gives_it_to_litellm(
+    tmp_path: Path, template: str, more: str
+) -> None:
+    own_template(tmp_path, template, more)
+    world = make_world(tmp_path, LAB + SALT_OPTIONAL + DATABASE, held=NO_SALT)
     error = refused(world)
-    assert f"{INTERNAL_KEY}), which this rotation would leave as it is" in error.why
-    assert f"the value of {INTERNAL_KEY} as {SALT_KEY}" in error.fix
-    assert "--re-encrypt" in error.fix
-    with pytest.raises(ConfigError) as caught:
-        rotate(world.tools, world.using, names=(INTERNAL_KEY,))
-    assert f"({INTERNAL_KEY}), and could never read them again" in caught.value.why
+    assert f"{MASTER_KEY} is not rotated: LiteLLM has a database" in error.what
+    assert "a template of your own gives it to LiteLLM" in error.why
+    assert error.fix.endswith("or remove it from that template")
 
 
 def test_a_database_that_an_own_template_names(tmp_path: Path) -> None:
-    shipped = Path(__file__).parents[2] / "templates" / CONFIG
-    own = tmp_path / "lab" / "templates" / CONFIG
-    own.parent.mkdir(parents=True)
-    own.write_text(
-        shipped.read_text() + '{% raw %}{% endraw %}\n  database_url: "postgresql://db"\n'
-    )
-    world = make_world(tmp_path, LAB + SALT_OPTIONAL, held=NO_SALT)
+    own_template(tmp_path, CONFIG, '{% raw %}{% endraw %}\n  database_url: "postgresql://db"\n')
+    world = make_world(tmp_path, PLAIN + SALT_OPTIONAL, held=NO_SALT)
     assert "has a database" in refused(world).what
 
 

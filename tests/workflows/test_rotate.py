@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bootstrap.domain import targets as names
 from bootstrap.domain.content import Content
 from bootstrap.domain.errors import (
+    ConflictError,
     Interrupted,
     LabError,
     ProviderUnavailableError,
@@ -22,6 +24,7 @@ from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.domain.template import render
 from bootstrap.domain.uses import USES_FILE
 from bootstrap.workflows import planning
+from bootstrap.workflows.check import Health, check
 from bootstrap.workflows.recover import recover
 from bootstrap.workflows.rotate import Rotated, rotate
 from bootstrap.workflows.rotation_preview import preview
@@ -277,6 +280,18 @@ def test_what_droid_writes_into_its_settings_meanwhile_is_kept(world: World) -> 
     turn(world)
     assert world.in_force(NEW, MASTER)
     assert all(f'"{step.value}": 1' in settings.read_text() for step in TO_PROOF[2:6])
+
+
+def test_a_lab_whose_files_are_another_labs_is_told_a_way_that_works(world: World) -> None:
+    row = {"path": str(world.path(names.ENV_FILE)), "claim": 99}
+    theirs = {"/their lab": {"targets": {"env-file": row}}}
+    world.tools = replace(world.tools, other_labs=lambda: theirs)
+    with pytest.raises(ConflictError, match="some files are another lab's") as refused:
+        turn(world)
+    assert "go on with that one: --lab '/their lab'" in refused.value.fix
+    assert f"keyturn --lab {world.tools.lab.root} apply --force" in refused.value.fix
+    readings = check(world.tools)
+    assert [r.fix for r in readings if r.health is Health.DRIFT] == [refused.value.fix]
 
 
 def test_a_file_edited_by_hand_meanwhile_is_not_overwritten(world: World) -> None:

@@ -74,7 +74,7 @@ def test_the_second_lab_is_told_whose_the_files_are(labs: tuple[FakeTools, FakeT
     assert refused.value.why.count(f"the lab in {first.lab.root} answers for it") == 1
     assert f"--lab {first.lab.root}" in refused.value.fix
     secrets = only_secrets(second.resolver.resolve_all(needed_secrets(second)))
-    with pytest.raises(ConflictError, match="is another lab's"):
+    with pytest.raises(ConflictError, match="are another lab's"):
         prove_targets(second, secrets)
     assert models(first) == before == ["lab-echo", "qwen"]
 

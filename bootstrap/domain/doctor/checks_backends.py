@@ -8,11 +8,12 @@ from bootstrap.domain.doctor.checks_others import OTHERS
 from bootstrap.domain.doctor.facts_backends import BackendFacts, BackendsFacts
 from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
-from bootstrap.domain.endpoints import safe_url
+from bootstrap.domain.endpoints import safe_url, shown
 from bootstrap.domain.lab import Backend, Lab
 from bootstrap.domain.probes import describe
 
 _REFUSED = (401, 403)
+_ANOTHER = "start it with that model, or correct the model's upstream in lab.toml"
 
 
 def _parts(seen: Observations) -> tuple[Lab, BackendsFacts]:
@@ -41,13 +42,25 @@ def model_missing(seen: Observations) -> Iterator[Finding]:
     """Find models that are not served."""
     lab, _ = _parts(seen)
     for backend, facts, where in _each(seen):
-        if facts.models is None or backend.kind == "llama.cpp":
+        if facts.models is None:
             continue
+        served = {*facts.models, *map(_stem, facts.models)}
         wanted = (model.upstream for model in lab.models if model.backend == facts.name)
         for name in dict.fromkeys(wanted):
-            if not {name, f"{name}:latest"} & set(facts.models):
+            if {name, f"{name}:latest", _stem(name)} & served:
+                continue
+            if backend.kind == "llama.cpp":
+                models = shown(", ".join(facts.models))
+                words = f"{where} has {models}, and answers with that whoever asks for {name}"
+                yield codes.MODEL_MISSING.note(words, mend=_ANOTHER)
+            else:
                 mend = f"ollama pull {name}" if backend.kind == "ollama" else ""
                 yield codes.MODEL_MISSING.error(f"{where} does not have {name}", mend=mend)
+
+
+def _stem(name: str) -> str:
+    """Return the name of the file that llama.cpp took a model from, as people know it."""
+    return name.rpartition("/")[2].removesuffix(".gguf") if name.endswith(".gguf") else name
 
 
 def key_refused(seen: Observations) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from bootstrap.domain.doctor.facts_droid import DroidFile, Level
 from bootstrap.domain.doctor.finding import FileFix, Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_entries import default_model
-from bootstrap.domain.droid_schema import ARRAY_KEY, entry_name
+from bootstrap.domain.droid_schema import ARRAY_KEY, ID_PREFIX, entry_id, entry_name
 from bootstrap.domain.endpoints import is_below, safe_url, shown
 from bootstrap.domain.targets import targets
 
@@ -104,15 +104,16 @@ def overridden(seen: Observations) -> Iterator[Finding]:
 
 def copies(seen: Observations) -> Iterator[Finding]:
     """Find stale copies of our models."""
+    models = {entry_id(m.lasting_id): m.alias for m in seen.lab.models} if seen.lab else {}
     for found in facts(seen).files:
         if found.level not in (Level.USER, Level.LOCAL):
             continue
         listed = root_of(found).get(ARRAY_KEY)
         entries: Sequence[object] = listed if isinstance(listed, list) else ()
-        doomed = stale_copies(entries, seen.aliases, seen.gateway_url, seen.key)
+        doomed = stale_copies(entries, models, seen.gateway_url, seen.key)
         if doomed:
             names = ", ".join(_name(entries[index]) for index in doomed)
-            change = without_copies(seen.aliases, seen.gateway_url, seen.key)
+            change = without_copies(models, seen.gateway_url, seen.key)
             fix = FileFix(found.file.path, "stale copies go", change)
             yield files.COPIES.warning(f"{seen.show(found.file.path)}: {names}", fix=fix)
 
@@ -131,7 +132,16 @@ def default_gone(seen: Observations) -> Iterator[Finding]:
         chosen = default_model(root_of(found))
         if chosen is not None and chosen.startswith("custom:") and chosen not in ids:
             words = f"{seen.show(found.file.path)}: {shown(chosen)[:80]} is the default model"
-            yield setup.DEFAULT_GONE.error(words)
+            yield setup.DEFAULT_GONE.error(words, mend=_chosen_again(chosen))
+
+
+def _chosen_again(chosen: str) -> str:
+    """Return how to get a default model back; one that keyturn made may have been renamed."""
+    if not chosen.startswith(ID_PREFIX):
+        return setup.DEFAULT_GONE.mend
+    name = shown(chosen.removeprefix(ID_PREFIX))[:80]
+    renamed = f'or, if lab.toml has it under another alias, write id = "{name}" there and apply'
+    return f"{setup.DEFAULT_GONE.mend}; {renamed}"
 
 
 def no_model(seen: Observations) -> Iterator[Finding]:

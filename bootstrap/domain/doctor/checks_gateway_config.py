@@ -1,6 +1,7 @@
 """KT311 to KT315, KT318, KT320 to KT322: what config.yaml tells LiteLLM, whoever wrote it."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from bootstrap.domain.doctor import codes_gateway as codes
@@ -10,7 +11,7 @@ from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.lab import BACKEND_KINDS, Lab
-from bootstrap.domain.litellm_config import REFERENCE, names_database, texts
+from bootstrap.domain.litellm_config import REFERENCE, texts
 from bootstrap.domain.litellm_read import read_document, section
 from bootstrap.domain.printable import printable
 from bootstrap.domain.ref import is_variable_name
@@ -45,10 +46,17 @@ def _facts(seen: Observations) -> LitellmFacts:
 def _document(seen: Observations) -> Mapping[str, Any]:
     """Return the config; empty where there is none, or a broken one, which KT320 says."""
     data = _facts(seen).config.data
+    found = {} if data is None else _parsed(data)
+    return {} if isinstance(found, str) else found
+
+
+@lru_cache(maxsize=2)
+def _parsed(data: bytes) -> Mapping[str, Any] | str:
+    """Return the config, or why it is none; most checks ask, and reading takes its time."""
     try:
-        return {} if data is None else read_document(data, "config.yaml")
-    except ConfigError:
-        return {}
+        return read_document(data, "config.yaml")
+    except ConfigError as error:
+        return error.why
 
 
 def config_broken(seen: Observations) -> Iterator[Finding]:
@@ -58,10 +66,9 @@ def config_broken(seen: Observations) -> Iterator[Finding]:
     if file.problem:
         yield codes.CONFIG_BROKEN.error(f"{name}: {file.problem}")
     elif file.data is not None:
-        try:
-            read_document(file.data, name)
-        except ConfigError as error:
-            yield codes.CONFIG_BROKEN.error(f"{name}: {error.why}")
+        found = _parsed(file.data)
+        if isinstance(found, str):
+            yield codes.CONFIG_BROKEN.error(f"{name}: {found}")
 
 
 def unset(seen: Observations) -> Iterator[Finding]:
@@ -99,7 +106,7 @@ def fallback(seen: Observations) -> Iterator[Finding]:
     """Find fallbacks to nowhere."""
     document = _document(seen)
     rows = document.get("model_list") or []
-    known = {row.get("model_name") for row in rows if isinstance(row, dict)}
+    known = {str(row.get("model_name")) for row in rows if isinstance(row, dict)}
     for where in ("router_settings", "litellm_settings"):
         for name, key in _named(section(document, where)):
             if name not in known:
@@ -144,14 +151,14 @@ def salt(seen: Observations) -> Iterator[Finding]:
     if lab is None:
         return
     names = _variables(found)
-    if names and SALT_KEY not in names and _has_database(lab, found):
+    if names and SALT_KEY not in names and _has_database(lab, seen):
         yield codes.SALT.warning(f"there is a database, and {SALT_KEY} is not set for the gateway")
 
 
 def salt_changed(seen: Observations) -> Iterator[Finding]:
     """Find a salt key that is not the one of the database."""
     found, lab = _facts(seen), seen.lab
-    if lab is None or not found.salt or not _has_database(lab, found):
+    if lab is None or not found.salt or not _has_database(lab, seen):
         return
     given = [("the gateway has", key) for key in _salts(found)]
     stored = seen.secrets.salt if seen.secrets else ""
@@ -167,9 +174,9 @@ def _salts(found: LitellmFacts) -> Iterator[str]:
         yield held[SALT_KEY].fingerprint()
 
 
-def _has_database(lab: Lab, found: LitellmFacts) -> bool:
-    named = DATABASE_URL in lab.secrets or DATABASE_URL in _variables(found)
-    return named or names_database(found.config.data or b"")
+def _has_database(lab: Lab, seen: Observations) -> bool:
+    named = DATABASE_URL in lab.secrets or DATABASE_URL in _variables(_facts(seen))
+    return named or bool(section(_document(seen), "general_settings").get("database_url"))
 
 
 def _variables(found: LitellmFacts) -> set[str]:

@@ -215,8 +215,11 @@ def recipients(seen: Observations) -> Iterator[Finding]:
             rules = seen.show(found.rules) if found.rules else ".sops.yaml"
             mend = f"add {facts.own[0]} to {rules} first"
             yield codes.RECIPIENTS.error(words, mend=mend)
-        else:
-            yield codes.RECIPIENTS.warning(words, mend=_update_keys(facts.sops, found))
+            continue
+        mend = _update_keys(facts.sops, found)
+        if facts.own and not has & set(facts.own):
+            mend = f"have somebody who can open it run {mend}"
+        yield codes.RECIPIENTS.warning(words, mend=mend)
 
 
 def _more(recipients: frozenset[str]) -> Sequence[str]:

@@ -16,7 +16,8 @@ MODEL_MISSING = Code(
     "Requests for it fail, or its fallbacks answer instead.",
     "load it there, or correct the model's upstream in lab.toml",
     "Ollama was asked for /api/tags, every other server for /v1/models. Ollama's `name` means "
-    "`name:latest`. llama.cpp serves the model that it was started with, whatever is asked for.",
+    "`name:latest`. llama.cpp answers with the model that it was started with, whatever is asked "
+    "for, so there it is a note. It calls a model by the path of its file, whose name is enough.",
 )
 KEY_REFUSED = Code(
     "KT503",

@@ -66,7 +66,9 @@ DEFAULT_GONE = Code(
     "`droid exec` without -m fails with nothing but 'Exec failed'.",
     "choose another one: /model in droid",
     "`sessionDefaultSettings.model` names an id that no file has any more. Ids hang on the "
-    "display name unless an entry has an explicit one; keyturn's entries have.",
+    "display name unless an entry has an explicit one; keyturn's entries have: "
+    "`custom:keyturn-ALIAS`. Where a model of lab.toml only got another alias, `id` with the "
+    "former one keeps its id, and what was chosen is there again after keyturn apply.",
 )
 HELPER = Code(
     "KT127",

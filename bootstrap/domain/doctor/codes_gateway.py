@@ -127,11 +127,12 @@ PROVIDER = Code(
 SALT = Code(
     "KT315",
     "a database without a salt key",
-    "LiteLLM encrypts it with the master key, so a new master key makes its rows unreadable.",
-    "give it one, as keyturn rotate says when it refuses",
+    "LiteLLM encrypts it with the key it is started with, so another makes its rows unreadable.",
+    "give it one, as keyturn rotate --all says when it refuses",
     "Models, credentials and settings in LiteLLM's database are encrypted with LITELLM_SALT_KEY, "
-    "or, where that is unset, with the master key. To change the master key, the database must be "
-    "encrypted anew (keyturn rotate --re-encrypt), or the salt key be fixed to today's key first.",
+    "or, where that is unset, with the key that LiteLLM is started with: under the guard "
+    "KEYTURN_INTERNAL_KEY, else the master key. To change that one, the database must be "
+    "encrypted anew (keyturn rotate --re-encrypt), or the salt key be set to today's value first.",
 )
 VERSION = Code(
     "KT316",

@@ -10,7 +10,8 @@ WEBUI_UNREADABLE = Code(
     "file that it is started with",
     "`config` is read and nothing else of Open WebUI's, and only by doctor. The database is opened "
     "for reading, never locked, and no file is made beside it; both layouts of its table `config` "
-    "are known, one row with everything (older ones) and one row for each setting.",
+    "are known, one row with everything (older ones) and one row for each setting. In an env file "
+    "a reference such as ${NAME} tells nothing: docker compose puts a value in, systemd does not.",
 )
 WEBUI_ELSEWHERE = Code(
     "KT562",

@@ -33,7 +33,7 @@ def retire(aliases: Collection[str], gateway_url: str) -> Change:
     return change
 
 
-def without_copies(aliases: Collection[str], gateway_url: str, current: Secret | None) -> Change:
+def without_copies(models: Mapping[str, str], gateway_url: str, current: Secret | None) -> Change:
     """Return a change that takes stale copies of our models out of a settings file."""
 
     def change(data: bytes | None, _: Fill) -> bytes | None:
@@ -42,7 +42,7 @@ def without_copies(aliases: Collection[str], gateway_url: str, current: Secret |
         document = parse(data)
         array = entries_of(document, ARRAY_KEY)
         entries = [plain(item) for item in array.items] if array else []
-        doomed = stale_copies(entries, aliases, gateway_url, current)
+        doomed = stale_copies(entries, models, gateway_url, current)
         if not doomed:
             return data
         return edit_document(document, ARRAY_KEY, [Remove(index) for index in doomed])
@@ -51,18 +51,21 @@ def without_copies(aliases: Collection[str], gateway_url: str, current: Secret |
 
 
 def stale_copies(
-    entries: Sequence[object], aliases: Collection[str], gateway_url: str, current: Secret | None
+    entries: Sequence[object],
+    models: Mapping[str, str],
+    gateway_url: str,
+    current: Secret | None,
 ) -> list[int]:
     """Return the positions of further entries for a model of ours, with a key that is not in force.
 
     Args:
         entries: The elements of `customModels`.
-        aliases: The models of the lab.
+        models: The alias of each model of the lab by its id.
         gateway_url: The gateway's base URL without a path.
         current: The key in force.
     """
     found = Found(entries, gateway_url, {}, None)
-    claims = found.claims(set(aliases))
+    claims = found.claims(models)
     doomed = []
     for alias, indexes in claims.items():
         if alias is None:

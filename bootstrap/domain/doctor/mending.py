@@ -7,8 +7,10 @@ from pathlib import PurePath
 from bootstrap.domain.content import Content, FileState, Write
 from bootstrap.domain.doctor.check import is_chosen
 from bootstrap.domain.doctor.finding import CommandFix, FileFix, Fill, Finding, Fix
-from bootstrap.domain.errors import LabError
+from bootstrap.domain.errors import LabError, TargetError
 from bootstrap.domain.jsonc import MalformedJson
+
+_WRITABLE = 0o200
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,15 @@ class _Pending:
         result = (after, mode if fix.mode is None else fix.mode)
         if result == (data, mode):
             return False
+        if found is not None and not found.mode & _WRITABLE:
+            raise TargetError("it is read-only", why=f"chmod u+w {fix.path}", fix="mend it again")
         self._state[fix.path] = result
         return True
 
     def _mend(self, path: PurePath) -> FileMend:
         found, (data, mode) = self._found[path], self._state[path]
         expected = None if found is None else found.content.digest
-        write = Write(path, None if data is None else Content(data), mode, expected)
+        content = None if data is None else Content(data)
+        write = Write(path, content, mode, expected, shared=True)
         codes, summaries = (tuple(dict.fromkeys(x[path])) for x in (self._codes, self._summaries))
         return FileMend(path, codes, summaries, found, write)
