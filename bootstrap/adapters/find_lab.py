@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bootstrap.domain.base_errors import ConfigError
 
 FILE = "lab.toml"
+_MOST_BYTES = 1 << 24  # a hundred thousand models
 
 
 def find_lab(given: str | None, default_file: str) -> str | None:
@@ -65,7 +66,7 @@ def open_lab(root: str) -> tuple[str, posix.stat_result]:
     """Return the text of the lab file in `root`, and its state.
 
     Raises:
-        ConfigError: It is missing, no file, unreadable, not UTF-8, or another user's.
+        ConfigError: It is missing, no file, unreadable, not UTF-8, too big, or another user's.
     """
     path = f"{root}/{FILE}"
     try:
@@ -161,6 +162,9 @@ def _folder_in(default_file: str) -> str:
 def _check_kind(path: str, found: posix.stat_result) -> None:
     if not is_regular(found):
         raise _no_file(path, "a device or a pipe")
+    if found.st_size > _MOST_BYTES:
+        why, fix = "more than 16 MiB stand in it", f"look what is in it: head -c 1000 {path}"
+        raise _error(f"{path} is too big", why=why, fix=fix)
 
 
 def _no_file(path: str, why: str) -> "ConfigError":

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from bootstrap.domain.ref import SecretRef
 
+_MOST_BYTES = 1 << 26  # as of any other file
 _ENDINGS = "its name must end in .env, .json or .yaml"
 
 
@@ -240,9 +241,11 @@ class SopsProvider:
         file = self._path(place)
         self._kind(place)
         try:
-            if not is_regular(posix.stat(file)):
+            found = posix.stat(file)
+            if not is_regular(found) or found.st_size > _MOST_BYTES:
+                odd = "bigger than 64 MiB" if is_regular(found) else "not a regular file"
                 raise StoreDamagedError(
-                    f"cannot read {file}", why="it is not a regular file", fix=f"ls -ld {file}"
+                    f"cannot read {file}", why=f"it is {odd}", fix=f"ls -ld {file}"
                 )
             with open(file, "rb") as stream:
                 return stream.read()

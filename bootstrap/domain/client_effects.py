@@ -64,7 +64,7 @@ def _own(lab: Lab, keyturn: str, key: ClientKey, names: Collection[str]) -> Iter
     elif key.client == "droid":
         yield from _droid(lab)
     elif key.client == "openwebui":
-        yield Effect("OpenWebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {key.secret}")
+        yield Effect("Open WebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {key.secret}")
     else:
         yield Effect(key.client, Effort.RESTART, "where its environment holds its own key")
 
@@ -97,7 +97,7 @@ def _master(lab: Lab, keyturn: str) -> Iterator[Effect]:
         words = "where its environment holds the master key"
         yield Effect("Claude Code", Effort.RESTART, words)
     if "openwebui" in served:
-        yield Effect("OpenWebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {MASTER_KEY}")
+        yield Effect("Open WebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {MASTER_KEY}")
     for client in lab.brought:
         if client not in own:
             yield from _brought(lab, client)

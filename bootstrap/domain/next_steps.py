@@ -36,7 +36,7 @@ def next_steps(lab: Lab, places: Places, keyturn: str) -> tuple[tuple[str, str],
         )
     if "openwebui" in served:
         name = lab.key_name("openwebui")
-        steps.append(("OpenWebUI", f"API base {url}/v1, key from: {keyturn} get {name}"))
+        steps.append(("Open WebUI", f"API base {url}/v1, key from: {keyturn} get {name}"))
     if lab.switches.envrc:
         steps.append(("shell", f"cd {shlex.quote(str(lab.root))} && direnv allow"))
     steps.append(

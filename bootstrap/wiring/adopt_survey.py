@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from bootstrap.adapters.disk import read, resolved
 from bootstrap.adapters.entropy import weakness_of
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.gateway import HttpGateway
@@ -27,7 +28,7 @@ from bootstrap.adapters.shell_keys import assigned, holds, with_reference, witho
 from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.systemd import SystemdService
 from bootstrap.domain.droid_keys import gateway_keys, loopback_ports
-from bootstrap.domain.errors import ConfigError, GatewayError
+from bootstrap.domain.errors import ConfigError, GatewayError, TargetError
 from bootstrap.domain.lab import ECHO_ALIAS, LITELLM_VERSION, Lab
 from bootstrap.domain.lab_sample import LAB
 from bootstrap.domain.labfile import parse_lab
@@ -190,18 +191,16 @@ class Survey:
         general = section(self._document, "general_settings")
         key = value_of(general.get("master_key"), self.lookup)
         rows = [] if key is None or key.value is None else [(str(self.config), key.value)]
-        named = self.lookup(MASTER_KEY)
-        if named:
+        if named := self.lookup(MASTER_KEY):
             rows.append((f"the variable {MASTER_KEY}", Secret(named)))
         factory = self._here.factory
         for path in (factory / "settings.json", factory / "config.json"):
-            data = self._data(path)
-            rows += [(str(path), key) for key in gateway_keys(data or b"", self.url)]
+            data = self._data(path) or b""
+            rows += [(str(path), key) for key in gateway_keys(data, self.url)]
         for path in self._shell_files():
-            data = self._data(path)
-            rows += [(str(path), key) for key in assigned(data or b"", _CLIENT_VARIABLES[:2])]
-        stored = self._stored()
-        return [*rows, *([] if stored is None else [(STORE, stored)])]
+            data = self._data(path) or b""
+            rows += [(str(path), key) for key in assigned(data, _CLIENT_VARIABLES[:2])]
+        return [*rows, *([(STORE, stored)] if (stored := self._stored()) is not None else [])]
 
     def _stored(self) -> Secret | None:
         return SopsProvider(self.root).document(STORE).get(MASTER_KEY)
@@ -290,8 +289,9 @@ class Survey:
     def _data(self, path: PurePath) -> bytes | None:
         """Return the bytes of a regular file; None for anything else, or what cannot be read."""
         try:
-            return Path(path).read_bytes() if Path(path).is_file() else None
-        except OSError:
+            found = read(path, resolved(path))
+            return found[0] if found else None
+        except (OSError, TargetError):
             return None
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bootstrap.adapters.age import identity_file
 from bootstrap.adapters.dotenv import read_env_file, secret_in
-from bootstrap.adapters.find_lab import find_lab
+from bootstrap.adapters.find_lab import find_lab, read_lab
 from bootstrap.adapters.journal import FileJournal
 from bootstrap.adapters.litellm_install import STAMP, LitellmInstaller
 from bootstrap.adapters.lock import is_held
@@ -25,6 +25,7 @@ from bootstrap.domain.errors import (
     ConfigError,
     ProviderUnavailableError,
     RecoveryNeededError,
+    StoreDamagedError,
     TargetError,
 )
 from bootstrap.domain.ref import SecretRef
@@ -167,3 +168,14 @@ def test_with_a_relative_config_home_sops_finds_the_identity_that_keyturn_made(
     environ = {**os.environ, "XDG_CONFIG_HOME": "conf"}
     assert odd_identity(environ) is None
     assert SopsProvider(PurePath(lab.root), environ).read(REF).reveal() == KEY
+
+
+def test_a_lab_file_or_a_store_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    for name in ("lab.toml", "secrets.enc.env"):
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, 1 << 40)
+    with pytest.raises(ConfigError, match=r"lab\.toml is too big"):
+        read_lab(str(tmp_path))
+    with pytest.raises(StoreDamagedError, match="cannot read") as refused:
+        SopsProvider(tmp_path).read(SecretRef("sops", "secrets.enc.env", "KEY"))
+    assert refused.value.why == "it is bigger than 64 MiB"

@@ -98,7 +98,7 @@ def test_the_json_of_an_apply_and_a_bootstrap(lab: CliLab) -> None:
     assert set(made) == set(applied) | {"init", "program", "next"}
     assert made["init"]["created"] == []
     assert made["program"] == str(lab.wrapper)
-    assert {row["client"] for row in made["next"]} >= {"droid", "Claude Code", "OpenWebUI"}
+    assert {row["client"] for row in made["next"]} >= {"droid", "Claude Code", "Open WebUI"}
 
 
 def test_the_json_of_a_check_and_a_list(lab: CliLab) -> None:

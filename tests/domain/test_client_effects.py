@@ -19,7 +19,7 @@ def test_a_usual_lab() -> None:
         "droid --settings": Effort.RESTART,
         "exec --client": Effort.NOTHING,
         "Claude Code": Effort.RESTART,
-        "OpenWebUI": Effort.NEW_KEY,
+        "Open WebUI": Effort.NEW_KEY,
         "shell, direnv": Effort.NOTHING,
         "other shells": Effort.NEXT_LOGIN,
         "CI": Effort.NEW_KEY,
@@ -42,7 +42,7 @@ def test_clients_that_no_model_is_for_are_left_out() -> None:
     model = '[[models]]\nalias = "a"\nbackend = "echo"\nclients = ["droid"]\n'
     found = efforts(f"echo = false\n{model}")
     assert "Claude Code" not in found
-    assert "OpenWebUI" not in found
+    assert "Open WebUI" not in found
     assert "droid" in found
 
 
@@ -64,7 +64,7 @@ def test_a_client_with_a_key_of_its_own_is_asked_for_nothing_unless_that_was_rot
     others = ["KEYTURN_CLIENT_KEY_CLAUDE", "KEYTURN_CLIENT_KEY_OPENWEBUI"]
     assert [(e.client, e.effort) for e in effects(lab, "keyturn", others)] == [
         ("claude", Effort.RESTART),
-        ("OpenWebUI", Effort.NEW_KEY),
+        ("Open WebUI", Effort.NEW_KEY),
     ]
     assert effects(lab, "keyturn", ["OPENAI_API_KEY"]) == ()
 

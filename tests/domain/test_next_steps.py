@@ -18,11 +18,11 @@ def steps(lab_text: str) -> dict[str, str]:
 
 def test_each_client_that_the_lab_serves_gets_its_words() -> None:
     found = steps("[gateway]\nport = 4123\n")
-    assert list(found) == ["droid", "Claude Code", "OpenWebUI", "shell", "CI"]
+    assert list(found) == ["droid", "Claude Code", "Open WebUI", "shell", "CI"]
     assert "custom:lab-echo" in found["droid"]
     assert "ANTHROPIC_BASE_URL=http://127.0.0.1:4123 " in found["Claude Code"]
     assert '"$(/usr/bin/keyturn get LITELLM_MASTER_KEY)"' in found["Claude Code"]
-    assert "http://127.0.0.1:4123/v1" in found["OpenWebUI"]
+    assert "http://127.0.0.1:4123/v1" in found["Open WebUI"]
     assert found["shell"] == "cd /home/me/lab && direnv allow"
 
 
@@ -32,7 +32,7 @@ def test_clients_that_no_model_is_for_and_targets_that_are_off_get_none() -> Non
         '[backends.ollama]\nkind = "ollama"\n'
         '[[models]]\nalias = "m"\nbackend = "ollama"\nclients = ["openwebui"]\n'
     )
-    assert list(found) == ["OpenWebUI", "CI", "droid without a key on disk"]
+    assert list(found) == ["Open WebUI", "CI", "droid without a key on disk"]
     assert found["droid without a key on disk"].endswith(
         "/home/me/.config/keyturn/droid-managed.json"
     )
