@@ -91,9 +91,21 @@ def test_without_a_python_beside_it_the_one_on_path_is_taken(tmp_path: Path) -> 
     command = make(tmp_path / "user", packages="dist-packages")
     for name in ("python", "python3", VERSION):
         (command.parent / name).unlink()
+    (command.parents[1] / "pyvenv.cfg").unlink()  # pip install --user makes no environment
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / VERSION).symlink_to(sys.executable)
     assert gives_the_key(command, PATH=f"{tmp_path}/bin:/usr/bin:/bin")
+
+
+def test_an_environment_whose_python_is_gone_is_called_so(tmp_path: Path) -> None:
+    command = make(tmp_path / "env")
+    for name in ("python", "python3", VERSION):
+        (command.parent / name).unlink()
+    for words, code in ((("check",), 127), (WORDS, 125)):
+        ended = run(command, *words)
+        assert ended.returncode == code
+        assert ended.stderr.startswith("error: the Python of keyturn's environment is gone\n")
+        assert "scripts/bootstrap.sh" in ended.stderr
 
 
 def test_where_it_is_not_installed_it_says_so(tmp_path: Path) -> None:

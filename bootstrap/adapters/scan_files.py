@@ -102,6 +102,8 @@ class FolderHaystack:
                 elif stat.S_ISREG(mode):
                     yield _named(path)
                     yield from self._file(path, asked=asked)
+                elif asked and stat.S_ISLNK(mode):
+                    self.left_out.append((path, "it is a link: name what it leads to"))
                 elif asked:
                     self.left_out.append((path, "it is neither a file nor a folder"))
             except FileNotFoundError:  # it went in between

@@ -9,7 +9,12 @@ import posix
 from bootstrap.adapters import ahead
 from bootstrap.adapters.paths import folder_of, is_file, is_folder, words, working_folder
 from bootstrap.adapters.process import run
-from bootstrap.adapters.sops_environment import from_here, odd_identity, sops_environment
+from bootstrap.adapters.sops_environment import (
+    from_here,
+    odd_identity,
+    shown_identity,
+    sops_environment,
+)
 from bootstrap.adapters.sops_program import find_sops
 from bootstrap.domain.base_errors import (
     ProviderUnavailableError,
@@ -162,7 +167,7 @@ class Sops:
         if finished.returncode != 0:
             from bootstrap.adapters.sops_failures import explain
 
-            raise explain(verb, finished, file)
+            raise explain(verb, finished, file, shown_identity(self._environ))
         return finished
 
     def _check_identities(self, verb: str, file: str) -> None:

@@ -51,6 +51,12 @@ def default_identity(environ: "Mapping[str, str]") -> str:
     return f"{config}/sops/age/keys.txt"
 
 
+def shown_identity(environ: "Mapping[str, str]") -> str:
+    """Return the same for people: below the home with `~`."""
+    home, path = environ.get("HOME", ""), default_identity(environ)
+    return f"~{path.removeprefix(home)}" if path.startswith(f"{home}/") else path
+
+
 def odd_identity(environ: "Mapping[str, str]") -> str | None:
     """Return the path of an identity that sops would read here and that is no regular file.
 

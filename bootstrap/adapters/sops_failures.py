@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _RESTORE = "bring the last good copy back: git checkout HEAD -- {file}"
 _RULES = "look at creation_rules in the .sops.yaml above {file}"
 _OUR_FAULT = "unset KEYTURN_SOPS if it is set; if that does not help, please report this"
-_KEYS = "~/.config/sops/age/keys.txt"
+_KEYS = "{keys}"
 
 # Causes of `Failed to get the data key`, which sops lists for each recipient.
 _NO_KEY = (
@@ -79,13 +79,16 @@ _ROWS: "tuple[tuple[int | None, bytes, type[SecretError], str, str], ...]" = (
 )  # fmt: skip
 
 
-def explain(verb: str, finished: "Finished", file: str) -> SecretError:
+def explain(
+    verb: str, finished: "Finished", file: str, keys: str = "~/.config/sops/age/keys.txt"
+) -> SecretError:
     """Return the error for a sops that did not end with status 0.
 
     Args:
         verb: What we wanted, for example `decrypt`.
         finished: How it ended.
         file: The path of the encrypted file, for the text.
+        keys: The file that sops looks for identities in, for the text.
     """
     import shlex
 
@@ -94,7 +97,9 @@ def explain(verb: str, finished: "Finished", file: str) -> SecretError:
     what, quoted = f"cannot {verb} {file}", shlex.quote(file)
     if finished.returncode == 128 or b"Failed to get the data key" in text:
         why, fix = next((why, fix) for needle, why, fix in _NO_KEY if needle in text)
-        return ProviderUnavailableError(what, why=why, fix=fix.replace("{file}", quoted))
+        return ProviderUnavailableError(
+            what, why=why, fix=fix.replace("{file}", quoted).replace("{keys}", keys)
+        )
     for code, needle, error, why, fix in _ROWS:
         if code in (None, finished.returncode) and needle in text:
             return error(what, why=why, fix=fix.replace("{file}", quoted))

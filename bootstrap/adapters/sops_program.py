@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TESTED_MINIMUM = (3, 11, 0)
 _VERSION_TIMEOUT_S = 10.0
+# Programs that told this process no version: one that hangs is waited for once.
+_mute: "set[str]" = set()
 
 
 def find_sops(environ: "Mapping[str, str]") -> str:
@@ -110,8 +112,12 @@ def _remembered_version(program: str, environ: "Mapping[str, str]") -> "Version 
     remembered = _known_version(memory, begin)
     if remembered:
         return remembered
+    if begin in _mute:
+        return None
     version = version_of(program, environ)
-    if version:
+    if not version:
+        _mute.add(begin)
+    else:
         text = _json_list(f"{begin}[{version[0]}", *version[1:]) + "}"
         import contextlib
 

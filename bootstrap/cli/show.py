@@ -110,6 +110,8 @@ def show_applied(session: Session, tools: Tools, applied: Applied) -> None:
                 f"{len(applied.models)} model{'' if len(applied.models) == 1 else 's'}",
             )
         )
+    else:
+        session.print("next     keyturn apply, which starts the gateway and asks it")
 
 
 def show_installed(session: Session, tools: Tools) -> None:

@@ -75,7 +75,8 @@ def _file_problems(name: str, file: ClientFile) -> Iterator[str]:
     ours = {value for key, value in vars(target_names).items() if key.isupper()}
     if not f"{file.name}-".startswith(f"{name}-") or file.name in ours:
         yield f"the name of the file {file.name} does not begin with its own, or is one of ours"
-    if file.base not in BASES or place.is_absolute() or ".." in place.parts or not place.parts:
+    sound = place.parts and not place.is_absolute() and ".." not in place.parts
+    if file.base not in BASES or not sound or not file.path.isprintable():
         yield f"the file {file.name} does not stand below one of {', '.join(BASES)}"
     if file.owner is not Owner.KEYTURN or file.switch is not None:
         yield f"the file {file.name} has an owner or a switch, for clients of keyturn's own"

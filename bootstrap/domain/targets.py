@@ -8,6 +8,7 @@ from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.extra_files import ExtraFile
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
+from bootstrap.domain.secret_spec import INTERNAL_KEY, MASTER_KEY
 
 CONFIG = "litellm-config"
 CAPS = "litellm-caps"
@@ -159,7 +160,13 @@ def _keys(lab: Lab, places: Places) -> list[Target]:
     folder = places.litellm
     touches = Touches.NOTHING if lab.guarded else Touches.GATEWAY
     shells = Target(
-        ENV_FILE, places.env_file, "litellm/litellm.env.j2", "env", touches=touches, secret=True
+        ENV_FILE,
+        places.env_file,
+        "litellm/litellm.env.j2",
+        "env",
+        touches=touches,
+        secret=True,
+        needs=(MASTER_KEY,),
     )
     if not lab.guarded:
         return [shells]
@@ -175,6 +182,7 @@ def _keys(lab: Lab, places: Places) -> list[Target]:
             "env",
             touches=Touches.GATEWAY,
             secret=True,
+            needs=(INTERNAL_KEY,),
         ),
         shells,
     ]

@@ -7,13 +7,14 @@ that name.
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.domain.client import GROUP, Preset
 from bootstrap.domain.client_check import problem_of
 from bootstrap.domain.clients import PRESETS
-from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.errors import ConfigError, Interrupted
 from bootstrap.wiring.providers import complete_import_path
 
 if TYPE_CHECKING:
@@ -87,8 +88,12 @@ class ClientPackages:
             )
         entry = entries[0]
         try:
-            brought = entry.load()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a package may raise anything
+            # What a package prints as it loads must not get into a document or a pipe.
+            with redirect_stdout(sys.stderr):
+                brought = entry.load()
+        except (KeyboardInterrupt, Interrupted):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a package may raise anything
             raise _broken(name, who, f"it does not load ({type(error).__name__})") from None
         problem = problem_of(name, brought)
         if problem or not isinstance(brought, Preset):

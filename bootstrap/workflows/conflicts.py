@@ -20,9 +20,7 @@ def refuse_conflicts(tools: Tools, plan: Plan) -> None:
     )
 
 
-def refuse_other_lab(
-    tools: Tools, plan: Plan, *, outcome: str = ", so nothing was changed"
-) -> None:
+def refuse_other_lab(tools: Tools, plan: Plan, *, outcome: str = ", so none was changed") -> None:
     """Raise ConflictError where another lab answers for a file of `plan`."""
     other = next((c.lab for c in plan.conflicts if c.lab), None)
     if other is not None:

@@ -534,7 +534,7 @@ class TestRealFileSystems:
         mount = "mount --bind real disk; mount -o remount,ro,bind disk"
         said, left = self.mounted(tmp_path, mount, 100)
         assert said[0].endswith("read-only file system")
-        assert "findmnt -T" in said[1]
+        assert "findmnt -T /" in said[1]
         assert left == snapshot(tmp_path / "real")
 
     def test_a_file_is_private_from_its_first_byte(self, tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ def test_files_are_read_once_and_links_are_not_followed(tmp_path: Path) -> None:
     haystack = FolderHaystack([Start(inner / "pipe", asked=True)])
     assert read(haystack) == {}
     assert haystack.left_out[0][1] == "it is neither a file nor a folder"
+    haystack = FolderHaystack([Start(inner, asked=True)])
+    read(haystack)
+    assert (os.fsencode(inner / "link"), "it is a link: name what it leads to") in haystack.left_out
     # At the beginning a link is followed: dotfiles are apt to be links.
     assert read(FolderHaystack([Start(inner / "link")])) == {"outside": b"outside"}
 

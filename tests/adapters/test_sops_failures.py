@@ -3,6 +3,7 @@
 import pytest
 
 from bootstrap.adapters.process import Finished
+from bootstrap.adapters.sops_environment import shown_identity
 from bootstrap.adapters.sops_failures import explain
 from bootstrap.domain.errors import (
     ProviderUnavailableError,
@@ -65,3 +66,18 @@ def test_each_failure_has_its_error_and_no_word_of_sops(
     assert explained.fix
     assert "{" not in explained.fix
     assert PLAIN not in f"{explained.what} {explained.why} {explained.fix}"
+
+
+@pytest.mark.parametrize(
+    ("config", "shown"),
+    [
+        ("", "~/.config/sops/age/keys.txt"),
+        ("relative", "~/.config/sops/age/keys.txt"),
+        ("/home/me/cfg", "~/cfg/sops/age/keys.txt"),
+        ("/srv/cfg", "/srv/cfg/sops/age/keys.txt"),
+    ],
+)
+def test_an_identity_belongs_where_sops_looks_here(config: str, shown: str) -> None:
+    keys = shown_identity({"HOME": "/home/me", "XDG_CONFIG_HOME": config})
+    missing = Finished(128, b"", f"{NO_KEY}failed to load age identities".encode())
+    assert f" into {shown}, 0600" in explain("decrypt", missing, FILE, keys).fix

@@ -175,6 +175,15 @@ def test_a_sops_that_cannot_be_run_is_passed_over(
     assert find_sops(environ) == str(REAL_SOPS)
 
 
+@pytest.mark.integration
+def test_a_sops_that_tells_no_version_is_asked_once(
+    path_folder: Path, environ: dict[str, str]
+) -> None:
+    fake_sops(path_folder / "sops", f'echo "$@" >> {path_folder}/runs\nexit 1')
+    assert find_sops(environ) == find_sops(environ) == str(REAL_SOPS)
+    assert len(runs(path_folder)) == 1
+
+
 def test_the_users_choice_wins_whatever_its_version(
     path_folder: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

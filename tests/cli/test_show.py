@@ -67,7 +67,8 @@ def test_what_a_bootstrap_without_a_start_did(
     )
     show.show_bootstrapped(Session(), done)
     said = out.readouterr().out
-    order = ["created  /l/.envrc  direnv", "BACK UP /k now", "installed ~", "default  ", "Next\n"]
+    order = ["created  /l/.envrc  direnv", "BACK UP /k now", "installed ~"]
+    order += ["next     keyturn apply, which", "default  ", "Next\n"]
     assert sorted(order, key=said.index) == order
     assert "proven" not in said
     data = show.bootstrapped_data(done)

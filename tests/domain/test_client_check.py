@@ -69,6 +69,7 @@ def test_a_sound_one_is_taken_with_or_without_files() -> None:
         (with_file(path="/etc/passwd"), "does not stand below"),
         (with_file(path="../other"), "does not stand below"),
         (with_file(path=""), "does not stand below"),
+        (with_file(path="a\nb"), "does not stand below"),
         (with_file(owner=Owner.CLAUDE), "owner or a switch"),
         (with_file(check="droid"), "the check"),
         (with_file(template=None), "the template"),

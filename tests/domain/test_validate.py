@@ -1,12 +1,12 @@
 """A rendered file that its reader would refuse is refused before anything is written."""
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import pytest
 
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.labfile import parse_lab
-from bootstrap.domain.targets import Target, targets
+from bootstrap.domain.targets import ENV_FILE, GATEWAY_ENV, Target, targets
 from bootstrap.domain.validate import validate
 from support.fakes import make_places
 
@@ -85,3 +85,13 @@ def test_every_rendered_target_has_a_check(
         if target.template is not None:
             with pytest.raises(ConfigError):
                 validate(target, b"\x00{", lab, frozenset())
+
+
+def test_an_env_file_without_its_key_is_refused() -> None:
+    found = {target.name: target for target in targets(LAB, make_places(Path("/h")), "systemd")}
+    for name, key in ((ENV_FILE, MASTER), (GATEWAY_ENV, "KEYTURN_INTERNAL_KEY")):
+        validate(found[name], f"{key}=x\n".encode(), LAB, frozenset())
+        for data in (b"", b"# mine\n", f"# {key}=x\n".encode()):
+            with pytest.raises(ConfigError) as caught:
+                validate(found[name], data, LAB, frozenset())
+            assert caught.value.why == f"it lacks {key}="

@@ -108,6 +108,7 @@ def test_two_packages_that_bring_one_client_are_both_refused(site: Path) -> None
         ("raise RuntimeError('sk-test-secret')", "it does not load (RuntimeError)"),
         ("import no_such_module_sk_test", "it does not load (ModuleNotFoundError)"),
         ("raise SystemExit(3)", "it does not load (SystemExit)"),
+        ("raise BaseException('sk-test-secret')", "it does not load (BaseException)"),
         ("OTHER = 1", "it does not load (AttributeError)"),
         ("CLIENT = {}", "it is no bootstrap.domain.client.Preset"),
         (f"{PRESET}CLIENT = Preset('other')", "its name is not that of its entry point"),
@@ -125,6 +126,15 @@ def test_a_package_that_is_broken_is_named_and_not_quoted(site: Path, code: str,
     printed = "".join(traceback.format_exception(error))
     assert "sk-test" not in printed
     assert "sk_test" not in printed
+
+
+def test_what_a_package_prints_as_it_loads_stays_out_of_the_output(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module(site, "kt_client_loud", "print('hello')")
+    with pytest.raises(ConfigError):
+        ClientPackages()("example")
+    assert capsys.readouterr() == ("", "hello\n")
 
 
 def test_no_package_is_looked_for_unless_a_client_is_not_one_of_ours(

@@ -1,11 +1,14 @@
 """`[[files]]` cannot overwrite what keyturn works with, whatever way the path takes."""
 
 from pathlib import Path, PurePath
+from typing import cast
 
 import pytest
 
+from bootstrap.domain.client import LITERAL, ClientFile, Preset, Setup, Way
 from bootstrap.domain.errors import ConfigError
 from bootstrap.wiring import labs
+from bootstrap.wiring.client_packages import ClientPackages
 
 ROW = '[[files]]\npath = "{}"\ntemplate = "tool.env.j2"\n'
 SECRET = '[secrets.TOKEN]\nsources = ["sops:more/team.enc.json#TOKEN", "file:~/token"]\n'
@@ -84,6 +87,25 @@ def test_no_file_stands_below_another(root: Path) -> None:
     assert "that of files[0], too" in refusal(root, "~/tool", "~/tool/env").why
     assert "that of files[0], too" in refusal(root, "~/tool/env", "~/tool").why
     assert "the lab file itself" in refusal(root, f"{root}/lab.toml/x").why
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("sops/age/keys.txt", "the identity that opens the store"),
+        ("keyturn/default-lab", "what names the default lab"),
+        ("litellm/venv/bin/python", "the gateway's own environment"),
+    ],
+)
+def test_a_client_of_a_package_cannot_either(root: Path, path: str, why: str) -> None:
+    file = ClientFile("zed-file", base="config", path=path, template="zed/f.j2", check="toml")
+    way = Way(LITERAL, target="zed-file", switch=None, learns="", why="")
+    zed = Preset("zed", ("ZED_KEY",), setup=Setup("Zed", "zed", (), (way,), LITERAL, files=(file,)))
+    (root / "lab.toml").write_text("version = 1\n[clients.zed]\nset_up = true\n")
+    with pytest.raises(ConfigError, match="the client zed of a package cannot be set up") as found:
+        labs.load(PurePath(root), packages=cast("ClientPackages", {"zed": zed}.get))
+    assert found.value.why.endswith(f"is {why}")
+    assert "remove [clients.zed]" in found.value.fix
 
 
 def test_every_other_place_is_the_users_own(root: Path) -> None:
