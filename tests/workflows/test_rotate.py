@@ -279,6 +279,28 @@ def test_what_droid_writes_into_its_settings_meanwhile_is_kept(world: World) -> 
     assert all(f'"{step.value}": 1' in settings.read_text() for step in TO_PROOF[2:6])
 
 
+@pytest.mark.parametrize("step", [Step.CREATED, Step.SWITCHED, Step.PROMOTED])
+def test_settings_that_are_just_being_written_are_looked_at_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: Step
+) -> None:
+    settings, clock = world.path(names.DROID_SETTINGS), world.tools.clock
+
+    def begin_to_write() -> None:
+        text = settings.read_text()
+        settings.write_text("")
+
+        def finish(seconds: float) -> None:
+            settings.write_text(text)
+            monkeypatch.undo()
+            clock.sleep(seconds)
+
+        monkeypatch.setattr(clock, "sleep", finish)
+
+    world.journal.after = {step: begin_to_write}
+    turn(world)
+    assert world.in_force(NEW, MASTER)
+
+
 def test_a_file_edited_by_hand_meanwhile_is_not_overwritten(world: World) -> None:
     env_file = world.path(names.ENV_FILE)
 
