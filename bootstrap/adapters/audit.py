@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path, PurePath
 
+from bootstrap.adapters.disk import remove
 from bootstrap.adapters.paths import words
 from bootstrap.domain.audit import Entry
 from bootstrap.domain.errors import TargetError
@@ -54,6 +55,7 @@ class FileAudit:
                 os.fsync(file.fileno())
             temporary.replace(self._path)
         except OSError as error:
+            remove(temporary)
             raise self._problem("written", words(error)) from None
 
     def _lines(self) -> list[bytes]:

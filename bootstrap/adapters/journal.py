@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from bootstrap.adapters.disk import read, sync_folder
+from bootstrap.adapters.disk import read, remove, sync_folder
 from bootstrap.adapters.paths import words
 from bootstrap.adapters.trust import real_path
 from bootstrap.domain.errors import RecoveryNeededError, TargetError
@@ -53,8 +53,12 @@ class FileJournal:
         temporary = self._path.with_name(f".{_FILE}.tmp")
         with self._explained():
             temporary.unlink(missing_ok=True)
-            _append(temporary, record, os.O_EXCL)
-            temporary.replace(self._path)
+            try:
+                _append(temporary, record, os.O_EXCL)
+                temporary.replace(self._path)
+            except OSError:
+                remove(temporary)
+                raise
             sync_folder(self._path.parent)
 
     def add(self, record: Record) -> None:

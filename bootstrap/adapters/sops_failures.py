@@ -38,6 +38,8 @@ _NO_KEY = (
 
 # (exit code or None for any, text or b"" for any, error, why, fix); the first that fits counts.
 _ROWS: "tuple[tuple[int | None, bytes, type[SecretError], str, str], ...]" = (
+    (None, b"fatal error: ", SecretError, "sops gets too little memory or too few processes here",
+     "raise what limits them: ulimit -a"),
     (51, b"", StoreDamagedError, "its checksum does not fit: a line was added, removed or changed "
      "without sops", _RESTORE),
     (25, b"", StoreDamagedError, "a value in it was changed, renamed or replaced without sops",

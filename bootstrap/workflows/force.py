@@ -31,8 +31,7 @@ from bootstrap.workflows.planning import make_plan
 from bootstrap.workflows.tools import NamedSecrets, Tools
 
 _TRIES = 10
-# The guard looks at the keyset at each request, so its answer follows at once; the rest is for a
-# request that another worker process of LiteLLM answers, and for a gateway that is being restarted.
+# For another worker process of LiteLLM, and for a gateway that is being restarted.
 _SETTLE_S = 5.0
 _PAUSE_S = 0.05
 
@@ -95,7 +94,7 @@ class Staged:
 @contextmanager
 def staged(tools: Tools, secrets: NamedSecrets) -> Iterator[Staged]:
     """Stage every target that `secrets` change, but for which keys the guard accepts."""
-    plan = make_plan(tools, secrets=secrets)
+    plan = _planned(tools, secrets)
     intend(tools, plan)
 
     def comes_first(change: Change) -> bool:
@@ -139,11 +138,10 @@ def switch_and_restart(
     try:
         bring_up(tools, after, starts=starts, reload=True, taken_over=follow)
     except KeptError:
-        plan = make_plan(tools, secrets=before)
-        tools.files.replace_all(_writes(plan))
+        tools.files.replace_all(_writes(plan := _planned(tools, before)))
         trust_gateway(tools, plan)
         raise
-    trust_gateway(tools, make_plan(tools, secrets=after))
+    trust_gateway(tools, _planned(tools, after))
 
 
 def deploy(tools: Tools, secrets: NamedSecrets, *, restart: bool = False) -> None:
@@ -161,7 +159,7 @@ def deploy(tools: Tools, secrets: NamedSecrets, *, restart: bool = False) -> Non
         ConflictError: A file was edited by hand, or is written faster than it can be merged.
     """
     for attempt in range(_TRIES):
-        plan = make_plan(tools, secrets=secrets)
+        plan = _planned(tools, secrets)
         _refuse_conflicts(tools, plan)
         intend(tools, plan)
         if plan.gateway or restart:
@@ -191,7 +189,7 @@ def prove_targets(tools: Tools, secrets: NamedSecrets) -> Plan:
         ConflictError: One does not keep it.
     """
     for _ in range(_TRIES):
-        plan = make_plan(tools, secrets=secrets)
+        plan = _planned(tools, secrets)
         _refuse_conflicts(tools, plan)
         if not _writes(plan):
             return plan
@@ -202,6 +200,15 @@ def prove_targets(tools: Tools, secrets: NamedSecrets) -> Plan:
         why="its owner writes it faster than keyturn can",
         fix="quit the running droid, then rotate again",
     )
+
+
+def _planned(tools: Tools, secrets: NamedSecrets) -> Plan:
+    """Return the plan; a file that another program is just writing is looked at again."""
+    for _ in range(_TRIES):
+        with suppress(TargetError):
+            return make_plan(tools, secrets=secrets)
+        tools.clock.sleep(_PAUSE_S)
+    return make_plan(tools, secrets=secrets)
 
 
 def _refuse_conflicts(tools: Tools, plan: Plan) -> None:

@@ -1,5 +1,6 @@
 """The audit record: private, bounded, and never more than a note when it cannot be kept."""
 
+import errno
 import json
 import os
 import stat
@@ -98,3 +99,16 @@ def test_a_link_and_a_pipe_are_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="cannot be written"):
         FileAudit(tmp_path / "gone").add(ENTRY)
+
+
+def test_what_cannot_be_written_leaves_nothing_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    FileAudit(tmp_path).add(ENTRY)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TargetError, match="cannot be written"):
+        FileAudit(tmp_path).add(replace(ENTRY, event=Event.UNDONE))
+    assert [path.name for path in tmp_path.iterdir()] == [AUDIT_FILE]

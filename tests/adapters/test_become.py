@@ -126,10 +126,15 @@ class TestBecome:
 
     def test_a_program_that_is_not_executable_is_126(self, tmp_path: Path) -> None:
         (tmp_path / "script").write_text("#!/bin/sh\n")
-        for path in (tmp_path / "script", tmp_path):
-            ran = run([str(path)])
-            assert ran.returncode == 126
-            assert ran.stdout.endswith(f"it is not executable|chmod +x {path}\n")
+        ran = run([str(tmp_path / "script")])
+        assert ran.returncode == 126
+        assert ran.stdout.endswith(f"it is not executable|chmod +x {tmp_path / 'script'}\n")
+
+    @pytest.mark.parametrize("folder", [".", "..", "/", "./"])
+    def test_a_folder_is_126_and_not_said_to_lack_a_permission(self, folder: str) -> None:
+        ran = run([folder])
+        assert ran.returncode == 126
+        assert ran.stdout.endswith("it is a folder|name a program in it\n")
 
     def test_a_file_that_is_no_program_is_126_and_not_said_to_lack_a_permission(
         self, tmp_path: Path

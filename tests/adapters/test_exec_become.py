@@ -137,7 +137,10 @@ def test_a_program_that_is_not_executable_is_126_and_one_further_on_is_preferred
 
 def test_too_many_words_are_126_and_a_value_with_a_nul_is_125(tool: Path) -> None:
     error = refusal(str(tool), "x" * 3_000_000)
-    assert (error.exit_code, error.why) == (126, "argument list too long")
+    assert (error.exit_code, error.why) == (
+        126,
+        "its arguments and variables are longer than the system passes to a program",
+    )
     error = refusal(str(tool), environment={"K": "sk-test\0-secret"})
     assert error.exit_code == 125
     assert "sk-test" not in f"{error.what} {error.why} {error.fix}"

@@ -1,5 +1,6 @@
 """The journal is on disk before the next step begins, and survives being cut off."""
 
+import errno
 import json
 import math
 import os
@@ -124,3 +125,17 @@ def test_where_it_cannot_be_written_the_error_says_where(tmp_path: Path) -> None
             write(BEGUN)
         assert str(tmp_path / "missing") in caught.value.what
         assert caught.value.why == "no such file or directory"
+
+
+def test_one_that_cannot_be_begun_leaves_the_last_one_and_nothing_beside(
+    journal: FileJournal, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    journal.begin(BEGUN)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TargetError):
+        journal.begin(BEGUN.then(Step.CREATED, 2.0))
+    assert list(folder.iterdir()) == [file_of(folder)]
+    assert journal.records() == [BEGUN]

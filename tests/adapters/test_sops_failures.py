@@ -52,6 +52,8 @@ NO_KEY = "Failed to get the data key required to decrypt the SOPS file.\nGroup 0
         (128, NO_KEY + "failed\n      | to parse 'SOPS_AGE_KEY_FILE'", None, "age's format"),
         (128, NO_KEY + "identity did not match any\n | of the recipients", None, "is a recipient"),
         (128, NO_KEY + "failed to load age identities. Did not find", None, "no identity here"),
+        (2, "fatal error: failed to reserve page summary memory", SecretError, "too little memory"),
+        (-11, "runtime: failed\nfatal error: newosproc", SecretError, "too few processes"),
         (200, f"{PLAIN}", SecretError, "ended with status 200"),
         (-9, "", SecretError, "killed by signal 9"),
     ],

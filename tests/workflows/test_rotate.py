@@ -294,6 +294,28 @@ def test_a_lab_whose_files_are_another_labs_is_told_a_way_that_works(world: Worl
     assert [r.fix for r in readings if r.health is Health.DRIFT] == [refused.value.fix]
 
 
+@pytest.mark.parametrize("step", [Step.CREATED, Step.SWITCHED, Step.PROMOTED])
+def test_settings_that_are_just_being_written_are_looked_at_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: Step
+) -> None:
+    settings, clock = world.path(names.DROID_SETTINGS), world.tools.clock
+
+    def begin_to_write() -> None:
+        text = settings.read_text()
+        settings.write_text("")
+
+        def finish(seconds: float) -> None:
+            settings.write_text(text)
+            monkeypatch.undo()
+            clock.sleep(seconds)
+
+        monkeypatch.setattr(clock, "sleep", finish)
+
+    world.journal.after = {step: begin_to_write}
+    turn(world)
+    assert world.in_force(NEW, MASTER)
+
+
 def test_a_file_edited_by_hand_meanwhile_is_not_overwritten(world: World) -> None:
     env_file = world.path(names.ENV_FILE)
 
