@@ -1,9 +1,10 @@
 """What stands in a client's files, what it answers, and what it answered last time."""
 
 import dataclasses
+import errno
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -48,7 +49,10 @@ def keys_in(file: ClientFile, path: PurePath, gateway_url: str) -> tuple[Secret,
 
 
 def ask(
-    argv: tuple[str, ...], variables: Mapping[str, str], key: tuple[str, Secret] | None
+    argv: tuple[str, ...],
+    variables: Mapping[str, str],
+    key: tuple[str, Secret] | None,
+    hidden: Collection[str] = (),
 ) -> tuple[int, str] | str:
     """Run a client in an empty folder; return its status and output, or why it did not run.
 
@@ -56,8 +60,10 @@ def ask(
         argv: The program and its question.
         variables: What it needs in its environment.
         key: The variable that carries the key, and the key; None where a file has it.
+        hidden: Variables of ours that are none of its business.
     """
-    environment = {n: v for n, v in os.environ.items() if not n.startswith(_FOREIGN)}
+    ours = ((n, v) for n, v in os.environ.items() if n not in hidden)
+    environment = {n: v for n, v in ours if not n.startswith(_FOREIGN)}
     environment |= {**variables, "NO_PROXY": "127.0.0.1,localhost,::1"}
     environment["CLAUDE_CODE_MAX_RETRIES"] = "0"
     for name in ("CLAUDE_CONFIG_DIR", "FACTORY_HOME_OVERRIDE"):  # where its files are
@@ -70,6 +76,8 @@ def ask(
         except TimeoutError:
             return f"no answer within {_LIMIT_S:.0f} s"
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                return "it prints without an end"
             return f"it cannot be run ({type(error).__name__})"
     return done.returncode, done.stdout.decode(errors="replace")
 

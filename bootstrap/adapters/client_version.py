@@ -11,7 +11,7 @@ from bootstrap.adapters.process import run
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.versions import as_numbers, version_in
 
-_LIMIT_S = 3.0
+LIMIT_S = 3.0
 
 
 class ClientVersions:
@@ -23,10 +23,12 @@ class ClientVersions:
 
     Args:
         folder: Where the answers are kept; ours alone.
+        limit_s: For how long a program may take to answer.
     """
 
-    def __init__(self, folder: PurePath) -> None:
+    def __init__(self, folder: PurePath, limit_s: float = LIMIT_S) -> None:
         self._file = JsonFile(folder / "client-versions.json")
+        self._limit_s = limit_s
         self._known: dict[str, str] = {}
 
     def __call__(self, program: str) -> str:
@@ -52,7 +54,7 @@ class ClientVersions:
         kept = rows.get(str(program), [])
         if len(kept) == 2 and kept[0] == mark:
             return kept[1]
-        answer = _ask(program)
+        answer = _ask(program, self._limit_s)
         if answer is None:
             return ""
         with suppress(LabError):  # it is asked again then
@@ -70,7 +72,7 @@ def _is_row(row: object) -> bool:
     return isinstance(row, list) and all(isinstance(item, str) for item in row)
 
 
-def _ask(program: Path) -> str | None:
+def _ask(program: Path, limit_s: float) -> str | None:
     """Return what `--version` says; None where it did not end in time, or cannot be run.
 
     It sees no variable of ours but PATH, and no home.
@@ -78,7 +80,7 @@ def _ask(program: Path) -> str | None:
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
             environment = {"PATH": os.environ.get("PATH", ""), "HOME": home}
-            done = run([str(program), "--version"], env=environment, cwd=home, timeout_s=_LIMIT_S)
+            done = run([str(program), "--version"], env=environment, cwd=home, timeout_s=limit_s)
     except OSError:
         return None
     return version_in(done.stdout.decode(errors="replace")) if done.returncode == 0 else ""

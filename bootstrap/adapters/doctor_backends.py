@@ -43,7 +43,7 @@ def observe_backends(scene: Scene, ask: Ask) -> BackendsFacts | None:
     if lab.redis is not None:
         tasks["redis"] = partial(_redis, lab, ask)
         tasks["cache"] = partial(_cache, scene, lab)
-    given, _ = gather(tasks, _ANSWER_S + 1.0)
+    given, _ = gather(tasks, _ANSWER_S + 0.5)
     late = Answer(None, problem=LATE)
     backends = (given.get(f"backend {b.name}", BackendFacts(b.name, late)) for b in asked)
     redis, cache = given.get("redis"), given.get("cache")

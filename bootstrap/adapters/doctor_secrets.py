@@ -5,7 +5,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -56,13 +56,14 @@ def observe_secrets(scene: Scene, survey: Survey) -> SecretsFacts:
 
 def _of_lab(scene: Scene, lab: Lab, survey: Survey, known: SecretsFacts) -> SecretsFacts:
     root = Path(lab.root)
-    in_git = in_work_tree(root)
-    stores = tuple(_store(Path(path), root, in_git=in_git) for path in _stores(scene))
+    stores = [_store(Path(path), root) for path in _stores(scene)]
     held: _Held = {}
+    git = _Git()
     given, _ = gather(
         {
             "session": session_environment,
             "sources": partial(_ask, tuple(lab.secrets), survey, held),
+            "git": partial(git.look, root, [Path(store.file.path) for store in stores]),
         },
         _SOURCES_S,
     )
@@ -72,10 +73,12 @@ def _of_lab(scene: Scene, lab: Lab, survey: Survey, known: SecretsFacts) -> Secr
     login = listed(scene.places.config / "environment.d", "*.conf")
     return replace(
         known,
-        stores=stores,
+        stores=tuple(
+            replace(s, plain_commits=git.plain.get(Path(s.file.path), ())) for s in stores
+        ),
         attributes=look_at(lab.root / ".gitattributes"),
-        in_git=in_git,
-        caching=tuple(caching(root)) if in_git else (),
+        in_git=git.is_there,
+        caching=git.caching,
         disagree=tuple(_disagree({name: held.get(name, []) for name in lab.secrets})),
         session={n: v for n, v in known_to_systemd.items() if n in lab.secrets},
         salt=salts[0][1].fingerprint() if salts else "",
@@ -83,6 +86,23 @@ def _of_lab(scene: Scene, lab: Lab, survey: Survey, known: SecretsFacts) -> Secr
         own=_own(scene),
         sops=_sops(scene),
     )
+
+
+@dataclass
+class _Git:
+    """What git says of the lab, as far as it has said it: in a big repository it takes its time."""
+
+    is_there: bool = False
+    caching: tuple[tuple[str, str], ...] = ()
+    plain: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+
+    def look(self, root: Path, stores: Sequence[Path]) -> None:
+        """Ask it."""
+        self.is_there = in_work_tree(root)
+        if self.is_there:
+            self.caching = tuple(caching(root))
+            for store in stores:
+                self.plain[store] = plain_commits(store)
 
 
 def _own(scene: Scene) -> tuple[str, ...]:
@@ -115,17 +135,17 @@ def _stores(scene: Scene) -> Iterator[str]:
     yield from dict.fromkeys(absolute(ref.place, str(root)) for ref in refs)
 
 
-def _store(path: Path, root: Path, *, in_git: bool) -> StoreFacts:
+def _store(path: Path, root: Path) -> StoreFacts:
     file = look_at(PurePath(path))
-    commits = plain_commits(path) if in_git else ()
     problem, mend = _problem(file)
     rules = (look_at(PurePath(place, ".sops.yaml")) for place in (*path.parents, root))
     found = next((file for file in rules if file.state is not None), None)
     if found is None or found.data is None:
-        return StoreFacts(file, problem, mend, commits)
+        return StoreFacts(file, problem, mend)
     folder = found.path.parent
     place = path.relative_to(folder) if path.is_relative_to(folder) else path
-    return StoreFacts(file, problem, mend, commits, wanted_for(found.data, str(place)), found.path)
+    wanted = wanted_for(found.data, str(place))
+    return StoreFacts(file, problem, mend, wanted=wanted, rules=found.path)
 
 
 def _problem(file: FoundFile) -> tuple[str, str]:

@@ -5,12 +5,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import TypeVar
 
 from bootstrap.domain.doctor.facts import Problem
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,13 @@ def gather(
     )
 
 
-def once(ask: Callable[[], Secret | None]) -> Callable[[], Secret | None]:
+def once(ask: Callable[[], _T]) -> Callable[[], _T]:
     """Return `ask`, asked at most once, by whichever thread comes first; the others wait."""
     lock = threading.Lock()
-    answers: list[Secret | None] = []
+    answers: list[_T] = []
     failures: list[LabError] = []
 
-    def answer() -> Secret | None:
+    def answer() -> _T:
         with lock:
             if failures:
                 raise failures[0]

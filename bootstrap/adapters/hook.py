@@ -43,7 +43,7 @@ def run_hook(argv: Sequence[str], told: Mapping[str, str], folder: str) -> None:
     except TimeoutError:
         raise _failed(f"it did not end within {TIMEOUT_S:.0f} s") from None
     except (OSError, ValueError):
-        raise _failed("it cannot be started") from None
+        raise _failed("it cannot be started, or prints without an end") from None
     if status:
         ended = f"signal {-status} ended it" if status < 0 else f"its exit status is {status}"
         raise _failed(ended)

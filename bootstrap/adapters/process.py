@@ -9,12 +9,10 @@ from bootstrap.adapters.variables import variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping, Sequence
 
 # SOPS_AGE_KEY is a private key, DIRENV_DIFF a compressed copy of every secret that direnv exported.
 PRIVATE_PREFIXES = ("SOPS_AGE_", "DIRENV_")
-_REAP_S = 5.0
 
 
 class Finished:
@@ -81,54 +79,20 @@ def run(
         keep: See `scrubbed`.
 
     Raises:
-        OSError: It cannot be started.
+        OSError: It cannot be started, or prints more than anybody could want (64 MiB).
         TimeoutError: It did not end in time (an OSError as well).
     """
     from bootstrap.adapters.spawn import Child, can_spawn
 
     environment = scrubbed(variables() if env is None else env, keep)
+    child: Child
     if can_spawn(argv[0], cwd):
-        try:
-            return Finished(*Child(argv, stdin, environment).run(timeout_s))
-        except TimeoutError:
-            raise _too_late(argv, timeout_s) from None
-    import subprocess
+        child = Child(argv, stdin, environment)
+    else:
+        from bootstrap.adapters.spawn_elsewhere import ChildElsewhere
 
-    child = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        cwd=cwd,
-        start_new_session=True,
-    )
+        child = ChildElsewhere(argv, stdin, environment, cwd)
     try:
-        stdout, stderr = child.communicate(stdin, timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        _kill_group(child)
-        # `from None`: the foreign exception carries the output so far.
-        raise _too_late(argv, timeout_s) from None
-    except BaseException:  # Ctrl-C reaches us, not the child's session
-        _kill_group(child)
-        raise
-    return Finished(child.returncode, stdout, stderr)
-
-
-def _too_late(argv: "Sequence[str]", timeout_s: float) -> TimeoutError:
-    return TimeoutError(f"{argv[0]} did not end within {timeout_s:g} s")
-
-
-def _kill_group(child: "subprocess.Popen[bytes]") -> None:
-    """End the program and its children. It holds nothing that could need tidying."""
-    import contextlib
-    import os
-    import signal
-
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    for pipe in (child.stdin, child.stdout, child.stderr):
-        if pipe is not None:
-            with contextlib.suppress(OSError):  # unsent input is of no use any more
-                pipe.close()
-    child.wait(_REAP_S)
+        return Finished(*child.run(timeout_s))
+    except TimeoutError:  # `from None`: without the output so far
+        raise TimeoutError(f"{argv[0]} did not end within {timeout_s:g} s") from None

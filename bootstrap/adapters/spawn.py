@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _CHUNK = 65536
+_MOST_BYTES = 64 * 1024 * 1024
+_TOO_LONG = 27  # EFBIG; the module errno has the name
 _REAP_S = 5.0
 
 
@@ -76,6 +78,7 @@ class Child:
 
         Raises:
             TimeoutError: It did not end in time.
+            OSError: It printed more than 64 MiB.
         """
         deadline = time.monotonic() + timeout_s
         try:
@@ -137,7 +140,7 @@ class Child:
             waiting.register(end, select.POLLIN)
         if self._in >= 0:
             waiting.register(self._in, select.POLLOUT)
-        open_ends = len(said)
+        open_ends, room = len(said), _MOST_BYTES
         while open_ends:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
@@ -149,6 +152,9 @@ class Child:
                         waiting.register(end, select.POLLOUT)
                 elif data := posix.read(end, _CHUNK):
                     said[end].append(data)
+                    room -= len(data)
+                    if room < 0:
+                        raise OSError(_TOO_LONG, "it prints without an end")
                 else:
                     waiting.unregister(end)
                     open_ends -= 1

@@ -29,7 +29,7 @@ def quote(text: str, *, name: str = "a value") -> str:
     """
     if _BARE.fullmatch(text):
         return text
-    problem = _unwritable(text)
+    problem = unwritable(text)
     if problem:
         raise TargetError(
             f"{name} cannot be written to an env file",
@@ -63,8 +63,8 @@ def problems(text: str) -> list[str]:
     return found
 
 
-def _unwritable(text: str) -> str | None:
-    """Return what keeps `text` out of single quotes, or None."""
+def unwritable(text: str) -> str | None:
+    """Return what keeps `text` out of an env file, whatever the quotes, or None."""
     if not text.isascii():
         return "a character outside ASCII"
     if not text.isprintable():
@@ -106,7 +106,7 @@ def _value_problem(value: str) -> str | None:
         if len(value) < 2 or value[-1] != mark:
             return "has a quote that does not end on the line, or text after it"
         special = "a single quote, '${' or an odd backslash" if mark == "'" else 'one of \\ " $ `'
-        bad = _unwritable(inner) if mark == "'" else re.search(r'[\\"$`]', inner)
+        bad = unwritable(inner) if mark == "'" else re.search(r'[\\"$`]', inner)
         return f"is quoted and holds {special}, or is not plain ASCII" if bad else None
     if re.search(r"[^!%*+,\-./0-9:=?@A-Z\[\]^_a-z{}]", value) or value[0] == "=":
         return "needs quotes: it holds a character that some readers treat specially"

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.found_keys import can_name_a_secret
 from bootstrap.domain.found_models import Found, FoundKey, FoundModel, same_url
 from bootstrap.domain.lab import BACKEND_KINDS, ECHO_ALIAS, Backend, Lab
 from bootstrap.domain.labfile import parse_lab, parse_toml
@@ -171,7 +172,8 @@ class _Desk:
 
     def _secret(self, key: FoundKey, usual: str) -> str:
         """Return the name under which the lab knows a key, and see that it does."""
-        if key.name is not None and store_name_problem(key.name) is None:
+        usable = key.name is not None and store_name_problem(key.name) is None
+        if key.name is not None and usable and can_name_a_secret(key.name):
             return self._named(key.name, key.value)
         if key.value is None:
             return self._named(usual, None)

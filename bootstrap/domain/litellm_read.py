@@ -4,12 +4,13 @@ What has no counterpart is named by its key path, never with its value, which ma
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
 from bootstrap.domain.errors import ConfigError
+from bootstrap.domain.found_keys import REFERENCE, Lookup, key_problem, plain_text, value_of
 from bootstrap.domain.found_models import (
     Found,
     FoundKey,
@@ -19,16 +20,8 @@ from bootstrap.domain.found_models import (
     url_problem,
 )
 from bootstrap.domain.printable import printable
-from bootstrap.domain.ref import is_variable_name
-from bootstrap.domain.secret import Secret
 from bootstrap.domain.yaml_text import UnreadableYaml, load_yaml
 
-# Returns the value of an environment variable as the gateway has it, or None.
-Lookup = Callable[[str], str | None]
-
-_REFERENCE = "os.environ/"
-# What stands where a server without a key of its own wants some word.
-_NO_KEYS = ("none", "null", "empty", "dummy", "fake", "na", "n/a", "not-needed", "no-key", "unused")
 _USUAL_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 _USED = {"model", "api_base", "base_url", "api_key", "max_tokens", "stream", "mock_response"}
 _NEEDLESS = {"drop_params", "additional_drop_params"}  # keyturn sets them itself
@@ -68,7 +61,7 @@ def read_catalogue(document: Mapping[str, Any], source: str, lookup: Lookup) -> 
         lookup: For references such as `os.environ/OPENAI_API_KEY`.
     """
     own = section(document, "environment_variables")
-    reader = _Reader(lambda name: _text(own.get(name)) or lookup(name))
+    reader = _Reader(lambda name: plain_text(own.get(name)) or lookup(name))
     rows = document.get("model_list") or []
     reader.names |= {str(row.get("model_name")) for row in rows if isinstance(row, dict)}
     for index, entry in enumerate(rows):
@@ -85,20 +78,6 @@ def section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def value_of(raw: object, lookup: Lookup) -> FoundKey | None:
-    """Return the key that a config gives literally or as `os.environ/NAME`; None for none."""
-    text = _text(raw)
-    if text is None or text.strip().lower() in _NO_KEYS:
-        return None
-    name = text.removeprefix(_REFERENCE)
-    if name == text:
-        return FoundKey(None, Secret(text))
-    if not is_variable_name(name):
-        return None
-    known = lookup(name)
-    return FoundKey(name, Secret(known) if known else None)
-
-
 @dataclass
 class _Reader:
     """The models read so far."""
@@ -112,7 +91,7 @@ class _Reader:
     def add(self, index: int, entry: object) -> None:
         """Take one element of model_list over, or say why not."""
         given = entry if isinstance(entry, dict) else {}
-        alias = _text(given.get("model_name"))
+        alias = plain_text(given.get("model_name"))
         params = section(given, "litellm_params")
         name = printable(alias or f"model_list[{index}]")[:_LONGEST]
         if alias is None or not isinstance(params.get("model"), str):
@@ -163,6 +142,9 @@ class _Reader:
             return f"keyturn has no kind of backend for {printable(prefix)[:_LONGEST]}/"
         if not upstream.strip() or not upstream.isprintable():
             return "the name of its model at the backend is not usable"
+        problem = None if kind == "echo" else key_problem(params.get("api_key"), self.lookup)
+        if problem:
+            return problem
         key, notes = self._key(kind, prefix, url, params)
         return FoundModel(
             alias=alias,
@@ -185,20 +167,20 @@ class _Reader:
         if kind == "echo":
             return None, ("its canned answer becomes that of lab-echo",)
         key = value_of(params.get("api_key"), self.lookup)
-        if key is not None or _text(params.get("api_key")) is not None:
+        if key is not None or plain_text(params.get("api_key")) is not None:
             return key, ()
         usual = "OLLAMA_API_KEY" if kind == "ollama-cloud" else _USUAL_KEYS.get(kind)
         if usual is not None:  # LiteLLM takes this one by itself
-            return value_of(_REFERENCE + usual, self.lookup), ()
+            return value_of(REFERENCE + usual, self.lookup), ()
         if prefix == "openai" and url is not None:
             return None, ("it names no api_key: LiteLLM sent OPENAI_API_KEY there, keyturn none",)
         return None, ()
 
     def _plain(self, raw: object) -> "str | _Unknown | None":
-        text = _text(raw)
-        if text is None or not text.startswith(_REFERENCE):
+        text = plain_text(raw)
+        if text is None or not text.startswith(REFERENCE):
             return None if text is None else text.rstrip("/")
-        name = text.removeprefix(_REFERENCE)
+        name = text.removeprefix(REFERENCE)
         value = self.lookup(name)
         return value.rstrip("/") if value else _Unknown(printable(name)[:_LONGEST])
 
@@ -272,6 +254,10 @@ def _redis(reader: _Reader, settings: Mapping[str, Any]) -> FoundRedis | None:
     if not isinstance(host, str) or number is None:
         reader.left_out.append("the Redis cache: its host or port is not known here")
         return None
+    problem = key_problem(cache.get("password"), reader.lookup)
+    if problem:
+        reader.left_out.append(f"the Redis cache: {problem}")
+        return None
     return FoundRedis(host, int(number[0]), value_of(cache.get("password"), reader.lookup))
 
 
@@ -290,10 +276,6 @@ def _number(values: Mapping[str, Any], name: str) -> int | None:
     if not isinstance(found, int) or isinstance(found, bool):
         return None
     return found if 0 < found <= 100_000_000 else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
 
 
 def _list(value: object) -> Sequence[Any]:

@@ -29,10 +29,11 @@ from bootstrap.adapters.sops import SopsProvider
 from bootstrap.adapters.systemd import SystemdService
 from bootstrap.domain.droid_keys import gateway_keys, loopback_ports
 from bootstrap.domain.errors import ConfigError, GatewayError, TargetError
+from bootstrap.domain.found_keys import value_of
 from bootstrap.domain.lab import ECHO_ALIAS, LITELLM_VERSION, Lab
 from bootstrap.domain.lab_sample import LAB
 from bootstrap.domain.labfile import parse_lab
-from bootstrap.domain.litellm_read import read_catalogue, read_document, section, value_of
+from bootstrap.domain.litellm_read import read_catalogue, read_document, section
 from bootstrap.domain.probes import Verdict, verdict
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import DATABASE_URL, MASTER_KEY, SALT_KEY, STORE

@@ -1,6 +1,7 @@
 """What `keyturn clients` looks at on this machine."""
 
 import shutil
+from functools import partial
 from pathlib import PurePath
 
 from bootstrap.adapters.client_probe import ProbeMemory, ask, keys_in
@@ -37,7 +38,7 @@ def desk(tools: Tools) -> ClientDesk:
         installed=path_of,
         held=lambda file, path: keys_in(file, path, lab.gateway.url),
         version=versions(tools.places),
-        run=ask,
+        run=partial(ask, hidden=tuple(lab.secrets)),
         now=tools.clock.now,
         memory=ProbeMemory(tools.places.lab_state(lab.root)),
     )

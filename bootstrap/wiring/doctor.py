@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -64,7 +65,8 @@ def _backends(scene: Scene) -> object:
 
 
 def _others(scene: Scene) -> object:
-    return observe_others(scene, client_versions.versions(scene.places), _broken_packages)
+    asked = client_versions.versions(scene.places, _VERSION_S)
+    return observe_others(scene, asked, _broken_packages)
 
 
 def _broken_packages() -> list[Problem]:
@@ -86,7 +88,11 @@ OBSERVERS: Mapping[str, Observer] = {
     "backends": _backends,
     "others": _others,
 }
+# What depends on the way in which a client gets its key, and so perhaps on its version.
+_SETTLED = ("litellm", "others")
 _LIMIT_S = 4.2
+# Two of them that do not answer leave time for the rest.
+_VERSION_S = 1.5
 _DEEP_LIMIT_S = 60.0
 _COMMAND_S = 20.0
 
@@ -149,17 +155,22 @@ def _observe(given: str | None, places: Places, deep: bool) -> Observations:
     environment = dict(os.environ)
     key = once(partial(_key, lab))
     scene = Scene(places, _cwd(), environment, lab, key, deep)
-    tasks: dict[str, Callable[[], object]] = {
-        name: partial(observer, scene) for name, observer in OBSERVERS.items()
-    }
-    seen, problems = gather({"key": key, **tasks}, _DEEP_LIMIT_S if deep else _LIMIT_S)
-    fields: dict[str, Any] = dict(seen)
+    settled = once(partial(_settled, lab, places))
+
+    def look(name: str) -> object:
+        here = replace(scene, lab=settled()) if name in _SETTLED else scene
+        return OBSERVERS[name](here)
+
+    tasks: dict[str, Callable[[], object]] = {name: partial(look, name) for name in OBSERVERS}
+    limit_s = _DEEP_LIMIT_S if deep else _LIMIT_S
+    seen, problems = gather({"lab": settled, "key": key, **tasks}, limit_s)
+    problems.pop("lab", None)  # its version is then as good as unknown
+    fields: dict[str, Any] = {"lab": lab, **seen}
     return Observations(
         places=places,
         cwd=scene.cwd,
         keyturn=labs.keyturn_program(),
         environment=environment,
-        lab=lab,
         problems={**({"lab": problem} if problem else {}), **problems},
         **fields,
     )
@@ -169,12 +180,15 @@ def _lab(given: str | None) -> tuple[Lab | None, Problem | None]:
     try:
         root = labs.require(given)
         try:
-            lab = labs.load(root, packages=ClientPackages())
-            return client_versions.on_this_machine(lab, machine.places()), None
+            return labs.load(root, packages=ClientPackages()), None
         except BrokenPackageError:  # which has a code of its own
             return labs.load(root), None
     except LabError as error:
         return None, Problem(f"{error.what}: {error.why}", error.fix)
+
+
+def _settled(lab: Lab | None, places: Places) -> Lab | None:
+    return None if lab is None else client_versions.on_this_machine(lab, places, _VERSION_S)
 
 
 def _key(lab: Lab | None) -> Secret | None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.adapters import client_version
 from bootstrap.adapters.client_version import ClientVersions
 
 pytestmark = pytest.mark.integration
@@ -80,18 +79,15 @@ def test_what_is_no_version_is_none(programs: Path, tmp_path: Path, words: str) 
     assert ClientVersions(tmp_path)("client-x") == ""
 
 
-def test_a_program_that_is_missing_fails_or_hangs_has_none(
-    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    versions = ClientVersions(tmp_path)
+def test_a_program_that_is_missing_fails_or_hangs_has_none(programs: Path, tmp_path: Path) -> None:
+    versions, hasty = ClientVersions(tmp_path), ClientVersions(tmp_path, 0.2)
     assert versions("no-such-client") == ""
     (programs / "fails").write_text("#!/bin/sh\necho 1.2.3; exit 3\n")
     (programs / "hangs").write_text("#!/bin/sh\nexec sleep 60\n")
     (programs / "empty").write_bytes(b"\x00")
     for name in ("fails", "hangs", "empty"):
         (programs / name).chmod(0o755)
-        monkeypatch.setattr(client_version, "_LIMIT_S", 0.2 if name == "hangs" else 60)
-        assert versions(name) == ""
+        assert (hasty if name == "hangs" else versions)(name) == ""
 
 
 def test_a_place_that_cannot_be_written_costs_only_the_next_question(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.adapters import spawn
 from bootstrap.adapters.process import Finished, run, scrubbed
 from bootstrap.domain.errors import Interrupted
 from support.waiting import until
@@ -131,3 +132,13 @@ def test_an_interruption_kills_the_program_and_goes_on(
 def test_importing_it_loads_no_subprocess_module() -> None:
     program = "import sys, bootstrap.adapters.process; print('subprocess' in sys.modules)"
     assert run((sys.executable, "-I", "-c", program), timeout_s=60).stdout == b"False\n"
+
+
+@pytest.mark.parametrize("argv", [("/usr/bin/yes", SECRET), ("yes", SECRET)])
+def test_a_program_that_prints_without_an_end_is_ended(
+    argv: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawn, "_MOST_BYTES", 1_000_000)
+    with pytest.raises(OSError, match="prints without an end") as caught:
+        run(argv, timeout_s=60)
+    assert SECRET not in str(caught.value)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
+from bootstrap.adapters import doctor_secrets
 from bootstrap.cli import doctor_show
 from bootstrap.domain.doctor.check import Check, Group
 from bootstrap.domain.doctor.finding import Code, CommandFix, FileFix
@@ -215,3 +216,19 @@ def test_a_lab_that_does_not_exist_is_said_and_stops_nothing(well: Patient) -> N
     well.environment["KEYTURN_LAB"] = "/nowhere"
     assert well.run("doctor", "KT0").code == 1
     assert well.run("doctor", "--fix", "KT0").code == 1
+
+
+def test_programs_that_never_answer_hide_nothing(
+    well: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = well.home / "bin"
+    for name in ("claude", "droid", "git"):
+        well.write(f"bin/{name}", "#!/bin/sh\nexec sleep 60\n", 0o755)
+    well.environment["PATH"] = f"{folder}:{well.environment['PATH']}"
+    well.write_lab("[targets]\nclaude_settings = true\ndroid_key_helper = true\n")
+    monkeypatch.setattr(wired, "_VERSION_S", 0.1)
+    monkeypatch.setattr(doctor_secrets, "_SOURCES_S", 0.2)
+    rows = well.all_findings()
+    assert "KT003" not in {row["code"] for row in rows if row["severity"] != "ok"}
+    judged = {row["code"] for row in rows if row["severity"] != "not applicable"}
+    assert {"KT304", "KT403", "KT411", "KT571"} <= judged

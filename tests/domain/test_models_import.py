@@ -396,3 +396,44 @@ def test_odd_values_are_left_out_or_named_and_break_nothing() -> None:
     assert [model.alias for model in found_.models] == ["a"]
     assert found_.models[0].notes == ("not carried over: litellm_params.7, litellm_params.None",)
     assert found_.redis is None
+
+
+REMOTE = {"api_base": "http://h:1/v1"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("os.environ/A B", "variable whose name is none"),
+        ("os.environ/LITELLM_MASTER_KEY", "the lab's own LITELLM_MASTER_KEY"),
+        ("os.environ/ODD_KEY", "a single quote"),
+        ("${EXAMPLE_API_KEY}", "'${'"),
+        ("sk-test-\ud800-0123456789", "a character outside ASCII"),
+        ("sk-test-\n-0123456789", "a line break"),
+        ("sk-test-\0-0123456789", "a line break"),
+    ],
+)
+def test_a_key_that_no_backend_of_the_lab_can_have_leaves_its_model_out(
+    raw: str, words: str
+) -> None:
+    variables = {"ODD_KEY": "sk-test-'-0123456789", "LITELLM_MASTER_KEY": KEY}.get
+    cache = {"cache": True, "cache_params": {"host": "h", "port": 1, "password": raw}}
+    document = {
+        "model_list": [entry("a", "openai/x", api_key=raw, **REMOTE)],
+        "litellm_settings": cache,
+    }
+    what = read_catalogue(document, "c.yaml", variables)
+    assert (what.models, what.redis) == ((), None)
+    assert [line.partition(":")[0] for line in what.left_out] == ["a", "the Redis cache"]
+    assert all(words in line and "sk-test" not in line for line in what.left_out)
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "LD_PRELOAD", "PYTHONPATH", "SSLKEYLOGFILE", "HTTPS_PROXY", "LITELLM_LOG"]
+)
+def test_a_key_under_the_name_of_a_setting_gets_another(name: str) -> None:
+    row = entry("a", "openai/x", api_key=f"os.environ/{name}", **REMOTE)
+    document = {"model_list": [row], "environment_variables": {name: KEY}}
+    more = added(read_catalogue(document, "c.yaml", lambda _: None))
+    assert more.store == {"H_API_KEY": Secret(KEY)}
+    assert name not in more.text

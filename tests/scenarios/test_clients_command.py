@@ -16,6 +16,7 @@ from support.labs import CliLab, make, stopped_after
 (CLAUDE,), (OPENWEBUI,) = CLAUDE_SETUP.files, OPENWEBUI_SETUP.files
 # They answer where they are asked as the real ones have to be.
 DROID = """#!/bin/sh
+test -z "$UPSTREAM_KEY$LITELLM_MASTER_KEY" || exit 4
 test -r "$HOME/.factory/settings.json" && test "$3" = custom:lab-echo && echo the gateway works
 """
 CLAUDE_PROGRAM = """#!/bin/sh
@@ -55,6 +56,8 @@ def test_clients_are_listed_probed_and_remembered(lab: CliLab, tmp_path: Path) -
     program(folder, "droid", DROID)
     program(folder, "claude", CLAUDE_PROGRAM)
     env = {"PATH": f"{folder}:/usr/bin:/bin", "ANTHROPIC_API_KEY": "sk-test-other"}
+    env |= {"UPSTREAM_KEY": "sk-test-upstream", "LITELLM_MASTER_KEY": "sk-test-of-yesterday"}
+    lab.write(more="[secrets.UPSTREAM_KEY]")
     probed = lab.call("clients", "--probe", env=env)
     assert probed.code == 0, probed.out
     assert probed.out.count(f"with key {mark}") == 2
@@ -106,6 +109,9 @@ def test_a_client_that_does_not_run_is_said(
     assert ask((str(tmp_path / "none"),), {}, None) == "it cannot be run (FileNotFoundError)"
     monkeypatch.setattr("bootstrap.adapters.client_probe._LIMIT_S", 0.1)
     assert ask(("/bin/sleep", "30"), {}, None) == "no answer within 0 s"
+    monkeypatch.setattr("bootstrap.adapters.client_probe._LIMIT_S", 60)
+    monkeypatch.setattr("bootstrap.adapters.spawn._MOST_BYTES", 1_000_000)
+    assert ask(("/usr/bin/yes",), {}, None) == "it prints without an end"
 
 
 def test_a_damaged_memory_is_an_empty_one(tmp_path: Path) -> None:
