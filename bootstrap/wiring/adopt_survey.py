@@ -270,9 +270,8 @@ class Survey:
 
     def _targets(self) -> list[PurePath]:
         """Return the files that keyturn will write; an .envrc that is there stays."""
-        lab = self._lab or parse_lab(
-            LAB.format(port=_USUAL_PORT, version=LITELLM_VERSION), self.root
-        )
+        sample = LAB.format(port=_USUAL_PORT, version=LITELLM_VERSION)
+        lab = self._lab or parse_lab(sample, self.root)
         kind = "supervisor" if SystemdService.available() else "systemd"
         keeps = self._is_foreign(self.root / ".envrc")
         rows = targets(lab, self._here, kind)
