@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path, PurePath
 
-from bootstrap.adapters.disk import remove
+from bootstrap.adapters.disk import explain, remove
 from bootstrap.adapters.paths import words
 from bootstrap.domain.audit import Entry
 from bootstrap.domain.errors import TargetError
@@ -68,6 +68,8 @@ class FileAudit:
                 return file.read(_MOST_BYTES).splitlines()
         except FileNotFoundError:
             return []
+        except PermissionError as error:
+            raise explain(self._path, "read", error) from None
         except OSError as error:
             raise self._problem("read", words(error)) from None
 

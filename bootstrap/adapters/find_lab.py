@@ -99,6 +99,12 @@ def _named(option: str, path: str) -> str:
     if os.path.basename(folder) == FILE:  # noqa: PTH119
         folder = os.path.dirname(folder)  # noqa: PTH120
     if not is_file(f"{folder}/{FILE}"):
+        if not os.access(folder, os.X_OK) and os.path.isdir(folder):  # noqa: PTH112
+            raise _error(
+                f"{option} names no lab",
+                why=f"you may not look into {folder}",
+                fix=f"ls -ld {folder}",
+            )
         raise _error(
             f"{option} names no lab",
             why=f"there is no {FILE} in {folder}",

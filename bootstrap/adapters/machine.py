@@ -10,7 +10,7 @@ from typing import Any
 from bootstrap.adapters.disk import read, resolved
 from bootstrap.adapters.find_lab import FILE
 from bootstrap.adapters.json_file import JsonFile
-from bootstrap.adapters.paths import xdg_folder
+from bootstrap.adapters.paths import is_file, words, xdg_folder
 from bootstrap.domain.errors import ConfigError, TargetError
 from bootstrap.domain.places import Places
 
@@ -93,7 +93,7 @@ def other_labs(states: PurePath, root: PurePath) -> dict[str, Mapping[str, Any]]
         for folder in sorted(Path(states).iterdir()):
             state = JsonState(folder).load()
             lab = state.get("lab")
-            if isinstance(lab, str) and lab != str(root) and Path(lab, FILE).is_file():
+            if isinstance(lab, str) and lab != str(root) and is_file(f"{lab}/{FILE}"):
                 found[lab] = state
     return found
 
@@ -146,7 +146,9 @@ class TemplateFolder:
                     return found[0].decode()
             except TargetError as error:
                 raise _unreadable(path, error.why) from None
-            except (OSError, UnicodeDecodeError):
+            except OSError as error:
+                raise _unreadable(path, words(error)) from None
+            except UnicodeDecodeError:
                 raise _unreadable(path, "it is not readable text") from None
         raise ConfigError(
             f"template {name} is missing",

@@ -25,8 +25,9 @@ _KEYS = "{keys}"
 _NO_KEY = (
     (b"passphrase", "the identity that fits is protected by a passphrase, which nobody can type "
      "here", f"put an age identity without a passphrase into {_KEYS}"),
-    (b"failed to open", "an identity file that the environment names is not there or may not be "
-     "read", "correct SOPS_AGE_KEY_FILE or SOPS_AGE_SSH_PRIVATE_KEY_FILE, or unset it"),
+    (b"failed to open", "an identity file is not there or may not be read",
+     "look at SOPS_AGE_KEY_FILE and SOPS_AGE_SSH_PRIVATE_KEY_FILE, where they are set, and who may "
+     f"read {_KEYS}"),
     (b"failed to parse", "an age identity is not in age's format",
      f"look at SOPS_AGE_KEY, SOPS_AGE_KEY_FILE and {_KEYS}"),
     (b"did not match any of the recipients", "none of the age identities here is a recipient of it",

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 from bootstrap.adapters import memory
 from bootstrap.adapters.disk import explain
-from bootstrap.adapters.paths import words
+from bootstrap.adapters.paths import is_file, words
 from bootstrap.adapters.supervisor_child import clean_environment
 from bootstrap.adapters.supervisor_log import last_lines, open_log
 from bootstrap.adapters.supervisor_state import (
@@ -61,7 +61,7 @@ class SupervisorService:
     def status(self) -> ServiceStatus:
         """Return what the supervisor last said, where it still runs."""
         state = read_state(self._state_dir / STATUS_FILE)
-        installed = self._spec.is_file()
+        installed = is_file(str(self._spec))
         if state is None:
             return ServiceStatus(False, None, "it was never started", installed)
         child = state.child if state.child and state.child.alive() else None
@@ -86,7 +86,7 @@ class SupervisorService:
             if state.phase == BACKOFF:
                 self.restart()
             return
-        if not self._spec.is_file():
+        if not is_file(str(self._spec)):
             raise ServiceError(
                 f"{self.name} cannot be started",
                 why=f"{self._spec} is not written yet",

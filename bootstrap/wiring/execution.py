@@ -4,7 +4,7 @@ import sys
 
 from bootstrap.adapters.become import become, child_environment, is_stale
 from bootstrap.adapters.ending import end_on_signals, raise_what_arrived
-from bootstrap.adapters.find_lab import find_lab, registry, stat_lab
+from bootstrap.adapters.find_lab import find_lab, no_lab, registry, stat_lab
 from bootstrap.adapters.paths import working_folder
 from bootstrap.adapters.variables import given_variables, variables
 from bootstrap.domain import exec_settings
@@ -177,11 +177,9 @@ def _resolved(
                 found[variable] = resolver.resolve(name)
     elif not asked:
         if root is None:
-            raise ConfigError(
-                "there is no lab here",
-                why="no lab.toml here or above, and none registered",
-                fix="name the secret: --secret LITELLM_MASTER_KEY=env:LITELLM_MASTER_KEY",
-            )
+            none = no_lab(registry(variables()))
+            way = "name the secret: --secret LITELLM_MASTER_KEY=env:LITELLM_MASTER_KEY"
+            raise ConfigError(none.what, why=none.why, fix=f"{way}; or name a lab: --lab DIR")
         found = resolver.resolve_all(settings.names)
     return found
 

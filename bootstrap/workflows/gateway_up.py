@@ -138,11 +138,11 @@ def require_port_free(tools: Tools) -> None:
         stop = f"keyturn --lab {shlex.quote(listener.lab)} service stop"
     elif listener.supervisor is not None:
         who = f"a gateway of keyturn's, of no lab in this home ({listener.lab or 'unknown'}),"
-        stop = f"stop it: kill {listener.supervisor}"
+        stop = f"if that lab is gone: kill {listener.supervisor}"
     raise GatewayError(
         f"port {gateway.port} is taken",
         why=f"{who} listens there",
-        fix=f"{stop}, or choose another port: gateway.port in {tools.lab.file}",
+        fix=f"{stop}; or choose another port: gateway.port in {tools.lab.file}",
     )
 
 

@@ -96,6 +96,21 @@ def test_a_link_and_a_pipe_are_refused(tmp_path: Path) -> None:
         FileAudit(tmp_path).entries()
 
 
+def test_what_may_not_be_read_is_not_to_be_moved_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: object, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "x")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(TargetError) as caught:
+        FileAudit(tmp_path).entries()
+    assert (caught.value.why, caught.value.fix) == (
+        "permission denied",
+        f"look at the folder: ls -ld {tmp_path}",
+    )
+
+
 def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="cannot be written"):
         FileAudit(tmp_path / "gone").add(ENTRY)

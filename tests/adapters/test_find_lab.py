@@ -69,6 +69,16 @@ def test_a_folder_that_is_no_lab_is_refused_and_not_passed_over(
         found(labs)
 
 
+def test_a_folder_that_may_not_be_looked_into_is_not_called_empty(
+    labs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ConfigError) as caught:
+        found(labs, str(labs))
+    assert caught.value.why == f"you may not look into {labs}"
+    assert caught.value.fix == f"ls -ld {labs}"
+
+
 def test_a_working_directory_that_is_gone_hides_no_other_way_to_a_lab(
     labs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,12 +70,12 @@ class TestPort:
             (
                 {"/their lab": {}},
                 "the gateway of the lab in /their lab listens there",
-                "keyturn --lab '/their lab' service stop, or",
+                "keyturn --lab '/their lab' service stop; or",
             ),
             (
                 {},
                 "a gateway of keyturn's, of no lab in this home (/their lab), listens there",
-                "stop it: kill 4700, or",
+                "if that lab is gone: kill 4700; or",
             ),
         ],
     )

@@ -1,10 +1,12 @@
 """What `apply` would do: rendered, compared, and without a decryption where nothing changed."""
 
+import errno
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
+from bootstrap.adapters import machine
 from bootstrap.adapters.machine import TemplateFolder
 from bootstrap.domain import targets as names
 from bootstrap.domain.errors import ConfigError, SecretNotFoundError
@@ -228,6 +230,17 @@ class TestInputs:
         own.write_text("# mine\n")
         later = replace(tools, templates=TemplateFolder(tools.lab.root))
         assert digest(later) != before
+
+    def test_a_template_that_may_not_be_read_is_said_to_be_that(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(path: PurePath, real: Path) -> None:
+            raise PermissionError(errno.EACCES, "x")
+
+        monkeypatch.setattr(machine, "read", refused)
+        with pytest.raises(ConfigError) as caught:
+            TemplateFolder(tmp_path).text("litellm/config.yaml.j2")
+        assert caught.value.why == "permission denied"
 
     def test_a_change_of_the_encrypted_store_changes_it(self, tools: FakeTools) -> None:
         before = digest(tools)
