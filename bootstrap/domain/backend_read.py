@@ -5,7 +5,7 @@ GET /v1/models. The first two can be told apart by `owned_by`. Seen with llama.c
 (commit 7e4c0a9): it lists its models to anybody, also where it wants a key for all the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from bootstrap.domain.found_models import Found, FoundKey, FoundModel
@@ -27,7 +27,7 @@ def read_tags(document: object, url: str, key: FoundKey | None) -> Found | None:
     rows = document.get("models") if isinstance(document, dict) else None
     if not isinstance(rows, list):
         return None
-    models: list[FoundModel] = []
+    models: dict[str, FoundModel] = {}
     left_out: list[str] = []
     for row in rows:
         name = row.get("name") if isinstance(row, dict) else None
@@ -35,13 +35,13 @@ def read_tags(document: object, url: str, key: FoundKey | None) -> Found | None:
         family = details.get("family") if isinstance(details, dict) else None
         if not isinstance(name, str):
             continue
-        problem = "it is an embedding model" if family in _EMBEDDING else _problem(name)
+        problem = "it is an embedding model" if family in _EMBEDDING else _problem(name, models)
         if problem:
             left_out.append(f"{printable(name)[:_LONGEST]}: {problem}")
         else:
             kind = "ollama-cloud" if key is not None else "ollama"
-            models.append(FoundModel(name, kind, url, name, key))
-    return Found(url, tuple(models), None, tuple(left_out))
+            models[name] = FoundModel(name, kind, url, name, key)
+    return Found(url, tuple(models.values()), None, tuple(left_out))
 
 
 def read_models(document: object, url: str, key: FoundKey | None) -> Found | None:
@@ -55,21 +55,21 @@ def read_models(document: object, url: str, key: FoundKey | None) -> Found | Non
     rows = document.get("data") if isinstance(document, dict) else None
     if not isinstance(rows, list):
         return None
-    models: list[FoundModel] = []
+    models: dict[str, FoundModel] = {}
     left_out: list[str] = []
     for row in (row for row in rows if isinstance(row, dict)):
         name = row.get("id")
         if not isinstance(name, str):
             continue
         alias = _alias(name)
-        problem = _problem(alias)
+        problem = _problem(alias, models)
         if problem:
             left_out.append(f"{printable(name)[:_LONGEST]}: {problem}")
             continue
         kind = _OWNERS.get(str(row.get("owned_by")), "openai-compatible")
         context = _context(row)
-        models.append(FoundModel(alias, kind, url, name, key, context_tokens=context))
-    return Found(url, tuple(models), None, tuple(left_out))
+        models[alias] = FoundModel(alias, kind, url, name, key, context_tokens=context)
+    return Found(url, tuple(models.values()), None, tuple(left_out))
 
 
 def is_llama_cpp(document: object) -> bool:
@@ -97,7 +97,9 @@ def _context(row: Mapping[str, Any]) -> int | None:
     return found if whole else None
 
 
-def _problem(alias: str) -> str | None:
+def _problem(alias: str, known: Collection[str]) -> str | None:
+    if alias in known:
+        return "another model has that name"
     if alias and alias.isascii() and all(c.isalnum() or c in "._:/@+-" for c in alias):
         return None
     return "its name has characters that some client cannot send"

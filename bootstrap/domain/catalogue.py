@@ -80,13 +80,14 @@ def parse_models(top: Table, backends: Mapping[str, Backend]) -> tuple[Model, ..
     echo = top.flag("echo", True)
     if echo:
         models[ECHO_ALIAS] = Model(ECHO_ALIAS, "echo", ECHO_ALIAS, "Lab echo (keyturn)", 1024)
+    known = {model.lasting_id: model.alias for model in models.values()}
     for table in top.table_list("models"):
         model = _model(table, backends)
         if model.alias in models:
             raise table.error("alias", f"two models are called {model.alias}", "rename one of them")
-        same = [other.alias for other in models.values() if other.lasting_id == model.lasting_id]
-        if same:
-            why = f"{same[0]} is known as {model.lasting_id} already"
+        other = known.setdefault(model.lasting_id, model.alias)
+        if other != model.alias:
+            why = f"{other} is known as {model.lasting_id} already"
             raise table.error("id", why, "give one of them another id")
         models[model.alias] = model
     first = 1 if echo else 0

@@ -42,6 +42,7 @@ from bootstrap.wiring import labs
 from bootstrap.workflows.adopt import Adoptee, Edit
 from bootstrap.workflows.adopt_note import read_note
 
+_HOLDERS = ("systemd/user", "environment.d", "fish")
 _OURS = re.compile(rb"[Ww]ritten by `?keyturn")
 _SHELL = (".bashrc", ".bash_profile", ".bash_aliases", ".profile", ".zshrc", ".zprofile", ".zshenv")
 _USUAL_PORT = 4000
@@ -122,9 +123,9 @@ class Survey:
         """Return the files of the usual places in which one of the keys stands."""
         here, factory = self._here, self._here.factory
         folders = [here.litellm, here.env_file.parent, factory, factory / "config.d", self.root]
-        folders += [here.config / "systemd" / "user", here.claude]
+        folders += [here.claude, *(here.config / n for n in _HOLDERS)]
         paths = [PurePath(path) for folder in folders for path in Path(folder).glob("*")]
-        paths += [*self._shell_files(), *([self.config] if self.config else [])]
+        paths += [*self._shell_files(), *filter(None, [self.config])]
         return [path for path in dict.fromkeys(paths) if self._holds(path, self._provider_keys)]
 
     def _unit(self) -> tuple[tuple[str, ...], dict[str, str], list[PurePath]]:
@@ -265,8 +266,8 @@ class Survey:
         return with_reference(data, names)
 
     def _shell_files(self) -> list[PurePath]:
-        found = [self._here.home / name for name in _SHELL]
-        return list(dict.fromkeys([*found, self._here.home / ".envrc", self.root / ".envrc"]))
+        found = (self._here.home / name for name in (*_SHELL, ".envrc"))
+        return list(dict.fromkeys([*found, self.root / ".envrc"]))
 
     def _targets(self) -> list[PurePath]:
         """Return the files that keyturn will write; an .envrc that is there stays."""
@@ -281,7 +282,7 @@ class Survey:
         return (data := self._data(path)) is not None and not _OURS.search(data)
 
     def _is_ours(self, path: PurePath | None) -> bool:
-        return path is not None and bool(_OURS.search(self._data(path) or b""))
+        return bool(path and _OURS.search(self._data(path) or b""))
 
     def _holds(self, path: PurePath, more: Iterable[Secret] = ()) -> bool:
         return holds(self._data(path) or b"", [*self.keys.values(), *more])

@@ -437,3 +437,15 @@ def test_a_key_under_the_name_of_a_setting_gets_another(name: str) -> None:
     more = added(read_catalogue(document, "c.yaml", lambda _: None))
     assert more.store == {"H_API_KEY": Secret(KEY)}
     assert name not in more.text
+
+
+def test_a_name_that_a_backend_gives_twice_is_one_model() -> None:
+    tags = read_tags({"models": [{"name": "a"}, {"name": "a"}]}, "http://h:1", None)
+    rows = [{"id": "/one/m.gguf"}, {"id": "/two/m.gguf"}]
+    listed = read_models({"data": rows}, "http://h:1/v1", None)
+    assert tags is not None
+    assert listed is not None
+    for what, name, left in ((tags, "a", "a"), (listed, "m", "/two/m.gguf")):
+        assert [model.alias for model in what.models] == [name]
+        assert what.left_out == (f"{left}: another model has that name",)
+        assert added(what).models == (name,)

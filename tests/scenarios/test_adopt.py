@@ -190,9 +190,15 @@ def test_a_gateway_is_not_replaced_by_one_that_serves_nothing(lab: CliLab) -> No
     assert "none of the models in" in refused.error["error"]
     assert "rank: keyturn has no kind of backend" in refused.error["cause"]
     assert lab.snapshot() == before
+    # What only doctor mends (KT205, KT416) is named at least.
+    for name in ("fish/config.fish", "environment.d/lab.conf"):
+        other = lab.home / ".config" / name
+        other.parent.mkdir()
+        other.write_text(f"set -gx LITELLM_MASTER_KEY {KEY}\n")
     with stopped_after(lab):
-        lab.ok("adopt", str(lab.root), "--yes", "--without-models")
+        ran = lab.ok("adopt", str(lab.root), "--yes", "--without-models")
         assert lab.key == KEY
+    assert ran.out.count("holds the key still") == 2, ran.out
 
 
 def test_a_gateway_without_a_key_gets_one_and_another_program_is_left_alone(lab: CliLab) -> None:
