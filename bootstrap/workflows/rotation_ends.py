@@ -64,7 +64,7 @@ def put_back(
         note: Writes the journal's next line.
     """
     if reached(last, Step.OVERLAPPING):  # before that nothing has held the new values
-        reopen(tools, using, pairs)
+        reopen(tools, using, secrets, pairs)
     if was_begun(last):
         deploy(tools, migrating(tools, last, secrets, pairs))
         prove_reencrypted(tools, last)
