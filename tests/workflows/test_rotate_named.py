@@ -549,3 +549,14 @@ def test_a_keyset_that_is_emptied_in_the_last_moment_is_made_anew(tmp_path: Path
     world.journal.after = {Step.PROVEN: partial(empty_keyset, world)}
     turn(world, INTERNAL_KEY)
     assert settled(world)
+
+
+@pytest.mark.parametrize("step", [Step.PROVEN, Step.RETIRED])
+def test_a_master_key_that_somebody_stores_in_the_last_moment_is_drift(
+    tmp_path: Path, step: Step
+) -> None:
+    """Else the next plan would take the store for what the targets were made from."""
+    world = make(tmp_path)
+    world.journal.after = {step: partial(store_another_master_key, world)}
+    turn(world, INTERNAL_KEY)
+    assert make_plan(world.tools)
