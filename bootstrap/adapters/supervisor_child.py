@@ -144,6 +144,7 @@ class Child:
             self.kill_at = now + patience_s
         # Not by Popen, which waits for a process that it finds ended: `bury` would miss it then.
         os.kill(self.pid, signal.SIGTERM)
+        os.kill(self.pid, signal.SIGCONT)  # one that somebody stopped has to see it
 
     def kill(self) -> None:
         """Kill it."""

@@ -18,10 +18,16 @@ from bootstrap.workflows.gateway_up import (
     require_port_free,
     wait_until_ready,
 )
-from bootstrap.workflows.memory import doubt_gateway, intend, remember, remember_salt
+from bootstrap.workflows.memory import (
+    doubt_gateway,
+    intend,
+    remember,
+    remember_applied,
+    remember_salt,
+)
 from bootstrap.workflows.own_keys import make_missing, prove_own_keys
 from bootstrap.workflows.pickup import pick_up, replaced_key
-from bootstrap.workflows.planning import gateway_digest, make_plan, needed_secrets, only_secrets
+from bootstrap.workflows.planning import make_plan, needed_secrets, only_secrets
 from bootstrap.workflows.preflight import has_database
 from bootstrap.workflows.tools import Tools
 
@@ -104,7 +110,7 @@ def apply(tools: Tools, *, force: bool = False, start: bool = True, copies: bool
         status = tools.service.status()
         if status.pid is not None:
             require_own_listener(tools, status.pid)
-    remember(tools, plan, gateway=gateway_digest(tools, plan.remember))
+    remember_applied(tools, plan, secrets)
     remember_salt(tools, secrets, replaced=not has_database(tools))
     return Applied(plan, backups, proven=True, models=models, installed=installed)
 

@@ -16,16 +16,17 @@ def admit_clients(tools: Tools, pairs: Pairs, not_after: float | None = None) ->
         pairs: By name the key without an end, and the one beside it or None.
         not_after: When the latter ends, epoch seconds; None for no end.
     """
-    own = of_clients(tools, pairs)
-    if not own:
-        return
+    if of_clients(tools, pairs):
+        change_keyset(tools, lambda keys: with_clients(tools, keys, pairs, not_after))
 
-    def change(keys: Keyset) -> Keyset:
-        for client, (current, other) in own.items():
-            keys = with_lab_overlap(keys, client, current, other, not_after)
-        return keys
 
-    change_keyset(tools, change)
+def with_clients(
+    tools: Tools, keys: Keyset, pairs: Pairs, not_after: float | None = None
+) -> Keyset:
+    """Return the keyset with both keys of each client among `pairs`, see `admit_clients`."""
+    for client, (current, other) in of_clients(tools, pairs).items():
+        keys = with_lab_overlap(keys, client, current, other, not_after)
+    return keys
 
 
 def accept_clients(tools: Tools, pairs: Pairs, not_after: float | None = None) -> None:

@@ -7,14 +7,27 @@ Redis comes before the gateway, which needs it. Everything here is safe to repea
 from collections.abc import Iterable
 
 from bootstrap.domain.errors import GatewayError, ServiceError
+from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.probes import describe
 from bootstrap.domain.rotatable import client_key, models_using, redis_password
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.workflows.client_doors import accept_clients, admit_clients, refuse_clients
-from bootstrap.workflows.force import accept_both, admit, prove_key, prove_targets, refuse_old
+from bootstrap.workflows.client_doors import (
+    accept_clients,
+    admit_clients,
+    refuse_clients,
+    with_clients,
+)
+from bootstrap.workflows.force import (
+    accept_both,
+    admit,
+    change_keyset,
+    prove_key,
+    prove_targets,
+    refuse_old,
+)
 from bootstrap.workflows.gateway_up import prove
-from bootstrap.workflows.own_keys import prove_own_keys
+from bootstrap.workflows.own_keys import in_force, prove_own_keys
 from bootstrap.workflows.tools import NamedSecrets, Pairs, RedisDoor, RotationTools, Tools
 
 
@@ -57,10 +70,24 @@ def admit_until(tools: Tools, pairs: Pairs, until: float | None = None) -> None:
     admit_clients(tools, pairs, until)
 
 
-def reopen(tools: Tools, using: RotationTools, pairs: Pairs) -> None:
-    """As `open_both`, without asking the gateway, which may be down."""
+def reopen(tools: Tools, using: RotationTools, secrets: NamedSecrets, pairs: Pairs) -> None:
+    """As `open_both`, without asking the gateway, which may be down.
+
+    The keys of `secrets` that are not rotated are accepted, too: somebody may have removed the
+    keyset meanwhile, or changed one in the store.
+    """
     open_redis(tools, using, pairs)
-    admit_until(tools, pairs)
+    if not tools.lab.guarded:
+        return
+
+    def change(keys: Keyset) -> Keyset:
+        keys = in_force(tools, keys, secrets)
+        current, other = pairs.get(MASTER_KEY, (None, None))
+        if current is not None and other is not None:
+            keys = keys.with_overlap(other, current, None)
+        return with_clients(tools, keys, pairs)
+
+    change_keyset(tools, change)
 
 
 def open_redis(tools: Tools, using: RotationTools, pairs: Pairs) -> None:
@@ -84,8 +111,10 @@ def shut(tools: Tools, using: RotationTools, secrets: NamedSecrets, pairs: Pairs
     refuse_clients(tools, pairs)
     if MASTER_KEY in pairs:
         refuse_old(tools, *pairs[MASTER_KEY])
-    else:
-        prove(tools, secrets[MASTER_KEY])
+        return
+    if tools.lab.guarded:  # somebody may have removed the keyset meanwhile
+        change_keyset(tools, lambda keys: in_force(tools, keys, secrets))
+    prove(tools, secrets[MASTER_KEY])
 
 
 def prove_all(

@@ -1,15 +1,19 @@
 """What keyturn remembers of a lab between commands: digests, never a value."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from bootstrap.domain.errors import LabError
 from bootstrap.domain.plan import Plan
 from bootstrap.domain.secret_spec import SALT_KEY
 from bootstrap.domain.targets import targets
 from bootstrap.workflows.planning import (
     gateway_digest,
     inputs_digest,
+    needed_secrets,
+    only_secrets,
     render_targets,
     seen,
 )
@@ -74,23 +78,37 @@ def recognise(tools: Tools, secrets: NamedSecrets) -> None:
     )
 
 
-def remember(tools: Tools, plan: Plan, gateway: str | None = None) -> None:
+def remember(
+    tools: Tools, plan: Plan, gateway: str | None = None, secrets: NamedSecrets | None = None
+) -> None:
     """Remember what stands there now.
 
     Args:
         tools: The lab and everything around it.
         plan: What was carried out.
         gateway: What identifies the files that the running gateway has read, if that is known.
+        secrets: What was put in force. Where the store holds others by now, since somebody wrote
+            it meanwhile, the next plan must not take it for what the targets were made from.
     """
     wanted = targets(tools.lab, tools.places, tools.service.kind)
     state: dict[str, Any] = dict(tools.state.load())
     found = {target.name: tools.files.observe(target.path) for target in wanted}
     rows: Mapping[str, Any] = {name: dict(row) for name, row in plan.remember.items()}
     inputs = inputs_digest(tools, wanted)
+    if secrets is not None and inputs and not _are_stored(tools, secrets):
+        inputs = ""
     state.update(targets=rows, seen=seen(found), inputs=inputs, lab=str(tools.lab.root))
     if gateway is not None:
         state["gateway"] = gateway
     tools.state.save(state)
+
+
+def _are_stored(tools: Tools, secrets: NamedSecrets) -> bool:
+    """Tell whether the lab's sources hold these; costs nothing where no file has changed."""
+    with suppress(LabError):
+        stored = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
+        return all(secrets.get(name) == secret for name, secret in stored.items())
+    return False
 
 
 def _claim(plan: Plan, name: str) -> dict[str, Any]:
@@ -99,9 +117,9 @@ def _claim(plan: Plan, name: str) -> dict[str, Any]:
     return {"claim": row["claim"]} if "claim" in row else {}
 
 
-def remember_applied(tools: Tools, plan: Plan) -> None:
-    """Remember that every target and the gateway are as `plan` found them."""
-    remember(tools, plan, gateway=gateway_digest(tools, plan.remember))
+def remember_applied(tools: Tools, plan: Plan, secrets: NamedSecrets) -> None:
+    """Remember that every target and the gateway are as `plan`, made for `secrets`, found them."""
+    remember(tools, plan, gateway=gateway_digest(tools, plan.remember), secrets=secrets)
 
 
 def remember_salt(tools: Tools, secrets: NamedSecrets, *, replaced: bool) -> None:

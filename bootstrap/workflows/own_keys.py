@@ -42,15 +42,19 @@ def keyset_for(
         before = Keyset.parse(file.content.data) if file else Keyset()
     except StoreDamagedError:
         before = Keyset()
-    now = tools.clock.now()
+    return Content(in_force(tools, before, secrets).to_bytes())
+
+
+def in_force(tools: Tools, before: Keyset, secrets: NamedSecrets) -> Keyset:
+    """Return the keyset that accepts the keys of `secrets`; for the others see `keyset_for`."""
+    lab, now = tools.lab, tools.clock.now()
     after = before.settled(secrets[MASTER_KEY], now)
-    lab = tools.lab
     wanted = {
         key.client: (secrets[key.secret], lab.scope(key))
         for key in lab.client_keys
         if key.secret in secrets and lab.scope(key)
     }
-    return Content(with_lab_keys(after, wanted, now + CLIENT_GRACE_S, now).to_bytes())
+    return with_lab_keys(after, wanted, now + CLIENT_GRACE_S, now)
 
 
 def store(tools: Tools, secrets: Mapping[str, Secret]) -> None:

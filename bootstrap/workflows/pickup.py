@@ -70,7 +70,7 @@ def pick_up(tools: Tools, secrets: NamedSecrets, old: Secret) -> None:
             prove_targets(tools, secrets)
         with tools.progress.step("retire: the old key is refused"):
             refuse_old(tools, new, old)
-        remember_applied(tools, prove_targets(tools, secrets))
+        remember_applied(tools, prove_targets(tools, secrets), secrets)
     except BaseException as failure:
         _undo(tools, {**secrets, MASTER_KEY: old}, new, failure)
         raise

@@ -143,7 +143,7 @@ class _Settling:
         secrets = self._with(pairs)
         try:
             with self._tools.progress.step("finish: the store's key everywhere"):
-                reopen(self._tools, self._using, pairs)
+                reopen(self._tools, self._using, secrets, pairs)
                 if not proven:
                     self._reencrypt(secrets)
                 deploy(self._tools, secrets)

@@ -218,7 +218,7 @@ class _Turn:
             self.last = replace(self.last, retire_at=until)
             self.note(Step.PROVEN)
         leave_open(self.tools, self.forward, self.last.retire_at)
-        remember_applied(self.tools, prove_targets(self.tools, self.after))
+        remember_applied(self.tools, prove_targets(self.tools, self.after), self.after)
 
 
 def _begun(using: RotationTools, pairs: Pairs, now: float) -> Record:

@@ -36,7 +36,7 @@ def finish(
         shut(tools, using, secrets, pairs)
         note(Step.RETIRED)
         using.vaults.put(_alone(pairs))
-        remember_applied(tools, prove_targets(tools, secrets))
+        remember_applied(tools, prove_targets(tools, secrets), secrets)
         remember_salt(tools, secrets, replaced=SALT_KEY in pairs)
         note(Step.CLOSED)
 
@@ -64,7 +64,7 @@ def put_back(
         note: Writes the journal's next line.
     """
     if reached(last, Step.OVERLAPPING):  # before that nothing has held the new values
-        reopen(tools, using, pairs)
+        reopen(tools, using, secrets, pairs)
     if was_begun(last):
         deploy(tools, migrating(tools, last, secrets, pairs))
         prove_reencrypted(tools, last)
@@ -75,7 +75,7 @@ def put_back(
     using.vaults.put(_alone(pairs))
     if reached(last, Step.SWITCHED):  # before that, no copy has been written
         spread(using, pairs)
-    remember_applied(tools, prove_targets(tools, secrets))
+    remember_applied(tools, prove_targets(tools, secrets), secrets)
     note(Step.UNDONE)
 
 

@@ -352,6 +352,17 @@ def test_a_gateway_that_does_not_stop_is_killed(place: Place) -> None:
     assert service.status().detail == "stopped"
 
 
+def test_a_gateway_that_somebody_stopped_ends_as_any_other(place: Place) -> None:
+    place.write_mini_gateway()
+    service = place.service()
+    service.start()
+    pid = gateway_pid(service)
+    os.kill(pid, signal.SIGSTOP)
+    service.stop()
+    assert ProcessIdentity.of(pid) is None
+    assert "killed by signal 9" not in "\n".join(service.log_lines(20))
+
+
 def test_stop_cuts_the_supervisors_longer_patience_short(place: Place) -> None:
     (place.root / "deaf").touch()
     place.write_slow_gateway()

@@ -521,3 +521,42 @@ def test_a_value_that_somebody_stored_meanwhile_stays(tmp_path: Path) -> None:
     assert held(world, INTERNAL_KEY) == THIRD
     assert NEW not in str(world.journal.records())
     assert settled(world)
+
+
+def empty_keyset(world: World) -> None:
+    world.path(names.KEYSET).write_text('{"version": 1, "keys": []}')
+
+
+def store_another_master_key(world: World) -> None:
+    world.store.values[f"sops:{STORE}#{MASTER_KEY}"] = THIRD
+
+
+@pytest.mark.parametrize("lose", [empty_keyset, store_another_master_key])
+@pytest.mark.parametrize("step", [Step.BEGUN, Step.SWITCHED, Step.PROVEN])
+def test_what_the_guard_lacks_of_other_keys_holds_no_recovery_up(
+    tmp_path: Path, step: Step, lose: Callable[[World], None]
+) -> None:
+    """Else nothing would help: every command that could write the keyset recovers first."""
+    world = make(tmp_path)
+    kill(world, step, partial(turn, world, INTERNAL_KEY))
+    lose(world)
+    recover(world.tools, afresh(world))
+    assert settled(world)
+
+
+def test_a_keyset_that_is_emptied_in_the_last_moment_is_made_anew(tmp_path: Path) -> None:
+    world = make(tmp_path)
+    world.journal.after = {Step.PROVEN: partial(empty_keyset, world)}
+    turn(world, INTERNAL_KEY)
+    assert settled(world)
+
+
+@pytest.mark.parametrize("step", [Step.PROVEN, Step.RETIRED])
+def test_a_master_key_that_somebody_stores_in_the_last_moment_is_drift(
+    tmp_path: Path, step: Step
+) -> None:
+    """Else the next plan would take the store for what the targets were made from."""
+    world = make(tmp_path)
+    world.journal.after = {step: partial(store_another_master_key, world)}
+    turn(world, INTERNAL_KEY)
+    assert make_plan(world.tools)
