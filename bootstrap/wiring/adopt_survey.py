@@ -228,10 +228,9 @@ class Survey:
 
     def _edits(self) -> list[Edit]:
         """Return what is to be done to the files that are not keyturn's and hold a key."""
-        keyturn = labs.keyturn_program()
 
         def ask(name: str) -> str:
-            return shlex.join([keyturn, "get", name, "--lab", str(self.root)])
+            return shlex.join([labs.keyturn_program(), "get", name, "--lab", str(self.root)])
 
         commands = {name: (secret, ask(name)) for name, secret in self.keys.items()}
         rows = [
