@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from bootstrap.adapters.ending import ENDING, IGNORED_BY_PYTHON
 from support import homes
 from support import leaks as leaks_module
 from support.sessions import SecretService, UserSystemd
@@ -36,6 +37,11 @@ _MARKED_AS_A_WHOLE = re.compile(
 )
 _STARTS = ("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn")
 _MARKS = ("integration", "slow", "faults")
+_HANDLERS = {
+    number: signal.getsignal(number)
+    for number in (*ENDING, *IGNORED_BY_PYTHON)
+    if number != signal.SIGALRM  # pytest-timeout's
+}
 _in_unit_test = False
 
 
@@ -75,9 +81,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown() -> None:
-    """Let fixtures that several tests share end what they started."""
+    """Let fixtures that several tests share end what they started.
+
+    A test in which `keyturn exec` fails within this process leaves it with the signals that the
+    program would have had, and so with a SIGPIPE that ends the worker some time later.
+    """
     global _in_unit_test
     _in_unit_test = False
+    for number, handler in _HANDLERS.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 class NetworkBlocked(AssertionError):
