@@ -45,11 +45,16 @@ _HANDLERS = {
 _in_unit_test = False
 
 
+# Thousands of tests are not looked through for garbage while they are collected, nor afterwards.
+gc.disable()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Look through thousands of collected tests no more for garbage, and for other less often."""
+    """From here on look for garbage, less often than usual."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
