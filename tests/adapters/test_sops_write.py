@@ -336,6 +336,7 @@ def test_scratch_files_of_dead_writers_are_removed_and_nothing_else(lab: SopsLab
 # Several at once.
 
 
+@pytest.mark.faults
 def test_no_write_is_lost_with_four_writers(lab: SopsLab) -> None:
     failures: list[BaseException] = []
 
@@ -359,6 +360,7 @@ def test_no_write_is_lost_with_four_writers(lab: SopsLab) -> None:
     assert lab.scratch_files() == []
 
 
+@pytest.mark.faults
 def test_a_reader_beside_a_writer_never_sees_a_broken_file(lab: SopsLab) -> None:
     values = [f"sk-test-turn-{turn}" for turn in range(10)]
 
