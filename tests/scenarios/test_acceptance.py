@@ -269,6 +269,26 @@ def test_an_applied_catalogue_is_well_and_stays_as_it_is(with_mock_model: NewUse
     assert user.gateway_pid() == pid
 
 
+def test_a_model_that_droid_has_chosen_stays_chosen_under_another_alias(
+    with_mock_model: NewUser, upstream: Upstream
+) -> None:
+    user, lab_file = with_mock_model, with_mock_model.lab / "lab.toml"
+    settings = user.home / ".factory" / "settings.json"
+    before = settings.read_text()
+    chosen = {"sessionDefaultSettings": {"model": "custom:keyturn-mock-model"}}
+    settings.write_text(json.dumps(json.loads(before) | chosen))
+    renamed = 'alias = "renamed"\nid = "mock-model"'
+    lab_file.write_text(lab_file.read_text().replace('alias = "mock-model"', renamed))
+    user.run(user.program, "apply")
+    asked = len(upstream.requests("up-mock-model"))
+    done = run_droid(user.home, ["exec", "hi"])
+    assert (done.returncode, done.stdout.strip()) == (0, "pong from mock")
+    assert len(upstream.requests("up-mock-model")) > asked
+    after = json.loads(settings.read_text())
+    assert after.pop("sessionDefaultSettings") == chosen["sessionDefaultSettings"]
+    settings.write_text(json.dumps(after))  # the others choose for themselves
+
+
 def test_clients_that_are_at_work_carry_on_across_a_rotation(
     newcomer: NewUser, tmp_path: Path
 ) -> None:
