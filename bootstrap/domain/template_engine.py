@@ -41,7 +41,7 @@ class _Missing(jinja2.StrictUndefined):
 class _Environment(ImmutableSandboxedEnvironment):
     """Jinja for templates that may have come with somebody else's lab: no way into Python.
 
-    A Secret has no attributes here, so `{{ key.reveal() }}` is no way around the filters.
+    A Secret has no attributes and no methods here: only the filters let its text out.
     """
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:

@@ -36,7 +36,7 @@ from bootstrap.domain.errors import NotReadyError, ServiceError
 from support.processes import environment_of, measured_python
 from support.service_files import SPEC_TEMPLATE, service_text, write_env_file
 from support.sessions import TOOLS
-from support.supervised_place import SupervisedPlace
+from support.supervised_place import QUICK, SupervisedPlace
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -89,6 +89,14 @@ def place(tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> It
         SupervisorService(made.spec, path.parent, Limits(stop_s=2)).stop()
 
 
+def started(place: Place, limits: Limits = QUICK) -> SupervisorService:
+    """Start the tests' gateway."""
+    place.write_mini_gateway()
+    service = place.service(limits)
+    service.start()
+    return service
+
+
 def gateway_pid(service: SupervisorService) -> int:
     pid = until(lambda: service.status().pid, "a gateway process")
     assert pid is not None
@@ -105,9 +113,7 @@ def supervisors_of(spec: Path) -> list[int]:
 
 
 def test_a_started_gateway_serves_with_the_key_of_the_env_file(place: Place) -> None:
-    place.write_mini_gateway()
-    service = place.service()
-    service.start()
+    service = started(place)
     until(lambda: place.status_of(KEY) == 200)
     status = service.status()
     assert (status.running, status.installed, status.detail) == (True, True, "running")
@@ -120,9 +126,7 @@ def test_the_gateway_gets_the_env_file_and_the_unit_but_not_what_the_caller_has(
     write_env_file(place.env_file, LITELLM_MASTER_KEY=KEY, ODD=odd)
     for name in ("OPENAI_API_KEY", "HTTP_PROXY", "SOPS_AGE_KEY", "LITELLM_LOG", "PYTHONPATH"):
         monkeypatch.setenv(name, "/inherited")
-    place.write_mini_gateway()
-    service = place.service()
-    service.start()
+    service = started(place)
     environment = environment_of(gateway_pid(service))
     assert environment["ODD"] == odd
     assert environment["LITELLM_MASTER_KEY"] == KEY
@@ -184,9 +188,7 @@ def test_a_supervisor_that_another_container_holds_is_an_error_not_a_hang(place:
 
 
 def test_a_killed_gateway_comes_back(place: Place) -> None:
-    place.write_mini_gateway()
-    service = place.service()
-    service.start()
+    service = started(place)
     first = gateway_pid(service)
     os.kill(first, signal.SIGKILL)
     until(lambda: service.status().running and service.status().pid != first)
@@ -286,9 +288,7 @@ def test_a_restart_takes_the_files_as_they_are_now(place: Place) -> None:
 
 
 def test_ten_restarts_in_a_row_are_ten_new_gateways(place: Place) -> None:
-    place.write_mini_gateway()
-    service = place.service()
-    service.start()
+    service = started(place)
     pids = [gateway_pid(service)]
     for _ in range(10):
         service.restart()
@@ -353,9 +353,7 @@ def test_a_gateway_that_does_not_stop_is_killed(place: Place) -> None:
 
 
 def test_a_gateway_that_somebody_stopped_ends_as_any_other(place: Place) -> None:
-    place.write_mini_gateway()
-    service = place.service()
-    service.start()
+    service = started(place)
     pid = gateway_pid(service)
     os.kill(pid, signal.SIGSTOP)
     service.stop()
@@ -377,9 +375,7 @@ def test_a_supervisor_that_hangs_is_killed_and_the_gateway_with_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "_KILLED_S", 0.5)
-    place.write_mini_gateway()
-    service = place.service(Limits(stop_s=0.2))
-    service.start()
+    service = started(place, Limits(stop_s=0.2))
     pid = gateway_pid(service)
     place.state().daemon.send(signal.SIGSTOP)
     service.stop()
@@ -412,9 +408,7 @@ def test_stopping_takes_along_what_the_gateway_started(place: Place) -> None:
 
 
 def test_a_killed_supervisor_takes_the_gateway_with_it_and_start_mends_it(place: Place) -> None:
-    place.write_mini_gateway()
-    service = place.service()
-    service.start()
+    service = started(place)
     pid = gateway_pid(service)
     place.state().daemon.send(signal.SIGKILL)
     until(lambda: ProcessIdentity.of(pid) is None)
@@ -481,9 +475,7 @@ def test_ctrl_c_in_the_terminal_that_started_it_does_not_end_it(place: Place) ->
 def test_no_secret_is_in_a_command_line_a_log_or_a_state_file(
     place: Place, leaks: ModuleType
 ) -> None:
-    place.write_mini_gateway()
-    service = place.service()
-    service.start()
+    service = started(place)
     until(lambda: place.status_of(KEY) == 200)
     service.restart()
     pids = [place.state().daemon.pid, gateway_pid(service)]
