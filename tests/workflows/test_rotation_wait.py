@@ -102,14 +102,14 @@ def test_the_old_key_is_retired_when_its_time_is_over(waiting: Waiting) -> None:
 
 
 def test_it_is_retired_once_nobody_has_used_it_for_a_while(waiting: Waiting) -> None:
-    grace(waiting.world, 86400, idle_s=600)
+    grace(waiting.world, 86400, idle_s=60)
     waiting.began = waiting.world.clock.epoch
     waiting.later = {
         30.0: lambda: waiting.count(claude=1),
-        400.0: lambda: waiting.count(claude=371, curl=0),
+        50.0: lambda: waiting.count(claude=21, curl=0),
     }
     assert waiting.wait().outcome == "finished"
-    assert waiting.passed == pytest.approx(400 + 605, abs=2)
+    assert waiting.passed == pytest.approx(50 + 65, abs=2)
     assert waiting.seen == [(), ("claude",), ("curl", "claude")]
     assert waiting.world.in_force(NEW, MASTER)
 
