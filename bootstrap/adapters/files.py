@@ -1,8 +1,9 @@
 """Observe files, and switch several of them as one unit.
 
 Every file is written beside its place, 0600 from the first byte, flushed to disk, and renamed.
-The files that were there are kept as hard links until all renames are done, so putting them back
-is a rename too: it needs no space on a full disk and no key in memory.
+The files that were there are kept beside until all renames are done, as hard links, or as copies
+where another program writes them, too; so putting them back is a rename as well: it needs no space
+on a disk that is full by then, and no key in memory.
 """
 
 import contextlib
