@@ -26,20 +26,40 @@ parallel=(-n "${TEST_WORKERS:-4}" --dist loadgroup --max-worker-restart=0)
 by_file=(-n "${TEST_WORKERS:-2}" --dist loadfile --max-worker-restart=0)
 quick=(--hypothesis-profile=quick)
 
-unit_tests() {
-  local -a places=()
+# shellcheck source=lib/phases.sh
+. "$root/scripts/lib/phases.sh"
+trap 'rm -f -- "$phases_log"' EXIT
+
+unit_tests() { # in as many processes as there are cores
+  local parts=${TEST_WORKERS:-$(nproc)} folder=${TMPDIR:-/tmp} part
+  local -a started=()
+  [ "$parts" -le 8 ] || parts=8
   # In memory, where there is some: they write a hundred thousand files, and wait for each flush.
   if [ -w /dev/shm ] && [ "$(df --output=avail -BM /dev/shm | tr -dc '0-9\n' | tail -n 1)" -gt 1000 ]; then
-    scratch=$(mktemp -d /dev/shm/keyturn-tests.XXXXXX)
-    trap 'rm -rf -- "$scratch"' EXIT
-    places=(--basetemp="$scratch/pytest")
+    folder=/dev/shm
   fi
-  run -m "not integration and not slow and not faults" "${quick[@]}" ${places[@]+"${places[@]}"} \
-    -n "${TEST_WORKERS:-auto}" --maxprocesses=8 --max-worker-restart=0 "$@"
+  scratch=$(mktemp -d "$folder/keyturn-tests.XXXXXX")
+  trap 'kill $(jobs -p) 2>/dev/null; rm -rf -- "$scratch" "$phases_log"' EXIT
+  for ((part = 2; part <= parts; part++)); do
+    unit_part "$part" "$parts" >"$scratch/log$part" 2>&1 &
+    started+=("$!")
+  done
+  unit_part 1 "$parts" 2>&1 | tee -- "$phases_log" || status=1
+  for ((part = 2; part <= parts; part++)); do
+    wait "${started[part - 2]}" || status=1
+    tee -a -- "$phases_log" <"$scratch/log$part"
+  done
+  closing_line
 }
 
+unit_part() { # N M: a module in M, beginning with the Nth
+  unit --part "$1/$2" --basetemp="$scratch/$1" -p no:xdist -p no:cacheprovider
+}
+
+unit() { run -m "not integration and not slow and not faults" "${quick[@]}" "$@"; }
+
 case ${1-everything} in
-  unit) shift; unit_tests "$@"; exit ;;
+  unit) if [ "$#" = 1 ]; then unit_tests; exit "$status"; else shift; unit "$@"; exit; fi ;;
   -* | */* | *.py) run "$@"; exit ;;
 esac
 scripts/test-packages.sh
@@ -52,9 +72,6 @@ case ${1-everything} in
   *) run "$@"; exit ;;
 esac
 
-# shellcheck source=lib/phases.sh
-. "$root/scripts/lib/phases.sh"
-trap 'rm -f -- "$phases_log"' EXIT
 run() { "$venv/bin/python" -m pytest --cov --cov-append --cov-report= --cov-fail-under=0 "$@"; }
 "$venv/bin/coverage" erase
 phase -m "not slow" "${parallel[@]}"

@@ -1,10 +1,8 @@
 """Every test lives in an empty home of its own, without the developer's keys and network."""
 
 import gc
-import itertools
 import os
 import re
-import shutil
 import signal
 import socket
 import sys
@@ -19,6 +17,8 @@ from hypothesis import settings
 from bootstrap.adapters.ending import ENDING, IGNORED_BY_PYTHON
 from support import homes
 from support import leaks as leaks_module
+from support.home_pool import HomePool
+from support.parts import modules_below, part_of
 from support.sessions import SecretService, UserSystemd
 
 # A busy machine is no fault of the product. `quick` is for the tiers that run all day; all others,
@@ -26,7 +26,6 @@ from support.sessions import SecretService, UserSystemd
 settings.register_profile("thorough", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=10)
 settings.load_profile("thorough")
-_numbers = itertools.count()
 
 
 # What `scripts/test.sh` selects, and the modules that have nothing of it.
@@ -43,6 +42,13 @@ _HANDLERS = {
     if number != signal.SIGALRM  # pytest-timeout's
 }
 _in_unit_test = False
+_session: pytest.Session  # a fixture that asks for `request` costs each test a fixture more
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Keep what the fixture of every test asks."""
+    global _session
+    _session = session
 
 
 # Thousands of tests are not looked through for garbage while they are collected, nor afterwards.
@@ -57,11 +63,23 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let several processes have a part of the tests each.
+
+    pytest-xdist does that, too, but spends more on telling its workers' results than most unit
+    tests take.
+    """
+    parser.addoption("--part", metavar="N/M", help="every Mth module only, beginning with the Nth")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Spare the quick tiers the import of every module that has no test of theirs."""
     selected = config.getoption("markexpr")
     if selected not in (_UNIT, _INTEGRATION) or not collection_path.match("test_*.py"):
         return None
+    part = config.getoption("part")
+    if part and collection_path not in part_of(modules_below(Path(__file__).parent), part):
+        return True
     text = collection_path.read_text()
     if selected == _UNIT:
         return _MARKED_AS_A_WHOLE.search(text) is not None or None
@@ -103,16 +121,13 @@ class NetworkBlocked(AssertionError):
 
 
 def _isolate(patch: pytest.MonkeyPatch, base: Path) -> Path:
-    """Point this process, and its children, at empty folders below `base`; return the home."""
-    home, runtime = base / "home", base / "run"
-    home.mkdir(mode=0o700)
-    runtime.mkdir(mode=0o700)
+    """Point this process, and its children, at the folders of `base`; return the home."""
     for name in list(os.environ):
         if homes.is_foreign(name):
             patch.delenv(name)
-    patch.setenv("HOME", str(home))
-    patch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    return home
+    patch.setenv("HOME", f"{base}/home")
+    patch.setenv("XDG_RUNTIME_DIR", f"{base}/run")
+    return base / "home"
 
 
 def _is_loopback(host: str) -> bool:
@@ -150,8 +165,8 @@ def _block_network(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Isolate what module- and session-wide fixtures do, too; give the folder of all homes."""
+def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomePool]:
+    """Isolate what module- and session-wide fixtures do, too; give the homes of all tests."""
     before = os.umask(0o022)
     # A shell has what it starts in the background ignore these, and all that is started from there.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -161,25 +176,24 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
             signal.signal(number, signal.SIG_DFL)
     sys.addaudithook(_no_process_in_unit_tests)
     with pytest.MonkeyPatch.context() as patch:
-        _isolate(patch, tmp_path_factory.mktemp("session"))
+        made = HomePool(tmp_path_factory.mktemp("homes"))
+        _isolate(patch, made.take())
         _block_network(patch)
-        yield tmp_path_factory.mktemp("homes")
+        yield made
     os.umask(before)
 
 
 # A patch of its own, so that a test's monkeypatch.undo() cannot end the isolation.
 @pytest.fixture(autouse=True)
-def home(_isolated_session: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+def home(_isolated_session: HomePool) -> Iterator[Path]:
     """The empty HOME of this test, 0700; kept afterwards where the test failed."""
     os.umask(0o022)
-    # Counted here: mktemp() looks at all its folders to find the next number.
-    base = _isolated_session / str(next(_numbers))
-    base.mkdir(mode=0o700)
-    failed_before = request.session.testsfailed
+    base = _isolated_session.take()
+    failed_before = _session.testsfailed
     with pytest.MonkeyPatch.context() as patch:
         yield _isolate(patch, base)
-    if request.session.testsfailed == failed_before:
-        shutil.rmtree(base, ignore_errors=True)
+    if _session.testsfailed == failed_before:
+        _isolated_session.give_back(base)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def uses_of(names: set[str], modules: list[Path], root: Path) -> dict[str, list[
     found: dict[str, list[int]] = {}
     for module in modules:
         text = module.read_text()
-        if not any(name in text for name in names):
+        if not any(f".{name}" in text for name in names):
             continue  # which spares parsing nearly all of them
         for node in ast.walk(ast.parse(text)):
             if not isinstance(node, ast.Attribute) or node.attr not in names:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import homes
+from support.home_pool import HomePool
 from support.sessions import SecretService, SessionFailed, UserSystemd
 
 
@@ -18,6 +19,27 @@ def test_the_home_is_empty_and_private(home: Path) -> None:
     assert list(home.iterdir()) == []
     assert home.stat().st_mode & 0o777 == 0o700
     assert [name for name in os.environ if name.startswith("XDG_")] == ["XDG_RUNTIME_DIR"]
+
+
+def test_a_home_is_given_to_another_test_only_as_it_was_made(tmp_path: Path) -> None:
+    pool = HomePool(tmp_path)
+    first = pool.take()
+    pool.give_back(first)
+    assert pool.take() == first
+    assert pool.take() != first
+    changes: list[Callable[[Path], object]] = [
+        lambda base: (base / "home" / ".config").mkdir(),
+        lambda base: (base / "run" / "bus").touch(),
+        lambda base: (base / "more").touch(),
+        lambda base: (base / "home").chmod(0o755),
+        lambda base: (base / "run").rmdir(),
+    ]
+    for change in changes:
+        base = pool.take()
+        change(base)
+        pool.give_back(base)
+        assert not base.exists()
+        assert sorted(path.name for path in pool.take().iterdir()) == ["home", "run"]
 
 
 def test_another_machine_cannot_be_reached_or_looked_up() -> None:

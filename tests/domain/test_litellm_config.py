@@ -168,6 +168,7 @@ def test_without_the_guard_the_master_key_is_a_reference() -> None:
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text("abc_", min_size=1), inner),
+    max_leaves=15,
 )
 
 

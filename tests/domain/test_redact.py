@@ -106,7 +106,7 @@ NEUTRAL = [
 ]  # fmt: skip
 
 
-@settings(derandomize=True, deadline=None, max_examples=400)
+@settings(derandomize=True, deadline=None, max_examples=4 * settings().max_examples)
 @given(key=keys(), line=st.sampled_from(NEUTRAL + PLACES))
 def test_a_random_key_is_never_shown_wherever_it_stands(key: str, line: str) -> None:
     shown = mask_unknown(line.format(key))

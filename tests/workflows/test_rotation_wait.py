@@ -160,7 +160,7 @@ def test_a_lock_that_somebody_holds_is_waited_for(
 
 def test_a_signal_leaves_both_keys_accepted_and_says_how_to_go_on(waiting: Waiting) -> None:
     world = waiting.world
-    grace(world, 600)
+    grace(world, 60)
 
     def stop() -> None:
         raise Interrupted(2)
