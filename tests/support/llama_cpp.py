@@ -9,11 +9,11 @@ import fcntl
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -31,7 +31,7 @@ _PINNED = (
 )
 # Holds up who opens a file, for longer than any test takes; on its own, with the program in front.
 _HELD_UP = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=openat"]
-_HELD_UP += ["-e", "inject=openat:delay_enter=600s:when=1"]
+_HELD_UP += ["-e", "inject=openat:delay_enter=300s:when=1"]
 
 
 def real_llama_cpp() -> Path:
@@ -80,9 +80,7 @@ class LlamaCpp:
     ) -> None:
         self.stop()
 
-    def start(
-        self, model: Path, *keys: str, context: int = 1024, held_up: bool = False
-    ) -> None:
+    def start(self, model: Path, *keys: str, context: int = 1024, held_up: bool = False) -> None:
         """Start it, another one in its place, and wait until it has its model.
 
         Args:
@@ -92,7 +90,7 @@ class LlamaCpp:
             held_up: Wait only until it says that it loads the model, which it does until `go_on`.
         """
         self.stop()
-        before = [*_HELD_UP, "-P", model, "--"] if held_up else []
+        before = [*_HELD_UP, "-P", str(model), "--"] if held_up else []
         with (self._folder / "llama.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*before, real_llama_cpp(), TOOLS / "llama_server.py"],
@@ -109,18 +107,24 @@ class LlamaCpp:
 
     def go_on(self) -> None:
         """Let a server that was held up load its model, and wait until it has."""
-        assert self._process
-        status = Path("/proc", str(self._process.pid), "status").read_text()
-        tracer = next(row.split()[1] for row in status.splitlines() if row.startswith("TracerPid"))
-        os.kill(int(tracer), signal.SIGKILL)
+        self._let_go()
         until(lambda: self._health() == 200, "the model")
 
     def stop(self) -> None:
         """End it, where it runs."""
         if self._process is not None:
-            self._process.kill()
+            if self._process.poll() is None:
+                self._let_go()  # strace would keep its end from us
+                self._process.kill()
             self._process.communicate()
             self._process = None
+
+    def _let_go(self) -> None:
+        """End what holds it up."""
+        assert self._process
+        status = Path("/proc", str(self._process.pid), "status").read_text()
+        for tracer in re.findall(r"^TracerPid:\s*([1-9]\d*)$", status, re.MULTILINE):
+            os.kill(int(tracer), signal.SIGKILL)
 
     @property
     def _port(self) -> int:
