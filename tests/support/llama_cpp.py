@@ -1,8 +1,8 @@
 """The real llama.cpp server: installed once into `.tools/`, started with a model of 100 kB.
 
-`xllamacpp` is the only package with a build of it that runs everywhere: llama.cpp's own server
-code, its HTTP part included, as a module of Python. `tests/tools/llama_server.py` makes that a
-program again.
+`llama-server` itself is in no package index but as source, which takes long to compile. `xllamacpp`
+is all of it but `main` and its options, the HTTP part included, as a module of Python that runs on
+any Linux with glibc; `tests/tools/llama_server.py` makes that a program again.
 """
 
 import fcntl
