@@ -5,6 +5,7 @@ is all of it but `main` and its options, the HTTP part included, as a module of 
 any Linux with glibc; `tests/tools/llama_server.py` makes that a program again.
 """
 
+import contextlib
 import fcntl
 import http.client
 import json
@@ -124,7 +125,8 @@ class LlamaCpp:
         assert self._process
         status = Path("/proc", str(self._process.pid), "status").read_text()
         for tracer in re.findall(r"^TracerPid:\s*([1-9]\d*)$", status, re.MULTILINE):
-            os.kill(int(tracer), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(tracer), signal.SIGKILL)
 
     @property
     def _port(self) -> int:

@@ -4,7 +4,7 @@ from bootstrap.domain.doctor.finding import Code
 
 UNREACHABLE = Code(
     "KT501",
-    "a backend does not answer",
+    "a backend does not answer, or is not ready",
     "Its models fail, or their fallbacks answer instead.",
     "start it, or correct backends.NAME.url in lab.toml",
     "It was asked which models it has, for three seconds at most, without a proxy. A server on "
@@ -15,7 +15,7 @@ UNREACHABLE = Code(
 MODEL_MISSING = Code(
     "KT502",
     "a backend does not have a model of the lab",
-    "Requests for it fail, or its fallbacks answer instead.",
+    "Requests for it fail, or another model answers instead.",
     "load it there, or correct the model's upstream in lab.toml",
     "Ollama was asked for /api/tags, every other server for /v1/models. Ollama's `name` means "
     "`name:latest`. llama.cpp answers with the model that it was started with, whatever is asked "
