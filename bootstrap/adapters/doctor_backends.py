@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from bootstrap.adapters.backend_ask import ask_models
+from bootstrap.adapters.backend_ask import REFUSED, ask_models
 from bootstrap.adapters.gateway import LATE, HttpGateway, get_json
 from bootstrap.adapters.gathering import Scene, gather
 from bootstrap.adapters.redis_ping import ping
@@ -80,7 +80,7 @@ def _backend(backend: Backend, ask: Ask) -> BackendFacts:
         answer, document = ask_models(base, key, _ANSWER_S)
         found = read_models(document, f"{base}/v1", None)
     # A key that cannot be read is no reason to say that the backend wants one.
-    if backend.key and key is None and answer.status is not None:
+    if backend.key and key is None and answer.status in REFUSED:
         answer = Answer(200)
     names = _names(found) if found and answer.status == 200 else None
     return BackendFacts(backend.name, answer, names, asked_with_key=key is not None)

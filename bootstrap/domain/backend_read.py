@@ -1,8 +1,9 @@
 """What a running backend says that it serves, in the words of lab.toml.
 
 Ollama answers GET /api/tags; llama.cpp, vLLM and everything that speaks OpenAI's protocol answer
-GET /v1/models. The first two can be told apart by `owned_by`. Seen with llama.cpp's own server
-(commit 7e4c0a9): it lists its models to anybody, also where it wants a key for all the rest.
+GET /v1/models. The first two can be told apart by `owned_by`. Tried on llama.cpp's own server
+(b11549, and by hand b8929 and commit 7e4c0a9, which list their models to anybody, also where they
+want a key for all the rest).
 """
 
 from collections.abc import Collection, Mapping

@@ -59,6 +59,11 @@ def verdict(answer: Answer, *, with_key: bool) -> Verdict:
     return Verdict.UNKNOWN
 
 
+def is_not_ready(answer: Answer) -> bool:
+    """Tell whether somebody answers who cannot yet: llama.cpp does while it loads its model."""
+    return answer.status is not None and answer.status >= 500
+
+
 def describe(answer: Answer) -> str:
     """Return the answer in a few words for people."""
     if answer.status is None:

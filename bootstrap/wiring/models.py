@@ -13,6 +13,7 @@ from bootstrap.domain.errors import ConfigError, GatewayError, UsageError
 from bootstrap.domain.found_models import Found, FoundKey, same_url, url_problem
 from bootstrap.domain.lab_additions import Additions
 from bootstrap.domain.litellm_read import read_catalogue, read_document
+from bootstrap.domain.probes import is_not_ready
 from bootstrap.domain.redact import mask_unknown
 from bootstrap.wiring import labs
 from bootstrap.workflows.import_models import Import, carry_out, plan_import
@@ -69,12 +70,15 @@ def from_backend(url: str, root: PurePath, key_name: str | None) -> Found:
     if found is not None and answer.status == 200:
         return found
     why = answer.problem or f"GET /v1/models gives {answer.status}, and /api/tags no list"
+    fix = "start it, or name the secret that opens it: --key NAME"
     if answer.status in REFUSED:
         why = f"it refuses the key {key_name}" if key_name else "it wants a key"
+    if is_not_ready(answer):
+        fix = "wait until it has its model, or see its log"
     raise GatewayError(
         f"{base} does not say which models it has",
         why=why,
-        fix="start it, or name the secret that opens it: --key NAME",
+        fix=fix,
     )
 
 

@@ -76,6 +76,8 @@ def scene(found: BackendsFacts) -> Observations:
 OK = Answer(200)
 FAULTS = {
     "nobody there": (facts("ollama", GONE), "KT501", "warning", "connection refused"),
+    "not ready": (facts("cpp", Answer(503)), "KT501", "warning", "HTTP 503"),
+    "a wrong path": (facts("cpp", Answer(404)), "KT501", "warning", "404, so it is no llama.cpp"),
     "a model not pulled": (
         facts("ollama", OK, "llama3:latest"),
         "KT502",
@@ -105,11 +107,34 @@ def test_a_planted_fault_is_found_alone_and_said(fault: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("found", "mend"),
+    [
+        (facts("cpp", GONE), "start llama.cpp, or mend backends.cpp.url in lab.toml"),
+        (facts("cpp", Answer(503)), "wait until it has its model, or see its log"),
+        (facts("cpp", Answer(404)), "mend backends.cpp.url in lab.toml"),
+        (
+            facts("paid", Answer(401), key=True),
+            "give it the right one: keyturn rotate PAID_KEY --value-stdin",
+        ),
+        (
+            facts("cpp", Answer(401)),
+            'write key = "NAME" under [backends.cpp] and [secrets.NAME] in lab.toml, put the key '
+            "into the store under that name (sops edit), then: keyturn apply",
+        ),
+    ],
+)
+def test_what_is_said_to_be_done_names_what_is_there(found: BackendsFacts, mend: str) -> None:
+    bad = [f for f in diagnose(scene(found), [BACKENDS]) if f.severity is not Severity.OK]
+    assert [f.mend for f in bad] == [mend]
+
+
+@pytest.mark.parametrize(
     "found",
     [
         facts("ollama", OK, "qwen3:latest"),
         facts("ollama", OK, "qwen3"),
         facts("mock", OK),
+        facts("mock", Answer(404)),
         facts("cpp", OK, "/models/c.gguf"),
         facts("cpp", OK, "c"),
         facts("cpp", OK),
@@ -133,6 +158,7 @@ class Servers(BaseHTTPRequestHandler):
             "/api/tags": (200, {"models": [{"name": "llama3:latest"}, {"name": "ä"}]}),
             "/paid/v1/models": (200, {"data": [{"id": "p"}]}),
             "/cpp/v1/models": (200, {"data": [{"id": "m", "owned_by": "llamacpp"}]}),
+            "/loading/v1/models": (503, {"error": {"type": "unavailable_error"}}),
             "/cpp/props": (401, {"error": {"message": "Invalid API Key"}}),
         }
         status, document = answers.get(self.path, (404, {}))
@@ -182,6 +208,15 @@ def test_a_llama_cpp_that_lists_its_models_to_anybody_is_seen_to_want_a_key(sick
         sick.write_lab(more.format(port=port, paid=sick.write("paid", OLD_KEY), redis=TAKEN))
         found = sick.findings("KT503")["KT503"]
     assert "/cpp/v1) refuses to be asked without a key" in found[0]["seen"]
+
+
+def test_a_backend_that_is_not_ready_is_seen_without_its_key_as_well(sick: Patient) -> None:
+    Servers.seen = []
+    with serving(Servers) as port:
+        more = MORE.replace("/paid/v1", "/loading/v1")
+        sick.write_lab(more.format(port=port, paid=sick.home / "nowhere", redis=TAKEN))
+        found = sick.findings("KT501")["KT501"]
+    assert "/loading/v1): HTTP 503 (unavailable_error)" in "".join(row["seen"] for row in found)
 
 
 def test_a_backend_that_takes_the_question_and_never_answers_is_given_up(

@@ -98,7 +98,7 @@ def test_a_provider_that_refuses_the_key_is_said(named: NamedLab) -> None:
     named.keys.write_text("sk-test-somebody-elses\n")
     row = bad(named)["KT503"]
     assert (row["severity"], PROVIDER in row["seen"]) == ("error", True)
-    assert "keyturn rotate NAME --value-stdin" in row["mend"]
+    assert f"keyturn rotate {PROVIDER} --value-stdin" in row["mend"]
     named.keys.write_text(kept)
     assert bad(named) == {}
 

@@ -48,13 +48,14 @@ class Backend(BaseHTTPRequestHandler):
     answers: ClassVar[dict[str, Any]] = {}
     key = ""
     open_to_all = ""
+    otherwise = 404
 
     def do_GET(self) -> None:
         right = not self.key or self.headers.get("Authorization") == f"Bearer {self.key}"
         right = right or self.path == self.open_to_all
         found = self.answers.get(self.path) if right else None
         data = json.dumps(found if found is not None else {"error": "no"}).encode()
-        self.send_response(200 if found is not None else 404 if right else 401)
+        self.send_response(200 if found is not None else self.otherwise if right else 401)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -144,6 +145,16 @@ def test_a_llama_cpp_that_wants_a_key_for_all_but_its_list_is_asked_with_one(
     text = lab.file.read_text()
     assert 'alias = "tiny-random.Q8_0"' in text
     assert "context_tokens = 1024" in text
+
+
+def test_a_server_that_is_not_ready_is_to_be_waited_for(
+    lab: CliLab, backend: tuple[type[Backend], str]
+) -> None:
+    kind, url = backend
+    kind.otherwise = 503
+    error = lab.call("models", "import", "--from", url).error
+    assert error["cause"] == "GET /v1/models gives 503, and /api/tags no list"
+    assert error["fix"] == "wait until it has its model, or see its log"
 
 
 def test_a_lab_file_that_is_gone_or_no_text_is_said(tmp_path: Path) -> None:

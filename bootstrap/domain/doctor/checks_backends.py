@@ -10,10 +10,16 @@ from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.endpoints import safe_url, shown
 from bootstrap.domain.lab import Backend, Lab
-from bootstrap.domain.probes import describe
+from bootstrap.domain.probes import describe, is_not_ready
 
 _REFUSED = (401, 403)
+# The kinds that are sure to have the place where they were asked.
+_LISTING = ("ollama", "ollama-cloud", "llama.cpp", "vllm", "openai")
 _ANOTHER = "start it with that model, or correct the model's upstream in lab.toml"
+_NAME_ONE = (
+    'write key = "NAME" under [backends.{name}] and [secrets.NAME] in lab.toml, put the key into '
+    "the store under that name (sops edit), then: keyturn apply"
+)
 
 
 def _parts(seen: Observations) -> tuple[Lab, BackendsFacts]:
@@ -31,11 +37,20 @@ def _each(seen: Observations) -> Iterator[tuple[Backend, BackendFacts, str]]:
 
 
 def unreachable(seen: Observations) -> Iterator[Finding]:
-    """Find backends that are not there."""
+    """Find backends that are not there, or not ready."""
     for backend, facts, where in _each(seen):
-        if facts.answer.status is None:
-            mend = f"start {backend.kind}, or mend backends.{facts.name}.url in lab.toml"
-            yield codes.UNREACHABLE.warning(f"{where}: {describe(facts.answer)}", mend=mend)
+        status, setting = facts.answer.status, f"backends.{facts.name}.url in lab.toml"
+        words = f"{where}: {describe(facts.answer)}"
+        if status is None:
+            yield codes.UNREACHABLE.warning(words, mend=f"start {backend.kind}, or mend {setting}")
+        elif is_not_ready(facts.answer):
+            yield codes.UNREACHABLE.warning(
+                words, mend="wait until it has its model, or see its log"
+            )
+        elif status == 404 and backend.kind in _LISTING:
+            yield codes.UNREACHABLE.warning(
+                f"{words}, so it is no {backend.kind}", mend=f"mend {setting}"
+            )
 
 
 def model_missing(seen: Observations) -> Iterator[Finding]:
@@ -67,9 +82,15 @@ def key_refused(seen: Observations) -> Iterator[Finding]:
     """Find keys of providers that do not open."""
     for backend, facts, where in _each(seen):
         if facts.answer.status in _REFUSED:
-            what = f"the key {backend.key}" if facts.asked_with_key else "to be asked without a key"
-            verdict = codes.KEY_REFUSED.error if facts.asked_with_key else codes.KEY_REFUSED.warning
-            yield verdict(f"{where} refuses {what}, {describe(facts.answer)}")
+            why = describe(facts.answer)
+            if facts.asked_with_key:
+                mend = f"give it the right one: keyturn rotate {backend.key} --value-stdin"
+                words = f"{where} refuses the key {backend.key}, {why}"
+                yield codes.KEY_REFUSED.error(words, mend=mend)
+            else:
+                mend = _NAME_ONE.format(name=facts.name)
+                words = f"{where} refuses to be asked without a key, {why}"
+                yield codes.KEY_REFUSED.warning(words, mend=mend)
 
 
 def redis(seen: Observations) -> Iterator[Finding]:

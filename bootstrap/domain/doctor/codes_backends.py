@@ -1,19 +1,21 @@
-"""KT5xx: what runs the models. Seen with llama.cpp's own server and Redis 7."""
+"""KT5xx: what runs the models. Tried on llama.cpp's own server (b11549) and Redis 7."""
 
 from bootstrap.domain.doctor.finding import Code
 
 UNREACHABLE = Code(
     "KT501",
-    "a backend does not answer",
+    "a backend does not answer, or is not ready",
     "Its models fail, or their fallbacks answer instead.",
     "start it, or correct backends.NAME.url in lab.toml",
     "It was asked which models it has, for three seconds at most, without a proxy. A server on "
-    "this machine that is started when it is wanted is found, too.",
+    "this machine that is started when it is wanted is found, too. An answer of 500 or above is "
+    "that of a server which is not ready: llama.cpp says 503 while it loads its model. After a 404 "
+    "the address is that of another program, or has a wrong path.",
 )
 MODEL_MISSING = Code(
     "KT502",
     "a backend does not have a model of the lab",
-    "Requests for it fail, or its fallbacks answer instead.",
+    "Requests for it fail, or another model answers instead.",
     "load it there, or correct the model's upstream in lab.toml",
     "Ollama was asked for /api/tags, every other server for /v1/models. Ollama's `name` means "
     "`name:latest`. llama.cpp answers with the model that it was started with, whatever is asked "
@@ -24,8 +26,9 @@ KEY_REFUSED = Code(
     "a backend refuses its key",
     "Its models fail with the provider's error, which looks like one of the gateway's.",
     "give it the right one: keyturn rotate NAME --value-stdin",
-    "The backend answered 401 or 403 to the question which models it has; llama.cpp, which tells "
-    "that to anybody, to GET /props. Without a key in lab.toml none was sent: then it wants one.",
+    "The backend answered 401 or 403 to the question which models it has, or, if it is a llama.cpp "
+    "that tells that to anybody (b8929 does, b10566 does not), to GET /props. Without a key in "
+    "lab.toml none was sent: then it wants one.",
 )
 REDIS = Code(
     "KT504",
