@@ -154,8 +154,8 @@ class Record:
         return ", ".join(f"{name} {mark}" for name, mark in prints.items())
 
     def then(self, step: Step, at: float) -> "Record":
-        """Return the record of a later step of the same rotation."""
-        return replace(self, step=step, at=at)
+        """Return the record of a later step of the same rotation; undone, it owes no hook."""
+        return replace(self, step=step, at=at, owes_hook=self.owes_hook and step is not Step.UNDONE)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON data."""

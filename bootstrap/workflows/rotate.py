@@ -166,8 +166,6 @@ class _Turn:
     def note(self, step: Step) -> None:
         """Write the journal's next line."""
         record = self.last.then(step, self.tools.clock.now())
-        if step is Step.UNDONE:  # nobody was told of the new values
-            record = replace(record, owes_hook=False)
         audit(self.tools, self.using, record)
         (self.using.journal.begin if step is Step.BEGUN else self.using.journal.add)(record)
         self.last = record
