@@ -19,6 +19,7 @@ from bootstrap.workflows.bootstrap import Builder
 from bootstrap.workflows.bootstrap import bootstrap as bootstrap_lab
 from bootstrap.workflows.init import init as init_lab
 from bootstrap.workflows.planning import make_plan
+from bootstrap.workflows.resolve import late_sources
 
 PortOption = Annotated[
     int | None,
@@ -225,8 +226,10 @@ def get(
     """Write one secret to a pipe; refuses a terminal unless --reveal is given."""
     output.refuse_unless_possible(names, shell=shell, reveal=reveal)
     resolver = labs.resolver(session.root(), source)
-    found = {name: item.secret for name, item in resolver.resolve_all(names).items()}
-    output.write(found, shell=shell)
+    found = resolver.resolve_all(names)
+    for line in late_sources(found.values()):
+        session.warn(line)
+    output.write({name: item.secret for name, item in found.items()}, shell=shell)
 
 
 def list_secrets(
