@@ -151,6 +151,11 @@ def test_a_gateway_that_was_started_again_is_waited_for_until_it_answers_or_ends
         child.communicate(b"\n")
     assert not is_returning(started)
     assert not is_returning({**started, "process": None})
+    monkeypatch.setattr("bootstrap.adapters.old_gateway._RETURN_S", 60.0)
+    looks = iter([True, True, False])
+    monkeypatch.setattr("bootstrap.adapters.old_gateway.is_returning", lambda _: next(looks))
+    await_return(started)
+    assert next(looks, "all used") == "all used"
 
 
 def test_a_unit_that_was_started_again_is_known_by_its_name(
