@@ -1,8 +1,8 @@
 """Masking lines with the value in them, written where the CI system reads its commands."""
 
-import sys
 from collections.abc import Mapping
 
+from bootstrap.adapters.output import write_text
 from bootstrap.domain.ci import gitlab_problem, mask_command, parts
 from bootstrap.domain.secret import Secret
 
@@ -16,8 +16,11 @@ def write_masks(kind: str, secrets: Mapping[str, Secret]) -> list[str]:
 
     Returns:
         The names of those too short to be hidden.
+
+    Raises:
+        OSError: Standard output cannot be written.
     """
-    too_short = []
+    too_short, commands = [], []
     for name, secret in secrets.items():
         found = parts(secret.reveal())
         if not found:
@@ -25,8 +28,8 @@ def write_masks(kind: str, secrets: Mapping[str, Secret]) -> list[str]:
         for part in found:
             command = mask_command(kind, part)
             if command is not None:
-                sys.stdout.buffer.write(f"{command}\n".encode("utf-8", "surrogateescape"))
-    sys.stdout.buffer.flush()
+                commands.append(f"{command}\n")
+    write_text("".join(commands))
     return too_short
 
 

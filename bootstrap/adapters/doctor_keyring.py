@@ -10,7 +10,8 @@ from bootstrap.domain.doctor.facts_secrets import KeyringFacts, KeyringProblem
 from bootstrap.domain.errors import LabError, ProviderUnavailableError, SecretError
 from bootstrap.domain.ref import SecretRef
 
-_ANSWER_S = 3.5
+# Less than doctor has in all: the sources after a keyring that hangs are asked, too.
+ANSWER_S = 3.5
 
 
 def observe_keyring(scene: Scene) -> KeyringFacts | None:
@@ -33,7 +34,7 @@ def _problems(
     refs: Iterable[SecretRef], asked_first: Collection[SecretRef]
 ) -> Iterator[KeyringProblem]:
     """Yield what is wrong; that there is no keyring at all only where it is asked first."""
-    provider = KeyringProvider("/", timeout_s=_ANSWER_S)
+    provider = KeyringProvider("/", timeout_s=ANSWER_S)
     for ref in refs:
         try:
             provider.read(ref)

@@ -37,6 +37,10 @@ class Scene:
     deep: bool = False
 
 
+class Late(Problem):
+    """That something did not answer in time."""
+
+
 # Returns the facts of one field of Observations, or None where there is nothing to look at.
 Observer = Callable[[Scene], object]
 
@@ -72,9 +76,7 @@ def gather(
     for thread in threads.values():
         thread.join(max(0.0, deadline - time.monotonic()))
     # Copies, and what is late is left out of both: its thread may still write.
-    late = {
-        n: Problem(f"no answer within {limit_s:g} s") for n, t in threads.items() if t.is_alive()
-    }
+    late = {n: Late(f"no answer within {limit_s:g} s") for n, t in threads.items() if t.is_alive()}
     return (
         {name: value for name, value in dict(given).items() if name not in late},
         {**{n: p for n, p in dict(problems).items() if n not in late}, **late},

@@ -53,5 +53,5 @@ def _failed(why: str) -> ConfigError:
     return ConfigError(
         "the program that [rotate] after names failed",
         why=why,
-        fix="the rotation is complete; run that program by hand",
+        fix="the key is in force nevertheless; run that program by hand",
     )

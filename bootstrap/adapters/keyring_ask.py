@@ -82,9 +82,11 @@ def run_child(request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
 def unusable(ref: SecretRef, problem: str, detail: str) -> ProviderUnavailableError:
     """Return the error for a problem that the child reports, or HUNG."""
     why, fix = _EXPLANATIONS.get(problem, _EXPLANATIONS[child.FAILED])
-    return ProviderUnavailableError(
+    error = ProviderUnavailableError(
         f"cannot use the keyring for {ref}", why=why.format(detail=detail), fix=fix
     )
+    error.late = problem == HUNG
+    return error
 
 
 def says_none_is_there(error: ProviderUnavailableError) -> bool:

@@ -9,10 +9,14 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path, PurePath
+from typing import Any
 
 from bootstrap.adapters.dotenv import read_env_file
+from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.litellm_install import STAMP
 from bootstrap.adapters.process_identity import ProcessIdentity
@@ -23,8 +27,9 @@ from bootstrap.domain.secret import Secret
 _PROC = Path("/proc")
 _KEYTURNS = ("keyturn_serve.py", "bootstrap.adapters.supervisor_daemon")
 _STOP_S = 60.0
+_RETURN_S = 120.0
 _POLL_S = 0.1
-_IN_BACKGROUND = '"$@" >>"$0" 2>&1 </dev/null &'
+_IN_BACKGROUND = '"$@" >>"$0" 2>&1 </dev/null & echo "$!"'
 _PORT = re.compile(r"[0-9]{1,5}")
 _UNIT_LINE = re.compile(r"^\s*(ExecStart|Environment|EnvironmentFile)\s*=\s*(.*)$")
 
@@ -81,18 +86,30 @@ class OldGateway:
                 )
             time.sleep(_POLL_S)
 
-    def start(self) -> None:
-        """Start it again as it was. Nothing is waited for."""
+    def start(self) -> Mapping[str, Any]:
+        """Start it again as it was. Nothing is waited for.
+
+        Returns:
+            What `is_returning` knows it by.
+        """
         if self.unit is not None:
             service = SystemdService(self.unit, socket=False)
             service.start()
-            return
+            return {"port": self._port, "unit": self.unit}
         log = self._log if Path(self._log).is_file() else os.devnull
         words = ["sh", "-c", _IN_BACKGROUND, log, *self.argv]
-        with suppress(OSError):  # its folder or its program is gone
-            subprocess.run(
-                words, cwd=self._cwd, env=self.environ, start_new_session=True, check=False
+        identity = None
+        with suppress(OSError, ValueError):  # its folder or its program is gone
+            ran = subprocess.run(
+                words,
+                cwd=self._cwd,
+                env=self.environ,
+                start_new_session=True,
+                check=False,
+                stdout=subprocess.PIPE,
             )
+            identity = ProcessIdentity.of(int(ran.stdout))
+        return {"port": self._port, "process": asdict(identity) if identity else None}
 
     @property
     def config(self) -> PurePath | None:
@@ -118,6 +135,41 @@ def serving(port: int) -> OldGateway | None:
         why="another user's program listens there",
         fix="stop it, or name the port of your gateway: --port",
     )
+
+
+def is_returning(started: Mapping[str, Any]) -> bool:
+    """Tell whether a gateway that was started again has not ended and serves nobody yet.
+
+    Args:
+        started: What `OldGateway.start` returned, perhaps in another run.
+    """
+    identity = ProcessIdentity.from_json(started.get("process"))
+    match started:
+        case {"port": int(port), "unit": str(unit)}:
+            missing = SystemdService.available()
+            runs = missing is None and SystemdService(unit, socket=False).status().running
+        case {"port": int(port)}:
+            runs = identity is not None and identity.alive()
+        case _:
+            return False
+    return runs and not HttpGateway(f"http://127.0.0.1:{port}").alive().is_gateway
+
+
+def await_return(started: Mapping[str, Any]) -> None:
+    """Wait until a gateway that was started again answers, or has ended.
+
+    Raises:
+        ServiceError: It does neither for long.
+    """
+    deadline = time.monotonic() + _RETURN_S
+    while is_returning(started):
+        if time.monotonic() > deadline:
+            raise ServiceError(
+                "the old gateway does not answer yet",
+                why="an earlier keyturn adopt that did not end has started it again",
+                fix="look into its log; stop it by hand, or wait; then run keyturn adopt again",
+            )
+        time.sleep(_POLL_S)
 
 
 def run_by_keyturn(port: int) -> bool:

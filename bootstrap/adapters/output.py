@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 
 from bootstrap.domain.secret import Secret
@@ -14,17 +15,26 @@ def is_terminal() -> bool:
     return os.isatty(_STDOUT)
 
 
+def is_closed() -> bool:
+    """Tell whether the caller had closed standard output (`>&-`), so that nobody gets a value.
+
+    What stands in its place by now is /dev/null; Python remembers how it found it.
+    """
+    return sys.__stdout__ is None
+
+
 def write_secret(secret: Secret) -> None:
     """Write the value and a newline to standard output."""
-    _write(secret.reveal() + "\n")
+    write_text(secret.reveal() + "\n")
 
 
 def write_exports(secrets: Mapping[str, Secret]) -> None:
     """Write `export NAME=value` lines, quoted for every POSIX shell."""
-    _write("".join(f"export {name}={shlex.quote(s.reveal())}\n" for name, s in secrets.items()))
+    write_text("".join(f"export {name}={shlex.quote(s.reveal())}\n" for name, s in secrets.items()))
 
 
-def _write(text: str) -> None:
+def write_text(text: str) -> None:
+    """Write it to standard output, past every buffer; OSError where it cannot be written."""
     left = memoryview(text.encode("utf-8", "surrogateescape"))
     while left:
         left = left[os.write(_STDOUT, left) :]

@@ -11,8 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bootstrap.adapters.patience import Patience
+
 # SOPS_AGE_KEY is a private key, DIRENV_DIFF a compressed copy of every secret that direnv exported.
 PRIVATE_PREFIXES = ("SOPS_AGE_", "DIRENV_")
+
+
+# Knows what did not end in time, where that is remembered; see `bootstrap.adapters.patience`.
+patience: "Patience | None" = None
 
 
 class Finished:
@@ -82,6 +88,20 @@ def run(
         OSError: It cannot be started, or prints more than anybody could want (64 MiB).
         TimeoutError: It did not end in time (an OSError as well).
     """
+    if patience is None:
+        return _run(argv, stdin, env, cwd, timeout_s, keep)
+    with patience.asking(argv):
+        return _run(argv, stdin, env, cwd, timeout_s, keep)
+
+
+def _run(
+    argv: "Sequence[str]",
+    stdin: bytes | None,
+    env: "Mapping[str, str] | None",
+    cwd: str | None,
+    timeout_s: float,
+    keep: "Sequence[str]",
+) -> Finished:
     from bootstrap.adapters.spawn import Child, can_spawn
 
     environment = scrubbed(variables() if env is None else env, keep)

@@ -67,6 +67,7 @@ def adopt(
     given = None if folder is None else labs.absolute(folder)
     here, home = labs.working_directory(), labs.absolute(Path(labs.home()))
     root = given or choose_root(labs.locate(session.lab), here, home, "adopt")
+    wiring.await_old(root, session.progress)
     look = Survey(root, config, port)
     adoptee = look.adoptee()
     if not adoptee:

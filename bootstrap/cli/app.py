@@ -21,7 +21,8 @@ from bootstrap.domain.errors import ExitCode
 
 # Which module has which commands, in the order in which the help shows them.
 COMMANDS = {
-    "commands": ("bootstrap", "init", "plan", "apply", "check", "get", "list", "exec"),
+    "commands": ("bootstrap", "init", "plan", "apply", "check"),
+    "secret_commands": ("get", "list", "exec"),
     "doctor_commands": ("doctor", "explain"),
     "rotation_commands": ("rotate", "recover"),
     "service_commands": ("service",),

@@ -7,7 +7,7 @@ import typer
 from bootstrap.cli.session import Session, command
 from bootstrap.domain.ci import AZURE, BUILDKITE, GITHUB, GITLAB, redactor_lines
 from bootstrap.domain.errors import ExitCode
-from bootstrap.wiring import ci, labs
+from bootstrap.wiring import ci, labs, output
 from bootstrap.workflows.resolve import Resolved
 
 NamesArgument = Annotated[
@@ -47,6 +47,7 @@ def mask(session: Session, names: NamesArgument = None) -> int | None:
     whether its rules allow each value to be masked, and fails where they do not.
     """
     kind = ci.system()
+    output.refuse_closed()
     found = ci.resolve(session.lab, names or ())
     secrets = {name: item.secret for name, item in found.items()}
     if kind in (GITHUB, AZURE):

@@ -8,11 +8,10 @@ from rich.text import Text
 
 from bootstrap.cli import show
 from bootstrap.cli.clients_command import ways
-from bootstrap.cli.complete import ExecCommand, secret_names
 from bootstrap.cli.open_rotation import after_rotation, rotated_at, say_open, settle
-from bootstrap.cli.session import JsonOption, Session, command, session_globals
+from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.errors import ExitCode
-from bootstrap.wiring import client_versions, labs, output, signals
+from bootstrap.wiring import client_versions, labs, signals
 from bootstrap.workflows import check as checks
 from bootstrap.workflows.apply import apply as apply_plan
 from bootstrap.workflows.bootstrap import Builder
@@ -32,14 +31,6 @@ ForceOption = Annotated[
 ]
 ProfileOption = Annotated[
     str | None, typer.Option(help="Use this profile of lab.toml.", show_default=False)
-]
-SourceOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SCHEME",
-        help="Ask only this kind of source: sops, keyring, env, file.",
-        show_default=False,
-    ),
 ]
 FolderArgument = Annotated[
     Path | None, typer.Argument(metavar="DIR", help="The lab's folder.", show_default=False)
@@ -61,34 +52,6 @@ def register(app: typer.Typer) -> None:
     command(app, "plan", examples=("keyturn plan", "keyturn plan --exit-code --json"))(plan)
     command(app, "apply", examples=("keyturn apply", "keyturn apply --dry-run"))(apply)
     command(app, "check", examples=("keyturn check", "keyturn check --deep --json"))(check)
-    command(
-        app,
-        "get",
-        examples=(
-            "keyturn get LITELLM_MASTER_KEY | wc -c",
-            'eval "$(keyturn get --shell LITELLM_MASTER_KEY)"',
-        ),
-    )(get)
-    command(app, "list", examples=("keyturn list", "keyturn list --json"))(list_secrets)
-    app.command(
-        "exec",
-        help="Run a program with the lab's secrets in its environment, and become it.\n\nExamples:"
-        '\n\n    keyturn exec -- droid exec "review this"'
-        "\n\n    keyturn exec --secret OPENAI_API_KEY=env:CI_KEY -- python app.py",
-        short_help="Run a program with the lab's secrets in its environment, and become it.",
-        cls=ExecCommand,
-        add_help_option=False,
-    )(_exec)
-
-
-def _exec(context: typer.Context) -> None:
-    """Run `exec` where options stand before its name; without any, `main` takes a shorter way."""
-    from bootstrap.cli.exec_command import run_exec
-
-    before = session_globals()
-    lab = ("--lab", before.lab) if before.lab else ()
-    quiet = ("--quiet",) if before.quiet else ()
-    raise typer.Exit(run_exec([*lab, *quiet, *context.args]))
 
 
 def bootstrap(
@@ -208,52 +171,3 @@ def check(
     show.show_readings(session, readings)
     session.document(show.readings_data(readings, code))
     return code
-
-
-def get(
-    session: Session,
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="NAME...", show_default=False, autocompletion=secret_names),
-    ],
-    shell: Annotated[
-        bool, typer.Option("--shell", help="Print `export NAME=value` lines.")
-    ] = False,
-    reveal: Annotated[bool, typer.Option("--reveal", help="Allow a terminal to show it.")] = False,
-    source: SourceOption = None,
-) -> None:
-    """Write one secret to a pipe; refuses a terminal unless --reveal is given."""
-    output.refuse_unless_possible(names, shell=shell, reveal=reveal)
-    resolver = labs.resolver(session.root(), source)
-    found = {name: item.secret for name, item in resolver.resolve_all(names).items()}
-    output.write(found, shell=shell)
-
-
-def list_secrets(
-    session: Session, source: SourceOption = None, as_json: JsonOption = False
-) -> None:
-    """Show the lab's secrets: names, sources and fingerprints, never a value."""
-    resolver = labs.resolver(session.root(), source)
-    rows = []
-    for name in resolver.names:
-        survey = resolver.survey(name)
-        used = next((str(ref) for ref, value, _ in survey if value is not None), None)
-        rows.append(
-            {
-                "name": name,
-                "source": used,
-                "sources": [
-                    {
-                        "ref": str(ref),
-                        "fingerprint": value.fingerprint() if value else None,
-                        "why_not": why or None,
-                    }
-                    for ref, value, why in survey
-                ],
-            }
-        )
-        session.print(name)
-        for ref, value, why in survey:
-            mark = "*" if str(ref) == used else " "
-            session.print(f"  {mark} {ref}  {value.fingerprint() if value else why}")
-    session.document({"secrets": rows})

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from bootstrap.domain.errors import LabError
-from bootstrap.wiring import labs
+from bootstrap.wiring import found_lab
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ExecCommand(TyperCommand):
 def secret_names(ctx: typer.Context) -> list[str]:
     """Return the names of the lab's secrets; none where there is no lab that can be read."""
     try:
-        return list(labs.load(labs.require(_lab(ctx))).secrets)
+        return list(found_lab.load(found_lab.require(_lab(ctx))).secrets)
     except LabError:
         return []
 

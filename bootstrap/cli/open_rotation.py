@@ -59,7 +59,9 @@ def rotated_at(using: RotationTools) -> float:
 def after_rotation(
     session: Session, root: PurePath, tools: Tools, using: RotationTools, *, wait: bool = False
 ) -> None:
-    """Run what `[rotate] after` names, if a rotation that succeeded still owes that; then wait.
+    """Run what `[rotate] after` names, if a rotation still owes that; then wait.
+
+    One that succeeded, or that was taken back after that: the program is told so likewise.
 
     The lab's lock is not held: that program may be a keyturn command. A process that dies before
     it is noted as run leaves it to the next keyturn command that writes, so it can run twice.
@@ -75,7 +77,7 @@ def after_rotation(
     if owing is not None:
         try:
             with session.progress.step("run what [rotate] after names"):
-                rotations.run_after(tools.lab, owing.parts)
+                rotations.run_after(tools.lab, owing.moves)
         except LabError as error:
             session.warn(f"{error}; {error.fix}")
         with suppress(LabError), labs.lock(root):  # who holds it now may find it owed, too

@@ -19,7 +19,7 @@ import typer
 from bootstrap.cli.progress import Paper, Plain, Quiet, Screen
 from bootstrap.domain.errors import ExitCode, Interrupted, LabError, TargetError
 from bootstrap.ports import Progress
-from bootstrap.wiring import labs, output
+from bootstrap.wiring import found_lab, output
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -109,7 +109,7 @@ class Session:
 
     def root(self) -> PurePath:
         """Return the lab's folder; ConfigError if there is none."""
-        return labs.require(self.lab)
+        return found_lab.require(self.lab)
 
     def print(self, text: "str | Text" = "") -> None:
         """Print a line of the result, unless quiet."""

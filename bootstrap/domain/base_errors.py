@@ -62,7 +62,13 @@ class SecretNotFoundError(SecretError):
 
 
 class ProviderUnavailableError(SecretError):
-    """The provider itself cannot be used here (locked, not installed, no identity)."""
+    """The provider itself cannot be used here (locked, not installed, no identity).
+
+    Attributes:
+        late: Whether that is so because it did not answer in time.
+    """
+
+    late = False
 
 
 class StoreDamagedError(SecretError):

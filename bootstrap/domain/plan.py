@@ -65,6 +65,7 @@ class Plan:
         reload: Whether the service manager must re-read its files first.
         fresh: False where the inputs were seen to be unchanged and nothing was decrypted.
         new_keys: Names of the secrets that are made and stored first.
+        inputs: What it was made from, as it stood before it was read; None where that was given.
     """
 
     changes: tuple[Change, ...] = ()
@@ -74,6 +75,7 @@ class Plan:
     reload: bool = False
     fresh: bool = True
     new_keys: tuple[str, ...] = ()
+    inputs: str | None = None
 
     @property
     def writes(self) -> tuple[Write, ...]:

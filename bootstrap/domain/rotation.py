@@ -101,7 +101,8 @@ class Record:
         more: The further secrets that are rotated with it.
         reencrypts: Whether LiteLLM encrypts its database anew meanwhile.
         idle_s: The old key is retired earlier, once it was not used for so many seconds; else None.
-        owes_hook: Whether the program that the lab wants run after it is still to be run.
+        owes_hook: Whether the program that the lab wants run after it is still to be run; of one
+            that was undone, whether it is to be told that.
         aborts: Whether somebody has begun to go back although the new key was proven.
     """
 
@@ -130,6 +131,13 @@ class Record:
         return (Part(self.name, self.old, self.new, self.store, self.copies), *self.more)
 
     @property
+    def moves(self) -> tuple[Part, ...]:
+        """What a hook is told: every secret from what it was to what it is, also if undone."""
+        if self.step is not Step.UNDONE:
+            return self.parts
+        return tuple(replace(part, old=part.new, new=part.old) for part in self.parts)
+
+    @property
     def old_words(self) -> str:
         """What was in force, for people: a fingerprint, with names unless it is the master key."""
         return self.words({part.name: part.old for part in self.parts})
@@ -146,8 +154,8 @@ class Record:
         return ", ".join(f"{name} {mark}" for name, mark in prints.items())
 
     def then(self, step: Step, at: float) -> "Record":
-        """Return the record of a later step of the same rotation."""
-        return replace(self, step=step, at=at)
+        """Return the record of a later step of the same rotation; undone, it owes no hook."""
+        return replace(self, step=step, at=at, owes_hook=self.owes_hook and step is not Step.UNDONE)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON data."""
@@ -200,11 +208,14 @@ def is_open(records: Sequence[Record]) -> bool:
 
 
 def owes_hook(records: Sequence[Record]) -> Record | None:
-    """Return the journal's last line if that rotation succeeded and its hook is still to be run."""
+    """Return the journal's last line if its hook is still to be run.
+
+    Of a rotation that succeeded, and of one that somebody took back after that.
+    """
     last = records[-1] if records else None
     if last is None or not last.owes_hook:
         return None
-    return last if last.in_grace or last.step is Step.CLOSED else None
+    return last if last.in_grace or last.step in _FINAL else None
 
 
 def reached(record: Record, step: Step) -> bool:

@@ -9,7 +9,7 @@ from bootstrap.domain.errors import UsageError
 from bootstrap.domain.ref import SecretRef, named_ref
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import SecretSpec
-from bootstrap.wiring import labs
+from bootstrap.wiring import labs, output
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.resolve import Resolved, Resolver
 
@@ -61,8 +61,14 @@ def resolve(lab: str | None, pairs: Sequence[str]) -> dict[str, Resolved]:
 
 
 def write_masks(kind: str, secrets: Mapping[str, Secret]) -> list[str]:
-    """Write the masking commands; see `bootstrap.adapters.ci_masks.write_masks`."""
-    return ci_masks.write_masks(kind, secrets)
+    """Write the masking commands; see `bootstrap.adapters.ci_masks.write_masks`.
+
+    Raises:
+        BrokenPipeError: Nobody reads them any more.
+        TargetError: They could not be written, or not all of them.
+    """
+    with output.explained():
+        return ci_masks.write_masks(kind, secrets)
 
 
 def gitlab_problems(secrets: Mapping[str, Secret]) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -13,20 +13,22 @@ from bootstrap.adapters.doctor_backends import observe_backends
 from bootstrap.adapters.doctor_claude import observe_claude
 from bootstrap.adapters.doctor_droid import observe_droid
 from bootstrap.adapters.doctor_gateway import observe_issued, observe_served
-from bootstrap.adapters.doctor_keyring import observe_keyring
+from bootstrap.adapters.doctor_keyring import ANSWER_S, observe_keyring
 from bootstrap.adapters.doctor_litellm import observe_answers, observe_litellm
 from bootstrap.adapters.doctor_others import observe_others
 from bootstrap.adapters.doctor_secrets import observe_secrets
 from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.fix_log import FolderFixLog, written_out
-from bootstrap.adapters.gathering import Observer, Scene, gather, once
+from bootstrap.adapters.gathering import Late, Observer, Scene, gather, once
+from bootstrap.adapters.keyring import KeyringProvider
 from bootstrap.adapters.lock import lab_lock
 from bootstrap.adapters.machine import JsonState
+from bootstrap.adapters.patience import give_up_what_runs, waiting_once
 from bootstrap.domain.claims import of_others
 from bootstrap.domain.doctor.facts import Problem
 from bootstrap.domain.doctor.groups import GROUPS
 from bootstrap.domain.doctor.observations import Observations
-from bootstrap.domain.errors import LabError
+from bootstrap.domain.errors import LabError, SecretError
 from bootstrap.domain.lab import Lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.ref import SecretRef
@@ -34,7 +36,9 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.wiring import client_versions, labs
 from bootstrap.wiring.client_packages import BrokenPackageError, ClientPackages
+from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.doctor import DoctorTools
+from bootstrap.workflows.resolve import Resolver
 
 
 def _litellm(scene: Scene) -> object:
@@ -52,16 +56,23 @@ def _secrets(scene: Scene) -> object:
     def survey(name: str) -> Sequence[tuple[SecretRef, Secret | None, str]]:
         return resolver.survey(name) if resolver else ()
 
-    resolver = labs.resolver(scene.lab.root) if scene.lab else None
+    resolver = _resolver(scene.lab) if scene.lab else None
     return observe_secrets(scene, survey)
 
 
-def _backends(scene: Scene) -> object:
-    def ask(name: str) -> Secret:
-        root = PurePath("/") if scene.lab is None else scene.lab.root
-        return labs.resolver(root).resolve(name).secret
+def _resolver(lab: Lab) -> Resolver:
+    """Return what asks the lab's sources, a keyring for no longer than doctor has."""
+    keyring = KeyringProvider(lab.root, timeout_s=ANSWER_S)
+    return Resolver(lab.secrets, Providers(lab.root, {keyring.scheme: keyring}))
 
-    return observe_backends(scene, ask)
+
+def _backends(scene: Scene) -> object:
+    lab = scene.lab
+    return None if lab is None else observe_backends(scene, lambda n: _ask(lab, n))
+
+
+def _ask(lab: Lab, name: str) -> Secret:
+    return _resolver(lab).resolve(name).secret
 
 
 def _others(scene: Scene) -> object:
@@ -88,6 +99,8 @@ OBSERVERS: Mapping[str, Observer] = {
     "backends": _backends,
     "others": _others,
 }
+# What others answer. No fix changes that, so that one answer holds as long as the key does.
+_ASKED_ONCE = ("answers", "served", "backends")
 # What depends on the way in which a client gets its key, and so perhaps on its version.
 _SETTLED = ("litellm", "others")
 _LIMIT_S = 4.2
@@ -112,7 +125,7 @@ def tools(given: str | None, *, deep: bool = False) -> DoctorTools:
     state = places.state / "keyturn"
     return DoctorTools(
         groups=GROUPS,
-        observe=partial(_observe, given, places, deep),
+        observe=_Looks(given, places, deep=deep),
         files=LocalFiles(),
         log=FolderFixLog(state / "doctor"),
         fill=written_out,
@@ -138,8 +151,11 @@ def _root(given: str | None) -> PurePath | None:
 
 @contextmanager
 def _lock(log: PurePath, lab: PurePath | None) -> Iterator[None]:
-    """Keep every keyturn away from the lab, and the doctor of any other lab from this home."""
-    with lab_lock(log), nullcontext() if lab is None else lab_lock(lab):
+    """Keep every keyturn away from the lab, and the doctor of any other lab from this home.
+
+    What hangs is waited for once, and not at each look.
+    """
+    with lab_lock(log), nullcontext() if lab is None else lab_lock(lab), waiting_once():
         yield
 
 
@@ -150,30 +166,61 @@ def _run(argv: Sequence[str]) -> bool:
         return False
 
 
-def _observe(given: str | None, places: Places, deep: bool) -> Observations:
-    lab, problem = _lab(given)
-    environment = dict(os.environ)
-    key = once(partial(_key, lab))
-    scene = Scene(places, _cwd(), environment, lab, key, deep)
-    settled = once(partial(_settled, lab, places))
+class _Looks:
+    """Looks at everything. A further look asks nothing again that no fix can have changed.
 
-    def look(name: str) -> object:
+    Args:
+        given: `--lab`, or None.
+        places: The homes.
+        deep: Look at what takes more than a moment, too.
+    """
+
+    def __init__(self, given: str | None, places: Places, *, deep: bool) -> None:
+        self._given, self._places, self._deep = given, places, deep
+        self._before: Observations | None = None
+        self._late: dict[str, Problem] = {}
+
+    def __call__(self) -> Observations:
+        """Look, and go on with what was seen before where that still holds."""
+        lab, problem = _lab(self._given)
+        key = once(partial(_key, lab, self._late.get("key")))
+        scene = Scene(self._places, _cwd(), dict(os.environ), lab, key, self._deep)
+        settled = once(partial(_settled, lab, self._places))
+        tasks: dict[str, Callable[[], object]] = {
+            name: partial(self._look, name, scene, settled)
+            for name in OBSERVERS
+            if name not in self._late
+        }
+        limit_s = _DEEP_LIMIT_S if self._deep else _LIMIT_S
+        seen, problems = gather({"lab": settled, "key": key, **tasks}, limit_s)
+        give_up_what_runs()
+        problems.pop("lab", None)  # its version is then as good as unknown
+        problems = {**problems, **self._late}
+        self._late = {name: late for name, late in problems.items() if isinstance(late, Late)}
+        fields: dict[str, Any] = {"lab": lab, **seen}
+        self._before = Observations(
+            places=self._places,
+            cwd=scene.cwd,
+            keyturn=labs.keyturn_program(),
+            environment=scene.environment,
+            problems={**({"lab": problem} if problem else {}), **problems},
+            **fields,
+        )
+        return self._before
+
+    def _look(self, name: str, scene: Scene, settled: Callable[[], Lab | None]) -> object:
+        before = self._before
+        if before is not None and name in _ASKED_ONCE and _same_key(scene, before):
+            return getattr(before, name)
         here = replace(scene, lab=settled()) if name in _SETTLED else scene
         return OBSERVERS[name](here)
 
-    tasks: dict[str, Callable[[], object]] = {name: partial(look, name) for name in OBSERVERS}
-    limit_s = _DEEP_LIMIT_S if deep else _LIMIT_S
-    seen, problems = gather({"lab": settled, "key": key, **tasks}, limit_s)
-    problems.pop("lab", None)  # its version is then as good as unknown
-    fields: dict[str, Any] = {"lab": lab, **seen}
-    return Observations(
-        places=places,
-        cwd=scene.cwd,
-        keyturn=labs.keyturn_program(),
-        environment=environment,
-        problems={**({"lab": problem} if problem else {}), **problems},
-        **fields,
-    )
+
+def _same_key(scene: Scene, before: Observations) -> bool:
+    """Tell whether what was answered before was asked with the key that counts now."""
+    with suppress(LabError):
+        return scene.key() == before.key
+    return before.key is None
 
 
 def _lab(given: str | None) -> tuple[Lab | None, Problem | None]:
@@ -191,13 +238,15 @@ def _settled(lab: Lab | None, places: Places) -> Lab | None:
     return None if lab is None else client_versions.on_this_machine(lab, places, _VERSION_S)
 
 
-def _key(lab: Lab | None) -> Secret | None:
+def _key(lab: Lab | None, late: Problem | None) -> Secret | None:
     """Return the key that the lab's sources hold; None where there is no lab.
 
     Raises:
-        SecretError: No source holds it.
+        SecretError: No source holds it, or they did not answer in time before.
     """
-    return None if lab is None else labs.resolver(lab.root).resolve(MASTER_KEY).secret
+    if late is not None:
+        raise SecretError(f"the sources of {MASTER_KEY} hang", why=late.seen, fix="keyturn doctor")
+    return None if lab is None else _ask(lab, MASTER_KEY)
 
 
 def _cwd() -> PurePath:

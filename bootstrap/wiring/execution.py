@@ -12,7 +12,7 @@ from bootstrap.domain.base_errors import ConfigError, UsageError
 from bootstrap.domain.ref import named_ref
 from bootstrap.domain.secret_spec import SecretSpec, default_sources
 from bootstrap.wiring.providers import Providers
-from bootstrap.workflows.resolve import Resolver
+from bootstrap.workflows.resolve import Resolver, late_sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -199,8 +199,12 @@ def _remember_for_next_time(
 def _warn(
     found: "Mapping[str, Resolved]", settings: "ExecSettings", prepared: "Prepared | None"
 ) -> None:
-    """Say in a line each where the shell holds another value than the store, which wins."""
-    for note in prepared.notes if prepared else ():
+    """Say in a line each where the shell holds another value than the store, which wins.
+
+    And which source did not answer, since that took its time and another one was used.
+    """
+    late = [f"warning: {line}" for line in late_sources(found.values())]
+    for note in (*(prepared.notes if prepared else ()), *late):
         _say(note)
     for variable, resolved in found.items():
         if resolved.ref.scheme == "env":

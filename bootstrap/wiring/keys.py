@@ -8,6 +8,7 @@ from bootstrap.domain.errors import TargetError, UsageError
 from bootstrap.domain.secret import Secret
 from bootstrap.wiring import labs
 from bootstrap.wiring.client_run import key_desk
+from bootstrap.wiring.output import refuse_closed
 from bootstrap.workflows.client_keys import KeyDesk
 
 
@@ -25,7 +26,9 @@ def refuse_terminal(*, reveal: bool) -> None:
 
     Raises:
         UsageError: Standard output is a terminal, and `reveal` is not given.
+        TargetError: Standard output is closed.
     """
+    refuse_closed()
     if is_terminal() and not reveal:
         raise UsageError(
             "this would show the key on the terminal",

@@ -1,6 +1,5 @@
 """Find the lab, and build the tools that its workflows use."""
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -9,11 +8,10 @@ from pathlib import Path, PurePath
 
 from bootstrap.adapters import age, machine
 from bootstrap.adapters.audit import FileAudit
-from bootstrap.adapters.disk import no_room, resolved
+from bootstrap.adapters.disk import no_room
 from bootstrap.adapters.dotenv import secret_in
 from bootstrap.adapters.entropy import misfit_of, new_key, weakness_of
 from bootstrap.adapters.files import LocalFiles
-from bootstrap.adapters.find_lab import find_lab, no_lab, read_lab
 from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.adapters.journal import FileJournal
 from bootstrap.adapters.listeners import LocalPorts
@@ -28,9 +26,8 @@ from bootstrap.adapters.supervisor import SupervisorService
 from bootstrap.adapters.systemd import SystemdService
 from bootstrap.adapters.vault import LabVault
 from bootstrap.domain.content import Content, Write
-from bootstrap.domain.errors import ConfigError, ServiceError, UsageError
+from bootstrap.domain.errors import ServiceError, UsageError
 from bootstrap.domain.lab import Lab
-from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.places import Places
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
@@ -38,52 +35,42 @@ from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.ports import Progress, Service
 from bootstrap.wiring.client_packages import ClientPackages
 from bootstrap.wiring.client_versions import on_this_machine
-from bootstrap.wiring.own_files import check_own_files
+from bootstrap.wiring.found_lab import (
+    absolute,
+    home,
+    keyturn_program,
+    load,
+    locate,
+    require,
+    resolver,
+    working_directory,
+)
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.init import Desk
 from bootstrap.workflows.resolve import Resolver
 from bootstrap.workflows.tools import RotationTools, Tools
 
+__all__ = [
+    "UNIT",
+    "absolute",
+    "desk",
+    "home",
+    "keyturn_program",
+    "known",
+    "load",
+    "locate",
+    "lock",
+    "read_secret_from_stdin",
+    "register_default",
+    "require",
+    "resolver",
+    "rotation",
+    "service",
+    "tools",
+    "working_directory",
+]
+
 UNIT = "litellm.service"
-
-
-def locate(given: str | None) -> PurePath | None:
-    """Return the lab's folder, or None where there is none to be found."""
-    found = find_lab(given, str(machine.places().default_lab))
-    # Resolved, since the state of a lab is filed under its path: a symlink is no second lab.
-    return None if found is None else absolute(Path(found))
-
-
-def require(given: str | None) -> PurePath:
-    """Return the lab's folder.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    root = locate(given)
-    if root is None:
-        raise no_lab(str(machine.places().default_lab))
-    return root
-
-
-def load(root: PurePath, profile: str | None = None, packages: ClientPackages | None = None) -> Lab:
-    """Return the lab at `root`.
-
-    Args:
-        root: Its folder.
-        profile: A profile instead of the lab file's.
-        packages: What brings clients; without it those are passed over.
-
-    Raises:
-        ConfigError: It is malformed, or its [[files]] would overwrite what keyturn works with.
-    """
-    text = read_lab(str(root))
-    if packages is None:
-        lab = parse_lab(text, root, profile, only="")
-    else:
-        lab = parse_lab(text, root, profile, brought=packages)
-    check_own_files(lab)
-    return lab
 
 
 def desk(root: PurePath) -> Desk:
@@ -242,53 +229,3 @@ def register_default(root: PurePath) -> bool:
 
 def _is_lab(data: bytes) -> bool:
     return Path(data.decode("utf-8", "replace").strip(), "lab.toml").is_file()
-
-
-def keyturn_program() -> str:
-    """Return the absolute path of this keyturn, as other programs should call it."""
-    beside = Path(sys.executable).parent / "keyturn"
-    if beside.is_file():
-        return str(beside)
-    return shutil.which("keyturn") or str(Path(sys.argv[0]).resolve())
-
-
-def absolute(folder: Path) -> PurePath:
-    """Return `folder` absolute, with `~` expanded and symlinks resolved.
-
-    Raises:
-        ConfigError: No program could be told its name.
-    """
-    try:
-        path = resolved(folder.expanduser())
-        str(path).encode()
-    except (OSError, RuntimeError, ValueError):  # a loop, an unknown ~user, no UTF-8, a NUL
-        raise ConfigError(
-            f"{str(folder)!a} is no folder for a lab",
-            why="its path cannot be resolved, or is not UTF-8",
-            fix="choose another folder",
-        ) from None
-    return PurePath(path)
-
-
-def home() -> PurePath:
-    """Return the user's home."""
-    return machine.places().home
-
-
-def resolver(root: PurePath, source: str | None = None) -> Resolver:
-    """Return what finds the secrets of the lab at `root`."""
-    return Resolver(load(root).secrets, Providers(root), source)
-
-
-def working_directory() -> PurePath:
-    """Return the current folder, absolute.
-
-    Raises:
-        ConfigError: It is gone.
-    """
-    try:
-        return absolute(Path.cwd())
-    except FileNotFoundError:
-        raise ConfigError(
-            "this folder is gone", why="it was removed", fix="cd somewhere else"
-        ) from None

@@ -3,10 +3,24 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from bootstrap.adapters.output import is_terminal, write_exports, write_secret
+from bootstrap.adapters.output import is_closed, is_terminal, write_exports, write_secret
 from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import TargetError, UsageError
 from bootstrap.domain.secret import Secret
+
+
+def refuse_closed() -> None:
+    """Refuse before there is a value that would go nowhere.
+
+    Raises:
+        TargetError: The caller has closed standard output.
+    """
+    if is_closed():
+        raise TargetError(
+            "standard output is closed",
+            why="what this command writes would go nowhere",
+            fix="run it without >&-, and lead it to a pipe or a file",
+        )
 
 
 def refuse_unless_possible(names: Sequence[str], *, shell: bool, reveal: bool) -> None:
@@ -14,7 +28,9 @@ def refuse_unless_possible(names: Sequence[str], *, shell: bool, reveal: bool) -
 
     Raises:
         UsageError: Several names without --shell, or a terminal without --reveal.
+        TargetError: Standard output is closed.
     """
+    refuse_closed()
     if len(names) > 1 and not shell:
         raise UsageError(
             "one name at a time",

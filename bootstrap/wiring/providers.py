@@ -8,7 +8,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import PurePath
 
     from bootstrap.ports import Provider
@@ -27,11 +27,14 @@ class Providers:
 
     Args:
         root: The lab's folder, which every provider is given.
+        made: Providers by scheme that are there already.
     """
 
-    def __init__(self, root: "PurePath | str") -> None:
+    def __init__(
+        self, root: "PurePath | str", made: "Mapping[str, Provider] | None" = None
+    ) -> None:
         self._root = root
-        self._made: dict[str, Provider] = {}
+        self._made: dict[str, Provider] = dict(made or {})
 
     def __call__(self, scheme: str) -> "Provider":
         """Return the provider of `scheme`.

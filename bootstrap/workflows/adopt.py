@@ -6,11 +6,12 @@ gateway serves until everything is ready, and is started again where the new one
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import PurePath
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from bootstrap.domain.content import Content, Write
 from bootstrap.domain.errors import LabError, cause_of
@@ -35,8 +36,8 @@ class Old(Protocol):
     def stop(self) -> None:
         """End it, and wait until its port is free; ServiceError where it goes on."""
 
-    def start(self) -> None:
-        """Start it again as it was."""
+    def start(self) -> Mapping[str, Any]:
+        """Start it again as it was; returns how a later run knows it, for the note."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,9 @@ def adopt(adoptee: Adoptee, using: AdoptDesk, progress: Progress) -> Adopted:
         backups = _keep(using, [*paths, *edits])
         before = read_note(using.files, using.keep) or Note(adoptee.config)
         using.files.sweep([*before.edits, *edits])
-        write_note(using.files, using.keep, before.with_edits(edits))
-        with _Return(tools, paths, backups, adoptee.old):
+        note = before.with_edits(edits)
+        write_note(using.files, using.keep, note)
+        with _Return(tools, paths, backups, adoptee.old, partial(_note_again, using, note)):
             if adoptee.old is not None:
                 with progress.step(f"stop the old gateway ({adoptee.old.label})"):
                     adoptee.old.stop()
@@ -227,6 +229,11 @@ def _edit(files: Files, edits: Sequence[Edit]) -> tuple[PurePath, ...]:
     return tuple(write.path for write in writes)
 
 
+def _note_again(using: AdoptDesk, note: Note, started: Mapping[str, Any]) -> None:
+    """Note that the old gateway was started again, so that the next run waits for it."""
+    write_note(using.files, using.keep, replace(note, started=started))
+
+
 class _Return:
     """Where the block fails: stops the new gateway, puts every file back, starts the old one."""
 
@@ -236,8 +243,9 @@ class _Return:
         written: Collection[PurePath],
         backups: Sequence[tuple[PurePath, PurePath]],
         old: Old | None,
+        started: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        self._tools = tools
+        self._tools, self._started = tools, started
         paths = dict.fromkeys([*written, *(path for path, _ in backups)])
         self._before = {path: tools.files.observe(path) for path in paths}
         self._old = old
@@ -261,7 +269,9 @@ class _Return:
             except LabError as second:
                 progress.note(f"Not everything is back: {cause_of(second)}. See the copies.")
             if self._old is not None:
-                self._old.start()
+                started = self._old.start()
+                with suppress(LabError):  # the next run may then come too early
+                    self._started(started)
 
     def _writes(self) -> Iterator[Write]:
         for path, before in self._before.items():

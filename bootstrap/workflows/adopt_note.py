@@ -1,12 +1,12 @@
 """What a run of `adopt` notes before it stops the old gateway, for the run after one cut off.
 
 Without the old process nobody could tell any more which config it read, and a file that lost its
-key already would not be looked at again. Holds paths only.
+key already would not be looked at again. Holds paths, and which process was started again.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
@@ -23,10 +23,12 @@ class Note:
     Attributes:
         config: The config that the old gateway read, or None.
         edits: The files from which the key goes.
+        started: How the old gateway is known that was started again; empty where none was.
     """
 
     config: PurePath | None = None
     edits: tuple[PurePath, ...] = ()
+    started: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, data: bytes) -> "Note":
@@ -38,9 +40,11 @@ class Note:
         given = values if isinstance(values, dict) else {}
         config, edits = given.get("config"), given.get("edits")
         paths = edits if isinstance(edits, list) else []
+        started = given.get("started")
         return cls(
             PurePath(config) if isinstance(config, str) else None,
             tuple(PurePath(path) for path in paths if isinstance(path, str)),
+            started if isinstance(started, dict) else {},
         )
 
     def with_edits(self, more: Iterable[PurePath]) -> "Note":
@@ -50,7 +54,9 @@ class Note:
     def to_bytes(self) -> bytes:
         """Return what `parse` reads."""
         config = None if self.config is None else str(self.config)
-        return json.dumps({"config": config, "edits": [str(path) for path in self.edits]}).encode()
+        edits = [str(path) for path in self.edits]
+        started = {"started": dict(self.started)} if self.started else {}
+        return json.dumps({"config": config, "edits": edits, **started}).encode()
 
 
 def read_note(files: Files, folder: PurePath) -> Note | None:

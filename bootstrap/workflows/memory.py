@@ -85,7 +85,8 @@ def remember(
 
     Args:
         tools: The lab and everything around it.
-        plan: What was carried out.
+        plan: What was carried out. What somebody changed since it was begun is not remembered as
+            what the targets were made from, whether or not it was read in time.
         gateway: What identifies the files that the running gateway has read, if that is known.
         secrets: What was put in force. Where the store holds others by now, since somebody wrote
             it meanwhile, the next plan must not take it for what the targets were made from.
@@ -95,7 +96,8 @@ def remember(
     found = {target.name: tools.files.observe(target.path) for target in wanted}
     rows: Mapping[str, Any] = {name: dict(row) for name, row in plan.remember.items()}
     inputs = inputs_digest(tools, wanted)
-    if secrets is not None and inputs and not _are_stored(tools, secrets):
+    changed = plan.inputs is not None and plan.inputs != inputs
+    if changed or (secrets is not None and inputs and not _are_stored(tools, secrets)):
         inputs = ""
     state.update(targets=rows, seen=seen(found), inputs=inputs, lab=str(tools.lab.root))
     if gateway is not None:

@@ -65,15 +65,11 @@ def make_plan(
     wanted = targets(tools.lab, tools.places, tools.service.kind)
     found = {target.name: tools.files.observe(target.path) for target in wanted}
     for_show = secrets is None
-    if (
-        for_show
-        and not force
-        and _unchanged(state, inputs_digest(tools, wanted), found)
-        and not _claimed(tools, wanted, state)
-    ):
-        return _with_gateway(
-            tools, Plan(remember=state.get("targets", {}), fresh=False), state, running
-        )
+    inputs = inputs_digest(tools, wanted) if for_show else None  # before they are read
+    unchanged = not force and _unchanged(state, inputs, found)
+    if unchanged and not _claimed(tools, wanted, state):
+        same = Plan(remember=state.get("targets", {}), fresh=False, inputs=inputs)
+        return _with_gateway(tools, same, state, running)
     if secrets is None:
         secrets = only_secrets(tools.resolver.resolve_all(needed_secrets(tools)))
     tools = replace(tools, lab=tools.lab.with_secrets(secrets))
@@ -85,7 +81,7 @@ def make_plan(
     last = state.get("targets", {})
     diff = differ(tools, secrets) if for_show else no_diff
     plan = compare(tools, wanted, contents, found, last, force, diff)
-    return _with_gateway(tools, replace(plan, new_keys=absent), state, running)
+    return _with_gateway(tools, replace(plan, new_keys=absent, inputs=inputs), state, running)
 
 
 def needed_secrets(tools: Tools) -> tuple[str, ...]:
@@ -248,7 +244,7 @@ def _lists(ciphertext: bytes, name: str) -> bool:
 
 
 def _unchanged(
-    state: Mapping[str, Any], inputs: str, found: Mapping[str, FileState | None]
+    state: Mapping[str, Any], inputs: str | None, found: Mapping[str, FileState | None]
 ) -> bool:
     """Tell whether nothing can have drifted: same inputs, and every file as we left it."""
     return bool(inputs) and state.get("inputs") == inputs and state.get("seen") == seen(found)

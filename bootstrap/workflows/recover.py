@@ -184,6 +184,9 @@ class _Settling:
         def note(step: Step) -> None:
             record = self._last.then(step, self._tools.clock.now())
             audit(self._tools, self._using, record)
+            if step is Step.UNDONE:  # the hook may have been told of new values that were proven
+                owes = reached(self._last, Step.PROVEN) and bool(self._tools.lab.rotate.after)
+                record = replace(record, owes_hook=owes)
             self._using.journal.add(replace(record, retire_at=None, aborts=False))
 
         return note

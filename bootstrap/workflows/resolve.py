@@ -14,7 +14,7 @@ from bootstrap.domain.base_errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bootstrap.domain.ref import SecretRef
     from bootstrap.domain.secret import Secret
@@ -30,9 +30,10 @@ class Resolved:
         secret: Its value.
         ref: The source that held it.
         passed_over: (source, why) for each source asked before that one.
+        late: Those of them that did not answer in time.
     """
 
-    __slots__ = ("name", "passed_over", "ref", "secret")
+    __slots__ = ("late", "name", "passed_over", "ref", "secret")
 
     def __init__(
         self,
@@ -40,11 +41,19 @@ class Resolved:
         secret: "Secret",
         ref: "SecretRef",
         passed_over: "list[tuple[SecretRef, str]]",
+        late: "Sequence[SecretRef]" = (),
     ) -> None:
         self.name = name
         self.secret = secret
         self.ref = ref
         self.passed_over = passed_over
+        self.late = late
+
+
+def late_sources(found: "Iterable[Resolved]") -> "list[str]":
+    """Return a line about each kind of source that did not answer, and what was used instead."""
+    first = {ref.scheme: (ref, item.ref) for item in reversed(list(found)) for ref in item.late}
+    return [f"{late} did not answer in time, so {used} is used" for late, used in first.values()]
 
 
 class Resolver:
@@ -80,14 +89,18 @@ class Resolver:
             StoreDamagedError: A source is not sound.
         """
         passed_over: list[tuple[SecretRef, str]] = []
+        late: list[SecretRef] = []
         makers = "keyturn init makes the gateway's keys, keyturn apply the clients'"
         fix = f"put it into the store ({makers}), or export {name}"
         usable = True
         for ref in self.sources(name):
             try:
-                return Resolved(name, self._provider(ref.scheme).read(ref), ref, passed_over)
+                secret = self._provider(ref.scheme).read(ref)
+                return Resolved(name, secret, ref, passed_over, late)
             except (SecretNotFoundError, ProviderUnavailableError) as error:
                 passed_over.append((ref, error.why))
+                if isinstance(error, ProviderUnavailableError) and error.late:
+                    late.append(ref)
                 if usable and isinstance(error, ProviderUnavailableError):
                     usable, fix = False, error.fix  # it may hold the secret: open that first
         reasons = "; ".join(f"{ref}: {why}" for ref, why in passed_over)

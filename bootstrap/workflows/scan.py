@@ -5,7 +5,7 @@ ones only the fingerprint is known. Nothing is changed.
 """
 
 import errno
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Protocol
@@ -17,7 +17,7 @@ from bootstrap.domain.errors import SecretNotFoundError
 from bootstrap.domain.rotatable import kind_of, makes_itself
 from bootstrap.domain.rotation import Record, is_open
 from bootstrap.domain.scan_keys import SoughtKey, sought_keys
-from bootstrap.domain.scan_places import Find, Item, Kind, Level, Place, find_of
+from bootstrap.domain.scan_places import Find, Item, Kind, Level, Place, find_of, shown_name
 from bootstrap.domain.scanning import Hit, Hunter
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
@@ -28,6 +28,8 @@ from bootstrap.workflows.uses import read_keyset
 
 # More lines of one file than that help nobody.
 _MOST_LINES = 1000
+# How often somebody who waits is told how far it is: some eight seconds.
+_STEP_BYTES = 500_000_000
 
 
 class Haystack(Protocol):
@@ -142,13 +144,23 @@ def scan(
     for haystack in haystacks:
         with progress.step(f"search {haystack.label}"):
             for item in haystack.items():
-                _search(item, hunter, by_mark, result)
+                _search(item, hunter, by_mark, result, progress)
         result.left_out += [(hunter.covered(name), why) for name, why in haystack.left_out]
     result.complete = True
 
 
-def _search(item: Item, hunter: Hunter, by_mark: Mapping[str, SoughtKey], result: Scanned) -> None:
-    reader = _Counted(item.chunks)
+def _search(
+    item: Item,
+    hunter: Hunter,
+    by_mark: Mapping[str, SoughtKey],
+    result: Scanned,
+    progress: Progress,
+) -> None:
+    def tell(size: int) -> None:
+        name = shown_name(hunter.covered(item.place.name))
+        progress.note(f"{size / 1e9:.1f} GB searched so far, now in {name}")
+
+    reader = _Counted(item.chunks, result.size, tell)
     hits: dict[str, list[Hit]] = {}
     try:
         for hit in hunter.search(reader):
@@ -169,16 +181,19 @@ def _search(item: Item, hunter: Hunter, by_mark: Mapping[str, SoughtKey], result
 
 
 class _Counted:
-    """Passes chunks on, and knows afterwards what they were like."""
+    """Passes chunks on, tells how far it is, and knows afterwards what they were like."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = chunks
+    def __init__(self, chunks: Iterable[bytes], before: int, tell: Callable[[int], None]) -> None:
+        self._chunks, self._before, self._tell = chunks, before, tell
         self.size = 0
         self.binary = False
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._chunks:
+            steps = (self._before + self.size) // _STEP_BYTES
             self.size += len(chunk)
+            if (self._before + self.size) // _STEP_BYTES > steps:
+                self._tell(self._before + self.size)
             self.binary = self.binary or b"\0" in chunk
             yield chunk
 

@@ -1,10 +1,12 @@
 """A gateway that somebody started is understood, stopped, and started again as it was."""
 
+import json
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path, PurePath
 
 import pytest
@@ -13,8 +15,10 @@ from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.old_gateway import (
     OldGateway,
     _unit_of,
+    await_return,
     env_file,
     installed_by_hand,
+    is_returning,
     option,
     port_in,
     read_unit,
@@ -22,8 +26,9 @@ from bootstrap.adapters.old_gateway import (
     serving,
 )
 from bootstrap.adapters.process_identity import ProcessIdentity
+from bootstrap.adapters.systemd import SystemdService
 from bootstrap.domain.errors import GatewayError, ServiceError
-from bootstrap.ports import Listener
+from bootstrap.ports import Listener, ServiceStatus
 from support.labs import port_of_our_own
 from support.waiting import until
 
@@ -123,11 +128,46 @@ def test_a_process_started_by_hand_is_stopped_and_started_again(tmp_path: Path, 
     old.stop()
     first.wait(10)
     assert serving(port) is None
-    old.start()
+    started = old.start()
     until(lambda: LocalPorts().listener(port))
     again = serving(port)
     assert again is not None
     assert (again.argv, again.environ["MINE"]) == (old.argv, "1")
+    assert is_returning(started), "it is there, and no gateway answers"
+
+
+@pytest.mark.integration
+def test_a_gateway_that_was_started_again_is_waited_for_until_it_answers_or_ends(
+    monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        identity = ProcessIdentity.of(child.pid)
+        assert identity is not None
+        started = json.loads(json.dumps({"port": port, "process": asdict(identity)}))
+        assert is_returning(started)
+        monkeypatch.setattr("bootstrap.adapters.old_gateway._RETURN_S", 0.0)
+        with pytest.raises(ServiceError, match="does not answer yet"):
+            await_return(started)
+        child.communicate(b"\n")
+    assert not is_returning(started)
+    assert not is_returning({**started, "process": None})
+    monkeypatch.setattr("bootstrap.adapters.old_gateway._RETURN_S", 60.0)
+    looks = iter([True, True, False])
+    monkeypatch.setattr("bootstrap.adapters.old_gateway.is_returning", lambda _: next(looks))
+    await_return(started)
+    assert next(looks, "all used") == "all used"
+
+
+def test_a_unit_that_was_started_again_is_known_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    status = ServiceStatus(True, 7, "active", True)
+    monkeypatch.setattr(SystemdService, "status", lambda self: status)
+    monkeypatch.setattr(SystemdService, "available", lambda: None)
+    assert is_returning({"port": port, "unit": "old.service"})
+    monkeypatch.setattr(SystemdService, "available", lambda: "there is none")
+    assert not is_returning({"port": port, "unit": "old.service"})
+    assert not is_returning({})
 
 
 def test_a_process_of_somebody_else_cannot_be_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:

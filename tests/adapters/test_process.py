@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.adapters import spawn
+from bootstrap.adapters.patience import Patience, give_up_what_runs, waiting_once
 from bootstrap.adapters.process import Finished, run, scrubbed
 from bootstrap.domain.errors import Interrupted
 from support.waiting import until
@@ -127,6 +128,30 @@ def test_an_interruption_kills_the_program_and_goes_on(
         signal.signal(signal.SIGUSR1, before)
     assert caught.value is interruption
     assert_ends(wait_for(note))
+
+
+def test_a_program_that_hung_once_is_given_no_further_time_in_the_block(tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    hanging = ("sh", "-c", f"echo >>{count}; sleep 300")
+    with waiting_once():
+        for words in ("within 0.5 s", "in time before"):
+            with pytest.raises(TimeoutError, match=f"sh did not end {words}"):
+                run(hanging, timeout_s=0.5)
+        assert run(("sh", "-c", "exit 3"), timeout_s=60).returncode == 3
+        assert len(count.read_text()) == 1
+    with pytest.raises(TimeoutError, match=r"within 0.1 s"):
+        run(hanging, timeout_s=0.1)
+
+
+def test_what_a_look_that_is_over_left_running_counts_as_hung() -> None:
+    give_up_what_runs()  # outside of the block nothing happens
+    patience = Patience()
+    with patience.asking(("sleep", "300")):
+        patience.lose()
+    with pytest.raises(TimeoutError), patience.asking(("sleep", "300")):
+        pass
+    with patience.asking(("sleep", "1")):
+        pass
 
 
 def test_importing_it_loads_no_subprocess_module() -> None:

@@ -1,10 +1,13 @@
 """`keyturn ci mask`: what each CI system is told, and that nobody else is told anything."""
 
+import errno
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from bootstrap.adapters import ci_masks
 from bootstrap.cli.app import run
 from bootstrap.domain.ci import parts
 from support.homes import environment
@@ -47,6 +50,22 @@ def test_github_is_given_one_command_for_the_value(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert mask(monkeypatch, capfd, "GITHUB_ACTIONS", NAME) == (0, f"::add-mask::{KEY}\n", "")
+
+
+def test_a_mask_that_nobody_would_get_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(text: str) -> None:
+        raise OSError(errno.ENOSPC, text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ci_masks, "write_text", full)
+        code, out, err = mask(patched, capfd, "GITHUB_ACTIONS", NAME)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: standard output cannot be written\ncause: no space left")
+    monkeypatch.setattr(sys, "__stdout__", None)
+    code, out, err = mask(monkeypatch, capfd, "GITHUB_ACTIONS", NAME)
+    assert (code, out, err[:32]) == (1, "", "error: standard output is closed")
 
 
 def test_github_is_given_each_line_and_what_it_would_misread_is_escaped(

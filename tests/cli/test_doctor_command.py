@@ -5,21 +5,27 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 
 import pytest
 
 from bootstrap.adapters import doctor_secrets
+from bootstrap.adapters.gathering import Late, Observer, Scene, gather
 from bootstrap.cli import doctor_show
 from bootstrap.domain.doctor.check import Check, Group
+from bootstrap.domain.doctor.facts import Problem
 from bootstrap.domain.doctor.finding import Code, CommandFix, FileFix
 from bootstrap.domain.doctor.groups import codes, in_document
+from bootstrap.domain.lab import Lab
 from bootstrap.wiring import doctor as wired
 from bootstrap.workflows import doctor as workflow
 from support.doctor import KEY, OLD_KEY, Patient, droid_entry, patient
 from support.homes import REPOSITORY, environment
 
 pytestmark = pytest.mark.integration
+Tasks = Mapping[str, Callable[[], object]]
 
 
 @pytest.fixture
@@ -112,6 +118,82 @@ def test_a_code_that_is_explained_must_be_one(well: Patient) -> None:
 def test_the_list_in_the_documents_is_the_one_that_explain_prints() -> None:
     page = (REPOSITORY / "docs" / "doctor.md").read_text()
     assert page == in_document(page), "run scripts/doctor-docs.sh"
+
+
+def test_a_fix_looks_again_without_waiting_again_for_what_hangs(
+    well: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    droid = wired.OBSERVERS["droid"]
+
+    def counted(name: str, look: Observer) -> Observer:
+        def counting(scene: Scene) -> object:
+            asked.append(name)
+            return look(scene)
+
+        return counting
+
+    def hanging(tasks: Tasks, limit_s: float) -> tuple[dict[str, object], dict[str, Problem]]:
+        given, problems = gather({n: t for n, t in tasks.items() if n != "others"}, 60.0)
+        if "others" not in tasks:
+            return given, problems
+        asked.append("others")
+        return given, {**problems, "others": Late("no answer")}
+
+    observers = {"droid": counted("droid", droid), "answers": counted("answers", lambda _: None)}
+    monkeypatch.setattr(wired, "OBSERVERS", {**observers, "others": droid})
+    monkeypatch.setattr(wired, "gather", hanging)
+    well.settings(droid_entry(provider="litellm"))
+    document = well.fix("KT105")
+    assert document["changes"][0]["files"]
+    assert "KT105" not in {row["code"] for row in document["bad"]}
+    assert sorted(asked) == ["answers", "droid", "droid", "others"]
+
+
+def test_what_others_answer_is_asked_again_where_another_key_counts(
+    well: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    observers: dict[str, Observer] = {}
+
+    def served(scene: Scene) -> object:
+        key = scene.key()
+        asked.append(key.reveal() if key else "")
+        return None
+
+    observers["served"] = served
+    monkeypatch.setattr(wired, "OBSERVERS", observers)
+    with well.inside():
+        look = wired.tools(None).observe
+        look()
+        look()
+        well.write_lab(key=OLD_KEY)
+        look()
+        (well.lab / "key").unlink()
+        observers["served"] = lambda scene: asked.append("without")
+        assert look().problems["key"].seen.startswith("no source holds")
+        look()
+    assert asked == [KEY, OLD_KEY, "without"]
+
+
+def test_sources_that_hang_are_not_asked_for_the_key_again(
+    well: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold, asked = threading.Event(), list[str]()
+
+    def ask(lab: Lab, name: str) -> None:
+        asked.append(name)
+        hold.wait()
+
+    monkeypatch.setattr(wired, "OBSERVERS", {})
+    monkeypatch.setattr(wired, "_LIMIT_S", 0.1)
+    monkeypatch.setattr(wired, "_ask", ask)
+    with well.inside():
+        look = wired.tools(None).observe
+        first, second = look(), look()
+    hold.set()
+    assert first.problems["key"].seen == second.problems["key"].seen == "no answer within 0.1 s"
+    assert asked == ["LITELLM_MASTER_KEY"]
 
 
 def test_no_key_is_printed(well: Patient) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bootstrap.adapters import become, exec_cache
+from bootstrap.adapters import become, exec_cache, keyring
 from bootstrap.adapters.environ import EnvironProvider
+from bootstrap.cli.app import run
 from bootstrap.cli.exec_command import run_exec
 from bootstrap.domain.errors import ConfigError, ProviderUnavailableError, SecretNotFoundError
 from bootstrap.domain.ref import SecretRef
@@ -69,6 +70,32 @@ def test_the_store_wins_over_the_shell_and_says_so_unless_asked_not_to(
         assert said.startswith(f"warning: {NAME} in this shell differs from sops:")
     assert run_exec(["--quiet", "sh"]) == 125
     assert "warning" not in capsys.readouterr().err
+
+
+def test_a_keyring_that_does_not_answer_is_named_with_what_is_used_instead(
+    tmp_path: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    became: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def hangs(*_: object) -> None:
+        raise TimeoutError
+
+    sources = f"keyring:keyturn#{NAME}", "env:CI_KEY"
+    text = f"version = 1\n[secrets.{NAME}]\nsources = {[*sources]}\n"
+    (tmp_path / "lab.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CI_KEY", KEY)
+    monkeypatch.setattr(keyring, "look_up", hangs)
+    line = f"warning: {sources[0]} did not answer in time, so {sources[1]} is used\n"
+    assert run_exec(["sh"]) == 125
+    assert became[NAME] == KEY
+    assert capsys.readouterr().err.startswith(line)
+    assert run_exec(["-q", "sh"]) == 125
+    assert line not in capsys.readouterr().err
+    assert run(["get", NAME]) == 0
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.integration

@@ -196,3 +196,14 @@ def test_a_rotation_waits_for_nothing_that_it_does_not_need() -> None:
     assert "bootstrap.workflows.rotate" in loaded
     heavy = {"rich", "keyring", "pyrage", "yaml", "pydantic", "bootstrap.workflows.doctor"}
     assert loaded & heavy == set()
+
+
+@pytest.mark.integration
+def test_to_show_a_secret_nothing_of_the_gateway_is_loaded() -> None:
+    """Shells ask for one at their start, and completion for the names at each press of a key."""
+    code = "import sys; from bootstrap.cli.app import make; make(['get']); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    assert "bootstrap.workflows.resolve" in loaded
+    heavy = {"rich", "http.client", "jinja2", "bootstrap.wiring.labs", "bootstrap.workflows.apply"}
+    assert loaded & heavy == set()

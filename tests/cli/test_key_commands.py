@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import pty
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.uses import USES_FILE
 from bootstrap.wiring import keys
+from support.homes import environment
+from support.labs import MODULE
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +94,45 @@ def test_a_key_that_cannot_be_written_out_is_not_issued(
         "error: nobody got the key, so it was taken back",
         "cause: standard output: no space left on device",
     ]
+
+
+@pytest.mark.parametrize("words", [["issue", "phone"], ["rotate", "laptop"]])
+def test_no_key_is_made_for_a_caller_that_has_closed_its_standard_output(
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    keyset: Path,
+) -> None:
+    run(["key", "issue", "laptop"])
+    capfd.readouterr()
+    before = keyset.read_bytes()
+    monkeypatch.setattr(sys, "__stdout__", None)  # as Python leaves it where it found none
+    assert run(["key", *words]) == 1
+    assert keyset.read_bytes() == before
+    assert capfd.readouterr() == (
+        "",
+        "error: standard output is closed\n"
+        "cause: what this command writes would go nowhere\n"
+        "fix:   run it without >&-, and lead it to a pipe or a file\n",
+    )
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("output", [">&-", ">/dev/full"])
+def test_a_key_that_a_real_caller_cannot_get_is_not_in_force(
+    output: str, home: Path, keyset: Path
+) -> None:
+    before = keyset.read_bytes()
+    issued = [*MODULE, "key", "issue", "phone"]
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {output}', "sh", *issued],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 1
+    assert "standard output" in ran.stderr
+    assert keyset.read_bytes() == before
 
 
 def test_an_expired_key_is_said_to_be(capfd: pytest.CaptureFixture[str], keyset: Path) -> None:

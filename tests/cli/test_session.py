@@ -293,6 +293,12 @@ def test_a_secret_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyP
         output.write({"NAME": Secret(KEY)}, shell=True)  # noqa: S604 - no shell is run
 
 
+def test_no_secret_is_looked_up_for_a_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "__stdout__", None)
+    with pytest.raises(TargetError, match="standard output is closed"):
+        output.refuse_unless_possible(["NAME"], shell=False, reveal=False)
+
+
 def test_the_keyturn_that_other_programs_call_is_the_one_beside_this_python(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

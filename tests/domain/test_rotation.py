@@ -72,14 +72,22 @@ def test_a_rotation_has_reached_its_last_step_and_those_before() -> None:
 @pytest.mark.parametrize("step", Step)
 def test_a_hook_is_owed_once_the_new_key_is_in_force_for_good(step: Step) -> None:
     last = replace(BEGUN, step=step, owes_hook=True)
-    assert (owes_hook([BEGUN, last]) == last) == (step is Step.CLOSED)
+    assert (owes_hook([BEGUN, last]) == last) == (step in (Step.CLOSED, Step.UNDONE))
     waits = replace(last, retire_at=9.5)
-    assert (owes_hook([waits]) == waits) == (step in (Step.PROVEN, Step.CLOSED))
+    assert (owes_hook([waits]) == waits) == (step in (Step.PROVEN, Step.CLOSED, Step.UNDONE))
     assert owes_hook([replace(waits, owes_hook=False)]) is None
     assert waits.in_grace == (step is Step.PROVEN)
     going_back = replace(waits, aborts=True)
     assert not going_back.in_grace
-    assert (owes_hook([going_back]) is None) == (step is not Step.CLOSED)
+    assert (owes_hook([going_back]) is None) == (step not in (Step.CLOSED, Step.UNDONE))
+
+
+def test_a_hook_is_told_of_an_undone_rotation_the_other_way_round() -> None:
+    more = (Part("REDIS_PASSWORD", "3", "4", "sops:x"),)
+    done = replace(BEGUN, step=Step.CLOSED, more=more)
+    undone = done.then(Step.UNDONE, 2.0)
+    assert [(part.old, part.new) for part in done.moves] == [(BEGUN.old, BEGUN.new), ("3", "4")]
+    assert [(part.old, part.new) for part in undone.moves] == [(BEGUN.new, BEGUN.old), ("4", "3")]
 
 
 def test_without_a_rotation_nothing_is_owed() -> None:

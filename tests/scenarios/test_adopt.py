@@ -13,7 +13,7 @@ import pytest
 from bootstrap.domain.secret import Secret
 from support import homes
 from support.hand_made import KEY, PROVIDER_KEY, HandMade, hand_made
-from support.labs import CliLab, make, stopped_after
+from support.labs import MODULE, CliLab, make, stopped_after
 from support.sessions import TOOLS
 from support.unit_labs import in_session
 from support.waiting import until
@@ -110,9 +110,21 @@ def test_one_command_takes_it_over_and_loses_nothing(lab: CliLab, by_hand: HandM
     assert lab.snapshot() == before
 
 
-def test_where_the_new_gateway_does_not_come_up_everything_is_as_before(
+# A gateway that takes as long to start as a file is there.
+SLOW = (
+    "import pathlib, runpy, sys, time; hold, program = map(pathlib.Path, sys.argv[1:3])\n"
+    "while hold.exists(): time.sleep(0.05)\n"
+    "del sys.argv[1:3]; runpy.run_path(str(program), run_name='__main__')\n"
+)
+
+
+def test_where_the_new_gateway_does_not_come_up_everything_is_as_before_and_a_retry_waits(
     lab: CliLab, by_hand: HandMade
 ) -> None:
+    hold, works = lab.home / "hold", lab.wrapper.read_text()
+    by_hand.stop_first()
+    by_hand.nohup(sys.executable, "-c", SLOW, hold, TOOLS / "mini-gateway")
+    hold.touch()
     lab.wrapper.write_text("#!/bin/sh\nexit 3\n")
     files = [by_hand.config, lab.settings, by_hand.bashrc, lab.root / ".envrc", lab.env_file]
     before = [path.read_bytes() for path in files]
@@ -121,7 +133,21 @@ def test_where_the_new_gateway_does_not_come_up_everything_is_as_before(
     assert [path.read_bytes() for path in files] == before
     assert (lab.home / ".factory/config.json").exists()
     assert not (lab.home / ".config/litellm/keyturn-keyset.json").exists()
-    assert until(lambda: by_hand.gateway.models(Secret(KEY)).status == 200)
+    assert by_hand.gateway.models(Secret(KEY)).status is None, "it is still starting"
+
+    lab.wrapper.write_text(works)
+    with subprocess.Popen(
+        [*MODULE, "adopt", str(lab.root), "--yes"],
+        env=lab.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as retry:
+        assert retry.stderr is not None
+        assert "wait for the old gateway" in retry.stderr.readline()
+        hold.unlink()
+        assert retry.wait(60) == 0, retry.stderr.read()
+    by_hand.assert_adopted_by(lab)
 
 
 def test_what_cannot_be_adopted_is_said(lab: CliLab, by_hand: HandMade) -> None:

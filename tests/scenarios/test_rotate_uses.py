@@ -170,8 +170,11 @@ def test_a_hook_is_run_once_at_least_whoever_finishes_the_rotation(lab: labs.Cli
         os.kill(running.process.pid, signal.SIGKILL)
         running.finish()
     third = Secret(lab.key).fingerprint()
-    lab.ok("rotate", "-q")  # which may fail yet, and be undone
-    assert hooked.read_text().split() == [new, new, third, Secret(lab.key).fingerprint()]
+    lab.ok("rotate", "-q", "--grace", "10m")  # which may fail yet, and be undone
+    fourth = Secret(lab.key).fingerprint()
+    assert hooked.read_text().split() == [new, new, third, fourth]
+    lab.ok("rotate", "--abort")
+    assert hooked.read_text().split() == [new, new, third, fourth, third]
 
 
 def _age_journal(lab: labs.CliLab, seconds: float) -> None:

@@ -54,9 +54,10 @@ class Old:
         if self.failure is not None:
             raise self.failure
 
-    def start(self) -> None:
+    def start(self) -> dict[str, object]:
         """Start."""
         self.calls.append("start")
+        return {"port": 4123, "unit": "old.service"}
 
 
 class House:
@@ -155,6 +156,12 @@ def test_a_gateway_that_does_not_stop_leaves_everything_as_it_was(house: House) 
     assert house.old.calls == ["stop", "start"]
     assert house.rc.read_bytes() == b"K=" + MASTER.encode()
     assert not Path(house.tools.places.litellm).joinpath("config.yaml").exists()
+    note = read_note(house.tools.files, PurePath(house.keep))
+    assert note is not None
+    assert note.started == {"port": 4123, "unit": "old.service"}
+    house.old.failure = None
+    house.adopt()
+    assert read_note(house.tools.files, PurePath(house.keep)) is None
 
 
 def test_a_run_that_was_cut_off_is_known_and_its_remains_go(house: House) -> None:
@@ -170,7 +177,9 @@ def test_a_run_that_was_cut_off_is_known_and_its_remains_go(house: House) -> Non
     write_note(house.tools.files, PurePath(house.keep), None)  # safe to repeat
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b'{"config": 1, "edits": "no"}', b'{"edits": [1]}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b'{"config": 1, "edits": "no"}', b'{"edits": [1], "started": 1}']
+)
 def test_a_damaged_note_is_an_empty_one(data: bytes) -> None:
     assert Note.parse(data) == Note()
 

@@ -1,5 +1,7 @@
 """`apply`: files as one unit, then the gateway once, then proof."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +16,12 @@ from bootstrap.domain.errors import (
     ServiceError,
 )
 from bootstrap.domain.probes import Answer
+from bootstrap.domain.secret import Secret
+from bootstrap.domain.secret_spec import INTERNAL_KEY
 from bootstrap.ports import Listener
 from bootstrap.workflows.apply import apply
-from support.fakes import LAB, MASTER, SILENT, FakeTools, make_tools, with_lab
+from bootstrap.workflows.planning import make_plan
+from support.fakes import LAB, MASTER, SILENT, FakeProgress, FakeTools, make_tools, with_lab
 from support.homes import snapshot
 
 MORE = '[[models]]\nalias = "more"\nbackend = "echo"\n'
@@ -54,6 +59,29 @@ def test_a_second_apply_writes_nothing_and_restarts_nothing(
     assert tools.service.calls == []
     assert snapshot(tmp_path) == before
     assert tools.state.values == saves
+
+
+@pytest.mark.parametrize("start", [True, False], ids=["start", "files only"])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "nothing to do"])
+def test_what_somebody_stores_once_the_plan_is_made_is_left_to_the_next_apply(
+    tools: FakeTools, first: bool, start: bool
+) -> None:
+    class Meanwhile(FakeProgress):
+        @contextmanager
+        def step(self, text: str) -> Iterator[None]:
+            yield
+            if text == "compare":
+                store.write(ref, Secret("sk-test-stored-meanwhile"))
+
+    store, ref = tools.providers["sops"], tools.lab.secrets[INTERNAL_KEY].sources[0]
+    if not first:
+        apply(tools, start=start)
+    apply(replace(tools, progress=Meanwhile()), start=start)
+    assert "meanwhile" not in Path(tools.places.gateway_env).read_text()
+    assert make_plan(tools, running=start)
+    apply(tools, start=start)
+    assert "sk-test-stored-meanwhile" in Path(tools.places.gateway_env).read_text()
+    assert not make_plan(tools, running=start)
 
 
 def test_a_change_of_the_lab_restarts_once(tools: FakeTools) -> None:

@@ -8,8 +8,13 @@ import pytest
 
 from bootstrap.adapters.vault import SLOT_SUFFIX
 from bootstrap.domain import targets as names
-from bootstrap.domain.errors import Interrupted, RecoveryNeededError, StoreDamagedError
-from bootstrap.domain.rotation import Step
+from bootstrap.domain.errors import (
+    Interrupted,
+    RecoveryNeededError,
+    RotationUndoneError,
+    StoreDamagedError,
+)
+from bootstrap.domain.rotation import Step, owes_hook
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY, STORE
 from bootstrap.workflows.recover import Recovered, open_rotation, recover
@@ -18,7 +23,7 @@ from bootstrap.workflows.rotation_status import Stands, status
 from support.fakes import LAB, MASTER
 from support.homes import snapshot
 from support.rotation_crash import Killed, kill
-from support.rotation_fakes import NEW, PLAIN, THIRD, World, afresh, make_world, raises
+from support.rotation_fakes import BOOM, NEW, PLAIN, THIRD, World, afresh, make_world, raises
 
 pytestmark = pytest.mark.faults
 
@@ -90,6 +95,27 @@ def test_abort_goes_back_as_long_as_the_store_knows_the_old_key(world: World, st
     killed(world, step)
     assert again(world, abort=True).outcome == "undone"
     assert world.in_force(MASTER, NEW)
+
+
+@pytest.mark.parametrize("step", [Step.PROMOTED, Step.PROVEN, Step.RETIRED])
+def test_a_hook_that_was_told_of_a_new_key_is_told_that_it_was_taken_back(
+    tmp_path: Path, step: Step
+) -> None:
+    world = make_world(tmp_path, LAB + '[rotate]\nafter = ["./hook.sh"]\n')
+    killed(world, step)
+    assert again(world, abort=True).outcome == "undone"
+    owing = owes_hook(afresh(world).journal.records())
+    assert (owing is not None) == (step is not Step.PROMOTED)
+    if owing:
+        assert [part.new for part in owing.moves] == [Secret(MASTER).fingerprint()]
+
+
+def test_a_hook_is_told_nothing_of_a_key_that_was_never_proven(tmp_path: Path) -> None:
+    world = make_world(tmp_path, LAB + '[rotate]\nafter = ["./hook.sh"]\n')
+    world.journal.before = {Step.PROMOTED: raises(BOOM)}
+    with pytest.raises(RotationUndoneError):
+        rotate(world.tools, world.using, new=Secret(NEW))
+    assert owes_hook(afresh(world).journal.records()) is None
 
 
 def test_abort_is_refused_once_the_store_has_forgotten_the_old_key(world: World) -> None:

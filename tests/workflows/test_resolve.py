@@ -13,7 +13,7 @@ from bootstrap.domain.errors import (
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import SecretSpec
-from bootstrap.workflows.resolve import Resolver
+from bootstrap.workflows.resolve import Resolver, late_sources
 from support.fakes import MemoryProvider
 
 SOPS, KEYRING, ENV = "sops:secrets/global.enc.env#KEY", "keyring:keyturn#KEY", "env:KEY"
@@ -72,6 +72,18 @@ def test_sources_without_it_or_locked_are_passed_over_and_say_why() -> None:
     assert [(str(ref), why) for ref, why in found.passed_over] == [
         (SOPS, "no such name"), (KEYRING, "it is locked")
     ]  # fmt: skip
+
+
+def test_a_source_that_did_not_answer_is_named_once_with_what_is_used_instead() -> None:
+    sources = Sources(KEYRING, SOPS, ENV)
+    hung = ProviderUnavailableError("the keyring", why="no answer", fix="restart it")
+    hung.late = True
+    sources.put(SOPS, "sk-test-1")
+    sources.fail("keyring", LOCKED)
+    assert late_sources([sources.resolver().resolve("KEY")]) == []
+    sources.fail("keyring", hung)
+    found = sources.resolver().resolve("KEY")
+    assert late_sources([found, found]) == [f"{KEYRING} did not answer in time, so {SOPS} is used"]
 
 
 def test_a_damaged_store_stops_everything_although_a_later_source_holds_a_value() -> None:

@@ -15,6 +15,7 @@ from bootstrap.domain.scan_keys import SoughtKey, State
 from bootstrap.domain.scan_places import Item, Kind, Level, Place
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY, STORE
+from bootstrap.workflows import scan as workflow
 from bootstrap.workflows.rotate import rotate
 from bootstrap.workflows.scan import Scanned, declared, scan, sought
 from support.fakes import LAB, MASTER
@@ -33,7 +34,8 @@ class Said:
         return nullcontext()
 
     def note(self, text: str) -> None:
-        """Let it go."""
+        """Remember it, too."""
+        self.steps.append(text)
 
 
 class Hay:
@@ -150,3 +152,25 @@ def test_who_is_interrupted_has_what_was_found_by_then(tmp_path: Path) -> None:
         scan(result, hunter, [Hay(*rows)], Said())
     assert [find.place.name for find in result.finds] == [b"/a"]
     assert not result.complete
+
+
+def test_a_search_of_very_much_says_how_far_it_is_and_in_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "_STEP_BYTES", 400_000_000)
+
+    class Big(bytes):
+        def __len__(self) -> int:
+            return 300_000_000
+
+    told, world = Said(), make_world(tmp_path)
+    what = sought(world.tools, afresh(world), [])
+    hunter = hunter_for(what.keys, what.values.values())
+    monkeypatch.setattr(hunter, "search", lambda chunks: [] if all(chunks) else None)
+    names = ("a", f"b{MASTER}", "c")
+    scan(Scanned(what.keys), hunter, [Hay(*((file(name), Big(b"x")) for name in names))], told)
+    first, second, third = told.steps
+    assert first == "search hay"
+    assert second.startswith("0.6 GB searched so far, now in b")
+    assert third == "0.9 GB searched so far, now in c"
+    assert MASTER not in second

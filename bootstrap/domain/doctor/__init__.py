@@ -21,6 +21,8 @@ To add a check:
    another way follows after ", or" (see `mend_command.py`): a test types it and wants green.
 4. What can be mended safely gets a `FileFix` (a pure, idempotent function from the file's bytes to
    new ones) or a `CommandFix`. They are shown, backed up, carried out and undone by the workflow.
+   One that changes what the gateway or a backend answers takes that observer out of `_ASKED_ONCE`
+   in `bootstrap.wiring.doctor`: what stands there is not looked at again after a fix.
 5. Test it by planting the fault in a real HOME: see tests/support/doctor.py.
 
 Groups are listed in `bootstrap.domain.doctor.groups`.
