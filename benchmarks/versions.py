@@ -32,7 +32,9 @@ FILES = ("test_real_guard.py", "test_real_litellm.py", "test_real_restarts.py")
 INSTALL = "from support.litellm import real_litellm; print(real_litellm())"
 CACHE = Path(os.environ.get("KEYTURN_TEST_CACHE") or ROOT / ".tools")
 # uv: there is no version of NAME==1.2 / only NAME<=1.1 is available and X depends on NAME>=1.2
-LACKS = re.compile(r"there is no version of ([\w.-]+)==([\w.]+)|only ([\w.-]+)<=[\w.]+ is available")
+LACKS = re.compile(
+    r"there is no version of ([\w.-]+)==([\w.]+)|only ([\w.-]+)<=[\w.]+ is available"
+)
 ATTEMPTS = 5
 
 
@@ -106,7 +108,9 @@ def older(program: Path) -> Iterable[str]:
         if wanted.marker and not wanted.marker.evaluate({"extra": "proxy"}):
             continue
         has = found.get(_name(wanted.name))
-        if has is not None and not wanted.specifier.contains(Version(has.version), prereleases=True):
+        if has is not None and not wanted.specifier.contains(
+            Version(has.version), prereleases=True
+        ):
             yield f"{wanted.name} {has.version}"
 
 
