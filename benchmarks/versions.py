@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/versions.py [--write] [VERSION ...]
 
-Without a VERSION: those of the table. `--write` puts the rows of those that were run into it; the
-versions whose row has nothing but `yes` are LITELLM_TESTED of bootstrap/domain/lab.py, which a unit
-test compares. Each takes five minutes, and 700 MB below `.tools/` (or KEYTURN_TEST_CACHE) that stay.
+Without a VERSION: those of the table. `--write` puts the rows of those that were run into it. The
+versions whose row says `yes` three times are LITELLM_TESTED of bootstrap/domain/lab.py; a unit test
+compares. Each takes five minutes, and 700 MB below `.tools/` (or KEYTURN_TEST_CACHE) that stay.
 
 keyturn's own installer installs them. Where the package index lacks a package that a version asks
 for, uv is told to take the next older one it has (UV_OVERRIDE); the last column names those.
@@ -73,8 +73,7 @@ def install(version: str) -> Path | None:
                 [sys.executable, "-c", INSTALL],
                 env={**os.environ, **more, "LITELLM_VERSION": version, "PYTHONPATH": "tests"},
                 cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 text=True,
             )
             if ended.returncode == 0:

@@ -59,14 +59,14 @@ _CAUSES = (
     (
         r"no solution found|there is no version of|no matching distribution found for",
         "the package index lacks {package}, which LiteLLM {version} needs",
-        "write another gateway.litellm_version into lab.toml, or wait until the index has it, or let "
-        "uv take another version of that package (UV_OVERRIDE)",
+        "write another gateway.litellm_version into lab.toml, or wait until the index has it, or "
+        "have uv take another version of that package (UV_OVERRIDE)",
     ),
     (r"permission denied", "a folder may not be written", f"check its owner, then {_AGAIN}"),
 )
 # A name and a version, and nothing else that an index or its address could slip in.
 _LACKING = (
-    r"(?:no version of|no matching distribution found for) (?P<package>{name}[=>]={number})(?![^ ])",
+    r"no (?:version of|matching distribution found for) (?P<package>{name}[=>]={number})(?![^ ])",
     r"only (?P<name>{name})<={number} is available and [^ ]+ depends on "
     r"(?P<package>(?P=name)>={number})(?![^ ,])",
 )

@@ -17,7 +17,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 
 
-class ProxyException(Exception):  # noqa: N818 - LiteLLM's name
+class ProxyException(Exception):
     """LiteLLM's exception with a status."""
 
     def __init__(self, message: str, type: str, param: str | None, code: int) -> None:
@@ -83,8 +83,8 @@ def main() -> int:
             asyncio.run_coroutine_threadsafe(asked, loop).result()
         except ProxyException as refusal:
             code = refusal.code
-        except Exception as failure:
-            print(f"the guard raised {failure!r}", flush=True)  # noqa: T201 - its log
+        except Exception as failure:  # noqa: BLE001 - none may come, and here is where it shows
+            print(f"the guard raised {failure!r}", flush=True)  # noqa: T201 - the gateway's log
         else:
             return False
         handler.answer(code, {"error": {"message": "no", "type": "auth_error", "code": str(code)}})
