@@ -22,13 +22,7 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.workflows.audit import audit
 from bootstrap.workflows.doors import leave_open, open_both, overlaps, prove_all
-from bootstrap.workflows.force import (
-    Staged,
-    deploy,
-    prove_targets,
-    staged,
-    switch_and_restart,
-)
+from bootstrap.workflows.force import Staged, deploy, prove_targets, staged, switch_and_restart
 from bootstrap.workflows.guard_time import guard_time
 from bootstrap.workflows.memory import doubt_gateway, remember_applied
 from bootstrap.workflows.planning import needed_secrets, only_secrets
