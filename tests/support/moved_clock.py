@@ -6,15 +6,19 @@ The clock that counts from the machine's start goes on, as where somebody sets a
 from pathlib import Path
 
 HOUR_S = 3600
-# Python sleeps until a time of the other clock, which libfaketime 0.9.10 gets wrong.
-SLEEP = """
-import threading, time
+# Python sleeps until a time of the other clock, which libfaketime 0.9.10 gets wrong. What a program
+# shares with its children would stay behind in /dev/shm where a signal ends it, so it has none.
+IN_PYTHON = """
+import os, threading, time
 time.sleep = lambda seconds: None if threading.Event().wait(seconds) else None
+os.environ.pop("LD_PRELOAD", None)
+for name, part in zip(("sem.", ""), os.environ.pop("FAKETIME_SHARED", "").split()):
+    os.unlink("/dev/shm/" + name + part.lstrip("/"))
 """
 
 
 class Clock:
-    """The time of day of every program that runs with its variables.
+    """The time of day of every Python program that is started with its variables.
 
     Args:
         folder: Where it notes by how much it is off.
@@ -24,7 +28,7 @@ class Clock:
         (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
         folder.mkdir()
         self._offset = folder / "offset"
-        (folder / "sitecustomize.py").write_text(SLEEP)
+        (folder / "sitecustomize.py").write_text(IN_PYTHON)
         self.variables = {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(self._offset),
