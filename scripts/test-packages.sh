@@ -23,6 +23,7 @@ need direnv program direnv
 need git program git
 need gnome-keyring program gnome-keyring-daemon
 need jq program jq
+need libfaketime compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1'
 need libgomp1 compgen -G '/usr/lib/*/libgomp.so.1'
 need libsecret-tools program secret-tool
 need mount program mount

@@ -58,11 +58,19 @@ _CAUSES = (
     ),
     (
         r"no solution found|there is no version of|no matching distribution found for",
-        "the package index lacks a package that LiteLLM {version} needs",
-        "write another gateway.litellm_version into lab.toml, or wait until the index has it",
+        "the package index lacks {package}, which LiteLLM {version} needs",
+        "write another gateway.litellm_version into lab.toml, or wait until the index has it, or "
+        "have uv take another version of that package (UV_OVERRIDE)",
     ),
     (r"permission denied", "a folder may not be written", f"check its owner, then {_AGAIN}"),
 )
+# A name and a version, and nothing else that an index or its address could slip in.
+_LACKING = (
+    r"no (?:version of|matching distribution found for) (?P<package>{name}[=>]={number})(?![^ ])",
+    r"only (?P<name>{name})<={number} is available and [^ ]+ depends on "
+    r"(?P<package>(?P=name)>={number})(?![^ ,])",
+)
+_PARTS = {"name": r"[a-z][a-z0-9._-]{0,63}", "number": r"[0-9][0-9a-z.]{0,31}"}
 
 
 def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
@@ -110,12 +118,24 @@ def run_logged(argv: Sequence[str], environ: Mapping[str, str], log: Path) -> tu
 
 
 def explain(output: str, status: int, version: str) -> tuple[str, str]:
-    """Return (why, fix) for the output of a failed package manager, quoting none of it."""
+    """Return (why, fix) for the output of a failed package manager.
+
+    It quotes no more of it than the name and version of a package that is missing.
+    """
     text = " ".join(output.lower().split())
     for pattern, why, fix in _CAUSES:
         if re.search(pattern.replace("{version}", re.escape(version)), text):
-            return why.format(version=version), fix
+            return why.format(version=version, package=_lacking(text)), fix
     return f"the installer ended with status {status}", _AGAIN
+
+
+def _lacking(text: str) -> str:
+    for pattern in _LACKING:
+        for part, expression in _PARTS.items():
+            pattern = pattern.replace(f"{{{part}}}", expression)
+        if found := re.search(pattern, text):
+            return found["package"]
+    return "a package"
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

@@ -14,6 +14,7 @@ from bootstrap.domain.errors import TargetError, UsageError
 from bootstrap.domain.keyset import KeyEntry, Keyset
 from bootstrap.domain.secret import Secret
 from bootstrap.ports import Clock, Files
+from bootstrap.workflows.guard_time import guard_time
 
 _MODE = 0o600
 
@@ -25,7 +26,7 @@ class KeyDesk:
     Attributes:
         path: The keyset file.
         files: The file system.
-        clock: The time.
+        clock: The machine's; ends are reckoned from the guard's time.
         new_key: Makes a fresh random key.
         lock: Holds the lab's lock for a block.
     """
@@ -72,7 +73,7 @@ def issue(
                 why="its holder would be cut off without notice",
                 fix=f"choose another name, or: keyturn key rotate {name}",
             )
-        end = None if ttl_s is None else desk.clock.now() + ttl_s
+        end = None if ttl_s is None else _guard_time(desk) + ttl_s
         with _kept_if_given(desk, keys, keys.with_client(name, key, models, end), digest):
             give(key)
     return key
@@ -124,7 +125,7 @@ def rotate(
         old = _find(keys, name)
         if old is None:
             raise unknown(name)
-        now = desk.clock.now()
+        now = _guard_time(desk)
         end = old.not_after if ttl_s is None else now + ttl_s
         old_until = now + grace_s if grace_s else None
         fresh = keys.with_client(name, key, old.models, end, old_until)
@@ -180,3 +181,7 @@ def _save(desk: KeyDesk, keys: Keyset, digest: str) -> str:
     content = Content(keys.to_bytes())
     desk.files.replace_all([Write(desk.path, content, _MODE, digest)])
     return content.digest
+
+
+def _guard_time(desk: KeyDesk) -> float:
+    return guard_time(desk.files, desk.clock, desk.path.parent)

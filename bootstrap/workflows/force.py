@@ -22,7 +22,6 @@ from bootstrap.domain.plan import Change, Plan
 from bootstrap.domain.probes import Answer, Verdict, describe, verdict
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.targets import Owner, Touches, targets
-from bootstrap.domain.uses import USES_FILE, read_counters
 from bootstrap.ports import Switch
 from bootstrap.workflows.conflicts import refuse_other_lab
 from bootstrap.workflows.gateway_up import bring_up, prove
@@ -51,19 +50,6 @@ def admit(
         change_keyset(tools, lambda keys: keys.with_current(current))
     else:
         change_keyset(tools, lambda keys: keys.with_overlap(other, current, not_after))
-
-
-def guard_time(tools: Tools) -> float:
-    """Return the time by which the guard judges ends, in seconds since 1970.
-
-    It lets no time pass twice: where the machine's clock was set back, it goes by the last use that
-    it noted. An end that is reckoned from the clock alone could be over before it is in force.
-    """
-    with suppress(TargetError):
-        found = tools.files.observe(tools.places.litellm / USES_FILE)
-        if found is not None:
-            return max(tools.clock.now(), read_counters(found.content.data).last_use)
-    return tools.clock.now()
 
 
 def accept_both(

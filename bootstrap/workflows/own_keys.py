@@ -18,6 +18,7 @@ from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.ports import BatchProvider, WritableProvider
+from bootstrap.workflows.guard_time import guard_time
 from bootstrap.workflows.tools import NamedSecrets, Tools
 
 # For how long a client's key is accepted after it was replaced, or taken away.
@@ -54,7 +55,8 @@ def in_force(tools: Tools, before: Keyset, secrets: NamedSecrets) -> Keyset:
         for key in lab.client_keys
         if key.secret in secrets and lab.scope(key)
     }
-    return with_lab_keys(after, wanted, now + CLIENT_GRACE_S, now)
+    until = guard_time(tools.files, tools.clock, tools.places.litellm) + CLIENT_GRACE_S
+    return with_lab_keys(after, wanted, until, now)
 
 
 def store(tools: Tools, secrets: Mapping[str, Secret]) -> None:

@@ -22,14 +22,8 @@ from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.workflows.audit import audit
 from bootstrap.workflows.doors import leave_open, open_both, overlaps, prove_all
-from bootstrap.workflows.force import (
-    Staged,
-    deploy,
-    guard_time,
-    prove_targets,
-    staged,
-    switch_and_restart,
-)
+from bootstrap.workflows.force import Staged, deploy, prove_targets, staged, switch_and_restart
+from bootstrap.workflows.guard_time import guard_time
 from bootstrap.workflows.memory import doubt_gateway, remember_applied
 from bootstrap.workflows.planning import needed_secrets, only_secrets
 from bootstrap.workflows.preflight import (
@@ -214,8 +208,9 @@ class _Turn:
             finish(self.tools, self.using, self.after, self.forward, self.note)
             return
         if self.last.retire_at is None:
-            until = guard_time(self.tools) + grace_s
-            self.last = replace(self.last, retire_at=until)
+            tools = self.tools
+            now = guard_time(tools.files, tools.clock, tools.places.litellm)
+            self.last = replace(self.last, retire_at=now + grace_s)
             self.note(Step.PROVEN)
         leave_open(self.tools, self.forward, self.last.retire_at)
         remember_applied(self.tools, prove_targets(self.tools, self.after), self.after)

@@ -416,13 +416,24 @@ OUTPUTS = [
     (
         "error: No solution found when resolving dependencies\n"
         "  cause: Because there is no version of litellm-proxy-extras==0.4.113 and litellm[proxy]",
-        "lacks a package that LiteLLM 9.9.9 needs",
+        "lacks litellm-proxy-extras==0.4.113, which LiteLLM 9.9.9 needs",
+    ),
+    (
+        "error: No solution found when resolving dependencies\n"
+        "  cause: Because only certifi<=2026.10.18 is available and litellm==9.9.9 depends on "
+        "certifi>=2026.10.19, we can conclude that",
+        "lacks certifi>=2026.10.19, which LiteLLM 9.9.9 needs",
+    ),
+    (
+        "error: No solution found when resolving dependencies\n"
+        "  cause: Because there is no version of x==1@user:sk-test-token and",
+        "lacks a package, which LiteLLM 9.9.9 needs",
     ),
     (
         "ERROR: Could not find a version that satisfies the requirement certifi>=2026.10.19 (from "
         "litellm[proxy]) (from versions: 2026.10.18)\n"
         "ERROR: No matching distribution found for certifi>=2026.10.19",
-        "lacks a package that LiteLLM 9.9.9 needs",
+        "lacks certifi>=2026.10.19, which LiteLLM 9.9.9 needs",
     ),
     (
         "cause: Because the current Python version (3.9.2) does not satisfy Python>=3.10 and",
@@ -437,6 +448,7 @@ OUTPUTS = [
 def test_a_failure_is_explained_in_our_words(output: str, words: str) -> None:
     why, fix = explain(output, 3, "9.9.9")
     assert words in why
+    assert "sk-test" not in why
     assert fix
     assert "sk-test" not in why + fix
 

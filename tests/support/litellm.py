@@ -34,8 +34,8 @@ from support.sessions import TOOLS
 
 START_S = 120.0
 VERSION = machine_environment().get("LITELLM_VERSION") or LITELLM_VERSION
-# 1.80 neither hides its schema nor refuses by itself what a body must not set.
-IS_OLD = tuple(map(int, VERSION.split(".")[:2])) < (1, 100)
+# 1.80 neither hides its schema nor refuses by itself what a body must not set; 1.92 does.
+IS_OLD = tuple(map(int, VERSION.split(".")[:2])) < (1, 90)
 
 
 class QuietProgress:

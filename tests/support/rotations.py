@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +63,13 @@ class Running:
 
 
 @contextmanager
-def paused(lab: labs.CliLab, at: int, *options: str, command: str = "rotate") -> Iterator[Running]:
+def paused(
+    lab: labs.CliLab,
+    at: int,
+    *options: str,
+    command: str = "rotate",
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
     """Rotate until sops is run for the time number `at`, and wait there for the block.
 
     RETIRING, as no run of sops comes before that, waits for the store to be free.
@@ -84,7 +90,7 @@ def paused(lab: labs.CliLab, at: int, *options: str, command: str = "rotate") ->
     process = subprocess.Popen(
         [sys.executable, "-m", "bootstrap", command, *options],
         cwd=lab.root,
-        env=lab.environment(KEYTURN_SOPS=str(script)),
+        env=lab.environment(**(env or {}), KEYTURN_SOPS=str(script)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,5 +1,6 @@
 """Client keys: issued once, kept as digests, gone when revoked or when their time is over."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -10,6 +11,7 @@ from bootstrap.adapters.files import LocalFiles
 from bootstrap.domain.errors import StoreDamagedError, TargetError, UsageError
 from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.secret import Secret
+from bootstrap.domain.uses import USES_FILE
 from bootstrap.workflows.client_keys import KeyDesk, issue, listed, revoke, rotate, unknown
 
 MASTER = Secret("sk-test-master-0123456789abcdef")
@@ -61,6 +63,13 @@ def desk(tmp_path: Path, clock: StandingClock) -> KeyDesk:
         lambda: Secret(f"sk-test-fresh-{next(numbers)}"),
         Diary(),
     )
+
+
+def noted(desk: KeyDesk, at: int) -> None:
+    """Have the guard note a use."""
+    counts = {"count": 1, "last_seen": at, "refused": 0, "last_refused": 0, "programs": {}}
+    uses = json.dumps({"version": 1, "keys": {"0a1b2c3d": counts}})
+    Path(desk.path).with_name(USES_FILE).write_text(uses)
 
 
 def names(desk: KeyDesk) -> list[str]:
@@ -176,3 +185,11 @@ def test_a_damaged_keyset_is_left_alone(desk: KeyDesk, data: bytes) -> None:
     with pytest.raises(StoreDamagedError):
         issue(desk, "a", None, None)
     assert Path(desk.path).read_bytes() == data
+
+
+def test_times_are_whole_though_the_clock_was_set_back(desk: KeyDesk) -> None:
+    noted(desk, 4600)
+    issue(desk, "reviewer", None, 60.0)
+    assert [key.not_after for key in listed(desk)] == [4660.0]
+    rotate(desk, "reviewer", 30.0, 10.0)
+    assert sorted(key.not_after or 0.0 for key in listed(desk)) == [4610.0, 4630.0]

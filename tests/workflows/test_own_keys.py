@@ -196,6 +196,15 @@ class TestOff:
         apply(with_text(world, ONLY_DROID).tools)
         assert set(entries(world)) == {"master", "lab-droid"}
 
+    def test_those_ten_minutes_are_whole_though_the_clock_was_set_back(self, world: World) -> None:
+        apply(with_text(world, ON).tools)
+        ahead = int(world.clock.now()) + 3600
+        uses = {"version": 1, "keys": {"0a1b2c3d": {"last_seen": ahead}}}
+        world.path(names.KEYSET).with_name("keyturn-uses.json").write_text(json.dumps(uses))
+        apply(with_text(world, LAB).tools)
+        keys = Keyset.parse(world.path(names.KEYSET).read_bytes())
+        assert {entry.not_after for entry in keys.entries} == {None, ahead + 600}
+
     def test_on_again_takes_the_key_that_is_there(self, world: World) -> None:
         apply(with_text(world, ON).tools)
         own = key_of(world, "droid")
