@@ -83,7 +83,9 @@ def _backend(backend: Backend, ask: Ask) -> BackendFacts:
     if backend.key and key is None and answer.status is not None:
         answer = Answer(200)
     names = _names(found) if found and answer.status == 200 else None
-    return BackendFacts(backend.name, answer, names, asked_with_key=key is not None)
+    models = found.models if found and names is not None else ()
+    contexts = {m.upstream: m.context_tokens for m in models if m.context_tokens is not None}
+    return BackendFacts(backend.name, answer, names, key is not None, contexts)
 
 
 def _names(found: Found) -> tuple[str, ...]:

@@ -15,9 +15,11 @@ MODEL_MISSING = Code(
     "a backend does not have a model of the lab",
     "Requests for it fail, or its fallbacks answer instead.",
     "load it there, or correct the model's upstream in lab.toml",
-    "Ollama was asked for /api/tags, every other server for /v1/models. Ollama's `name` means "
-    "`name:latest`. llama.cpp answers with the model that it was started with, whatever is asked "
-    "for, so there it is a note. It calls a model by the path of its file, whose name is enough.",
+    "Ollama was asked for /api/tags, every other server for /v1/models. To Ollama `name`, `NAME` "
+    "and `library/name:latest` are the same, and a name in `:cloud` or `-cloud` needs no pull. "
+    "vLLM wants what `--served-model-name` says, to the letter. llama.cpp answers with the model "
+    "that it was started with, whatever is asked for, so there it is a note. It calls a model by "
+    "the path of its file, whose name is enough.",
 )
 KEY_REFUSED = Code(
     "KT503",
@@ -26,6 +28,15 @@ KEY_REFUSED = Code(
     "give it the right one: keyturn rotate NAME --value-stdin",
     "The backend answered 401 or 403 to the question which models it has; llama.cpp, which tells "
     "that to anybody, to GET /props. Without a key in lab.toml none was sent: then it wants one.",
+)
+TOO_LONG = Code(
+    "KT506",
+    "a model may answer at more length than its vLLM has room for",
+    "A client that asks for that much, as droid does each time, gets a 400.",
+    "write a smaller output_tokens for it in lab.toml, keyturn apply",
+    "vLLM says max_model_len in /v1/models: the tokens of a request and of its answer together "
+    "(`--max-model-len`). It refuses a request whose max_tokens alone is as large, and does not "
+    "shorten it. Without output_tokens keyturn allows 16384, or half of context_tokens.",
 )
 REDIS = Code(
     "KT504",
