@@ -1,4 +1,4 @@
-"""KT5xx: what runs the models. Seen with llama.cpp's own server and Redis 7."""
+"""KT5xx: what runs the models. Seen with llama.cpp's own server, vLLM, Ollama and Redis 7."""
 
 from bootstrap.domain.doctor.finding import Code
 
