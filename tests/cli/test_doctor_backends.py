@@ -162,6 +162,8 @@ class Servers(BaseHTTPRequestHandler):
         answers: dict[str, tuple[int, object]] = {
             "/api/tags": (200, {"models": [*OLLAMA_TAGS["models"][:3], {"name": "ä"}]}),
             "/vllm/v1/models": (200, VLLM_MODELS),
+            "/page/v1/models": (200, "<!doctype html>"),  # as a web page for whatever path
+            "/compatible/v1/models": (200, "<!doctype html>"),
             "/paid/v1/models": (200, {"data": [{"id": "p"}]}),
             "/cpp/v1/models": (200, {"data": [{"id": "m", "owned_by": "llamacpp"}]}),
             "/cpp/props": (401, {"error": {"message": "Invalid API Key"}}),
@@ -211,6 +213,19 @@ def test_each_backend_is_asked_in_its_own_way(sick: Patient) -> None:
     assert unknown == {}
     said = "".join(sick.said)
     assert (KEY in said, OLD_KEY in said) == (False, False)
+
+
+def test_a_program_that_is_no_backend_is_not_taken_for_one(sick: Patient) -> None:
+    Servers.seen = []
+    with serving(Servers) as port:
+        paid = sick.write("paid", OLD_KEY)
+        more = MORE.replace("/vllm/v1", "/page/v1").replace("/paid/v1", "/compatible/v1")
+        more = more.replace('kind = "openai"', 'kind = "openai-compatible"')
+        sick.write_lab(more.format(port=port, paid=paid, redis=TAKEN))
+        rows = sick.findings("KT501")["KT501"]
+    said = {row["seen"].partition(" ")[0]: row["seen"] for row in rows}
+    assert said.keys() == {"mock", "cpp", "vllm"}
+    assert "/page/v1): another program answers there" in said["vllm"]
 
 
 def test_a_llama_cpp_that_lists_its_models_to_anybody_is_seen_to_want_a_key(sick: Patient) -> None:
