@@ -7,6 +7,7 @@
 #   scripts/test.sh integration   real sops, age, Secret Service, systemd --user, Redis, direnv, git: 2 minutes
 #   scripts/test.sh faults        a crash, power loss, failing disk, interruption or restart at each of many points
 #   scripts/test.sh slow          the real LiteLLM proxy, llama.cpp, droid, CI runners, pip: 5 minutes
+#   scripts/test.sh heavy         real programs of gigabytes (vLLM), in no other tier: minutes
 #   scripts/test.sh ARGS...       any arguments of pytest
 #
 # The last line is pytest's closing line, or `N passed, N failed` of all. `unit` and `fast` have
@@ -67,7 +68,8 @@ case ${1-everything} in
   fast) shift; run -m "not slow and not faults" "${quick[@]}" "${parallel[@]}" "$@"; exit ;;
   integration) shift; run -m "integration and not slow and not faults" "${parallel[@]}" "$@"; exit ;;
   faults) shift; run -m faults "${parallel[@]}" "$@"; exit ;;
-  slow) shift; run -m "slow and not faults" "${by_file[@]}" "$@"; exit ;;
+  slow) shift; run -m "slow and not faults and not heavy" "${by_file[@]}" "$@"; exit ;;
+  heavy) shift; run -m heavy "$@"; exit ;;
   everything) ;;
   *) run "$@"; exit ;;
 esac
@@ -75,7 +77,7 @@ esac
 run() { "$venv/bin/python" -m pytest --cov --cov-append --cov-report= --cov-fail-under=0 "$@"; }
 "$venv/bin/coverage" erase
 phase -m "not slow" "${parallel[@]}"
-phase -m slow "${by_file[@]}"
+phase -m "slow and not heavy" "${by_file[@]}"
 "$venv/bin/coverage" report || { status=1; echo "coverage is below the limit, or not known"; }
 closing_line
 exit "$status"

@@ -19,6 +19,8 @@ from bootstrap.domain.secret import Secret
 
 _ANSWER_S = 3.0
 _TAGS = ("ollama", "ollama-cloud")
+# What is sure to say which models it has; whatever speaks OpenAI's protocol need not.
+_LISTING = (*_TAGS, "llama.cpp", "vllm", "openai")
 # Anthropic takes a key in another header, so that only its presence is asked for.
 _OTHER_HEADER = ("anthropic",)
 # Returns the value of a secret of the lab.
@@ -82,8 +84,12 @@ def _backend(backend: Backend, ask: Ask) -> BackendFacts:
     # A key that cannot be read is no reason to say that the backend wants one.
     if backend.key and key is None and answer.status in REFUSED:
         answer = Answer(200)
+    elif found is None and answer.status == 200 and backend.kind in _LISTING:
+        answer = Answer(None, problem="another program answers there, without a list of models")
     names = _names(found) if found and answer.status == 200 else None
-    return BackendFacts(backend.name, answer, names, asked_with_key=key is not None)
+    models = found.models if found and names is not None else ()
+    contexts = {m.upstream: m.context_tokens for m in models if m.context_tokens is not None}
+    return BackendFacts(backend.name, answer, names, key is not None, contexts)
 
 
 def _names(found: Found) -> tuple[str, ...]:

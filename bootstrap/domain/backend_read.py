@@ -3,7 +3,8 @@
 Ollama answers GET /api/tags; llama.cpp, vLLM and everything that speaks OpenAI's protocol answer
 GET /v1/models. The first two can be told apart by `owned_by`. Tried on llama.cpp's own server
 (b11549, and by hand b8929 and commit 7e4c0a9, which list their models to anybody, also where they
-want a key for all the rest).
+want a key for all the rest), on vLLM 0.32.0 and Ollama 0.32.15; tests/support/backend_answers.py
+has what the last two said.
 """
 
 from collections.abc import Collection, Mapping
@@ -32,17 +33,28 @@ def read_tags(document: object, url: str, key: FoundKey | None) -> Found | None:
     left_out: list[str] = []
     for row in rows:
         name = row.get("name") if isinstance(row, dict) else None
-        details = row.get("details") if isinstance(row, dict) else None
-        family = details.get("family") if isinstance(details, dict) else None
         if not isinstance(name, str):
             continue
-        problem = "it is an embedding model" if family in _EMBEDDING else _problem(name, models)
+        can = _capabilities(row)
+        problem = _problem(name, models)
+        if "completion" not in can:
+            problem = "it is an embedding model" if "embedding" in can else "it writes no text"
         if problem:
             left_out.append(f"{printable(name)[:_LONGEST]}: {problem}")
         else:
             kind = "ollama-cloud" if key is not None else "ollama"
-            models[name] = FoundModel(name, kind, url, name, key)
+            models[name] = FoundModel(name, kind, url, name, key, images="vision" in can)
     return Found(url, tuple(models.values()), None, tuple(left_out))
+
+
+def _capabilities(row: Mapping[str, Any]) -> Collection[str]:
+    """Return what Ollama says that a model can; before it said so, what its family tells."""
+    said = row.get("capabilities")
+    if isinstance(said, list) and said:
+        return [can for can in said if isinstance(can, str)]
+    details = row.get("details")
+    family = details.get("family") if isinstance(details, dict) else None
+    return ("embedding",) if family in _EMBEDDING else ("completion",)
 
 
 def read_models(document: object, url: str, key: FoundKey | None) -> Found | None:
@@ -53,7 +65,10 @@ def read_models(document: object, url: str, key: FoundKey | None) -> Found | Non
         url: The API base, with `/v1`.
         key: What opened it, or None.
     """
-    rows = document.get("data") if isinstance(document, dict) else None
+    document = document if isinstance(document, dict) else {}
+    rows = document.get("data")
+    if rows is None and document.get("object") == "list":
+        rows = []  # an Ollama that has no model says null
     if not isinstance(rows, list):
         return None
     models: dict[str, FoundModel] = {}

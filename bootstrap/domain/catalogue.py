@@ -130,13 +130,16 @@ def _model(table: Table, backends: Mapping[str, Backend]) -> Model:
                 "there is no such client",
                 f"did you mean {near}?" if near else f"use {', '.join(CLIENTS)}",
             )
+    context = table.number("context_tokens", None, 1, _MOST_TOKENS)
+    # vLLM refuses a request for an answer that fills its whole context.
+    usual = 16384 if context is None else max(1, min(16384, context // 2))
     model = Model(
         alias=alias,
         backend=backend,
         upstream=upstream,
         display_name=display,
-        output_tokens=table.number("output_tokens", 16384, 1, _MOST_TOKENS) or 16384,
-        context_tokens=table.number("context_tokens", None, 1, _MOST_TOKENS),
+        output_tokens=table.number("output_tokens", usual, 1, _MOST_TOKENS) or usual,
+        context_tokens=context,
         stream_only=table.flag("stream_only", False),
         images=table.flag("images", False),
         clients=clients,

@@ -17,6 +17,7 @@ from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.probes import Answer
 from bootstrap.domain.secret import Secret
+from support.backend_answers import OLLAMA_TAGS, VLLM_MODELS, VLLM_REFUSES
 from support.doctor import KEY, LAB, OLD_KEY, PORT, Patient, patient
 from support.fakes import make_places
 from support.serving import serving
@@ -40,6 +41,17 @@ key = "PAID_KEY"
 alias = "o"
 backend = "ollama"
 upstream = "qwen3"
+[backends.vllm]
+kind = "vllm"
+url = "http://127.0.0.1:{port}/vllm/v1"
+[[models]]
+alias = "v"
+backend = "vllm"
+upstream = "qwen"
+[[models]]
+alias = "passed-on"
+backend = "ollama"
+upstream = "gpt-oss:120b-cloud"
 [[models]]
 alias = "c"
 backend = "cpp"
@@ -74,6 +86,7 @@ def scene(found: BackendsFacts) -> Observations:
 
 
 OK = Answer(200)
+NO_MODEL = BackendsFacts((BackendFacts("ollama", OK, ()),))
 FAULTS = {
     "nobody there": (facts("ollama", GONE), "KT501", "warning", "connection refused"),
     "not ready": (facts("cpp", Answer(503)), "KT501", "warning", "HTTP 503"),
@@ -82,7 +95,20 @@ FAULTS = {
         facts("ollama", OK, "llama3:latest"),
         "KT502",
         "error",
-        "ollama (http://127.0.0.1:11434) does not have qwen3",
+        "ollama (http://127.0.0.1:11434) does not have qwen3, but llama3:latest",
+    ),
+    "no model at all": (NO_MODEL, "KT502", "error", "does not have qwen3"),
+    "vLLM wants the letter": (
+        facts("vllm", OK, "qwen:latest"),
+        "KT502",
+        "error",
+        "does not have qwen, but qwen:latest",
+    ),
+    "no room for the answer": (
+        BackendsFacts((BackendFacts("vllm", OK, ("qwen",), contexts={"qwen": 16384}),)),
+        "KT506",
+        "error",
+        "has room for 16384 tokens in qwen, but v is given output_tokens = 16384",
     ),
     "another model": (
         facts("cpp", OK, "/models/other.gguf"),
@@ -133,6 +159,10 @@ def test_what_is_said_to_be_done_names_what_is_there(found: BackendsFacts, mend:
     [
         facts("ollama", OK, "qwen3:latest"),
         facts("ollama", OK, "qwen3"),
+        facts("ollama", OK, "QWEN3:latest"),
+        facts("vllm", OK, "qwen"),
+        BackendsFacts((BackendFacts("vllm", OK, ("qwen",), contexts={"qwen": 16385}),)),
+        BackendsFacts((BackendFacts("cpp", OK, ("c",), contexts={"c": 1024}),)),
         facts("mock", OK),
         facts("mock", Answer(404)),
         facts("cpp", OK, "/models/c.gguf"),
@@ -155,7 +185,10 @@ class Servers(BaseHTTPRequestHandler):
         sent = self.headers.get("Authorization", "")
         self.seen.append((self.path, sent))
         answers: dict[str, tuple[int, object]] = {
-            "/api/tags": (200, {"models": [{"name": "llama3:latest"}, {"name": "ä"}]}),
+            "/api/tags": (200, {"models": [*OLLAMA_TAGS["models"][:3], {"name": "ä"}]}),
+            "/vllm/v1/models": (200, VLLM_MODELS),
+            "/page/v1/models": (200, "<!doctype html>"),  # as a web page for whatever path
+            "/compatible/v1/models": (200, "<!doctype html>"),
             "/paid/v1/models": (200, {"data": [{"id": "p"}]}),
             "/cpp/v1/models": (200, {"data": [{"id": "m", "owned_by": "llamacpp"}]}),
             "/loading/v1/models": (503, {"error": {"type": "unavailable_error"}}),
@@ -163,7 +196,7 @@ class Servers(BaseHTTPRequestHandler):
         }
         status, document = answers.get(self.path, (404, {}))
         if self.path.startswith("/paid") and sent != f"Bearer {OLD_KEY}":
-            status, document = 401, {}
+            status, document = 401, VLLM_REFUSES
         body = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -191,14 +224,34 @@ def test_each_backend_is_asked_in_its_own_way(sick: Patient) -> None:
         refused = sick.findings("KT503")["KT503"]
         paid.unlink()
         unknown = sick.findings("KT503")
-    assert {code: len(rows) for code, rows in found.items()} == {"KT501": 2, "KT502": 1, "KT504": 1}
+    numbers = {code: len(rows) for code, rows in found.items()}
+    assert numbers == {"KT501": 2, "KT502": 1, "KT504": 1, "KT506": 1}
     assert "does not have qwen3" in found["KT502"][0]["seen"]
-    assert found["KT502"][0]["mend"] == "ollama pull qwen3"
-    assert asked == {"/api/tags": "", "/a": "", "/paid/v1/models": f"Bearer {OLD_KEY}"}
+    assert found["KT502"][0]["command"] == f"OLLAMA_HOST=http://127.0.0.1:{port} ollama pull qwen3"
+    assert "has room for 512 tokens in qwen, but v is" in found["KT506"][0]["seen"]
+    assert asked == {
+        "/api/tags": "",
+        "/vllm/v1/models": "",
+        "/a": "",
+        "/paid/v1/models": f"Bearer {OLD_KEY}",
+    }
     assert "refuses the key PAID_KEY" in refused[0]["seen"]
     assert unknown == {}
     said = "".join(sick.said)
     assert (KEY in said, OLD_KEY in said) == (False, False)
+
+
+def test_a_program_that_is_no_backend_is_not_taken_for_one(sick: Patient) -> None:
+    Servers.seen = []
+    with serving(Servers) as port:
+        paid = sick.write("paid", OLD_KEY)
+        more = MORE.replace("/vllm/v1", "/page/v1").replace("/paid/v1", "/compatible/v1")
+        more = more.replace('kind = "openai"', 'kind = "openai-compatible"')
+        sick.write_lab(more.format(port=port, paid=paid, redis=TAKEN))
+        rows = sick.findings("KT501")["KT501"]
+    said = {row["seen"].partition(" ")[0]: row["seen"] for row in rows}
+    assert said.keys() == {"mock", "cpp", "vllm"}
+    assert "/page/v1): another program answers there" in said["vllm"]
 
 
 def test_a_llama_cpp_that_lists_its_models_to_anybody_is_seen_to_want_a_key(sick: Patient) -> None:

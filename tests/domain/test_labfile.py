@@ -64,6 +64,17 @@ def lab(text: str, profile: str | None = None) -> Lab:
     return parse_lab(text, ROOT, profile)
 
 
+@pytest.mark.parametrize(
+    ("context", "tokens"), [(512, 256), (8192, 4096), (32768, 16384), (262144, 16384), (1, 1)]
+)
+def test_half_of_a_small_context_is_for_the_answer(context: int, tokens: int) -> None:
+    text = '[[models]]\nalias = "a"\nbackend = "echo"\n'
+    model = lab(f"version = 1\n{text}context_tokens = {context}\n").models[-1]
+    assert (model.context_tokens, model.output_tokens) == (context, tokens)
+    own = lab(f"version = 1\n{text}context_tokens = {context}\noutput_tokens = 9\n").models[-1]
+    assert own.output_tokens == 9
+
+
 def refused(text: str) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         lab(text)

@@ -15,6 +15,8 @@ from bootstrap.domain.doctor.mend_command import command_in
         ("(cd /lab && sops updatekeys -y a.enc.env)", "(cd /lab && sops updatekeys -y a.enc.env)"),
         ("chmod 600 /f, and keyturn rotate where others use this machine", "chmod 600 /f"),
         ("keyturn doctor --fix KT106, or write it, but with care", "keyturn doctor --fix KT106"),
+        ("ollama pull qwen3", "ollama pull qwen3"),
+        ("OLLAMA_HOST=http://h:1 ollama pull q", "OLLAMA_HOST=http://h:1 ollama pull q"),
         ("keyturn exec -- droid", ""),
         ("keyturn list shows each source", ""),
         ("take it out of the file", ""),

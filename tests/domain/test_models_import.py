@@ -13,6 +13,7 @@ from bootstrap.domain.lab_additions import Additions, additions, appended
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.litellm_read import read_catalogue, read_document
 from bootstrap.domain.secret import Secret
+from support.backend_answers import OLLAMA_NO_MODEL, OLLAMA_TAGS, VLLM_MODELS
 
 ROOT = PurePath("/lab")
 LAB = "version = 1\n"
@@ -324,6 +325,31 @@ def test_ollama_is_asked_for_its_tags() -> None:
     assert len(what.left_out) == 2
     assert tomllib.loads(added(what).text)["backends"] == {"ollama": {"kind": "ollama"}}
     assert read_tags({"data": []}, "http://127.0.0.1:11434", None) is None
+
+
+def test_ollama_says_what_its_models_can() -> None:
+    what = read_tags(OLLAMA_TAGS, "http://127.0.0.1:11434", None)
+    assert what is not None
+    assert what.left_out == ("emb:latest: it is an embedding model",)
+    assert {model.alias: model.images for model in what.models} == {
+        "vis:latest": True,
+        "Big/Model:Q4_K_M": False,
+        "hf.co/me/tiny-GGUF:Q8_0": False,
+        "qwen3:latest": False,
+    }
+    picture = {"models": [{"name": "flux", "capabilities": ["image", 7]}]}
+    assert read_tags(picture, "http://h:1", None) == Found(
+        "http://h:1", left_out=("flux: it writes no text",)
+    )
+    nothing = read_models(OLLAMA_NO_MODEL, "http://h:1/v1", None)
+    assert nothing == Found("http://h:1/v1")
+
+
+def test_vllm_says_its_names_and_how_much_it_takes() -> None:
+    what = read_models(VLLM_MODELS, "http://127.0.0.1:8000/v1", None)
+    assert what is not None
+    found = [(m.alias, m.kind, m.context_tokens) for m in what.models]
+    assert found == [("qwen", "vllm", 512), ("qwen-alias", "vllm", 512)]
 
 
 def test_servers_of_openais_protocol_say_who_they_are() -> None:

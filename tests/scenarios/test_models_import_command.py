@@ -14,6 +14,7 @@ from bootstrap.adapters.sops import SopsProvider
 from bootstrap.domain.errors import ConfigError
 from bootstrap.domain.found_models import Found
 from bootstrap.workflows.import_models import plan_import
+from support.backend_answers import OLLAMA_TAGS, VLLM_MODELS
 from support.labs import CliLab, make
 
 pytestmark = pytest.mark.integration
@@ -109,8 +110,10 @@ def test_a_config_is_imported_once_and_its_key_only_into_the_store(
 
 def test_a_running_ollama_is_asked(lab: CliLab, backend: tuple[type[Backend], str]) -> None:
     kind, url = backend
-    kind.answers["/api/tags"] = {"models": [{"name": "qwen2.5-coder:7b"}]}
-    assert "added    qwen2.5-coder:7b" in lab.ok("models", "import", "--from", url).out
+    kind.answers["/api/tags"] = OLLAMA_TAGS
+    said = lab.ok("models", "import", "--from", url).out
+    assert "added    hf.co/me/tiny-GGUF:Q8_0" in said
+    assert "left out emb:latest: it is an embedding model" in said
     assert f'url = "{url}"' in lab.file.read_text()
 
 
@@ -118,7 +121,7 @@ def test_a_server_behind_a_key_is_asked_with_that(
     lab: CliLab, backend: tuple[type[Backend], str]
 ) -> None:
     kind, url = backend
-    kind.answers["/v1/models"] = {"data": [{"id": "Qwen/Q", "owned_by": "vllm"}]}
+    kind.answers["/v1/models"] = VLLM_MODELS
     kind.key = KEY
     lab.write(more="[secrets.MY_KEY]")
     failed = lab.call("models", "import", "--from", f"{url}/v1/")

@@ -1,6 +1,6 @@
 """KT5xx: do the backends and the cache work?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bootstrap.domain.doctor import codes_backends as codes
 from bootstrap.domain.doctor.check import Check, Group
@@ -10,11 +10,13 @@ from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.endpoints import safe_url, shown
 from bootstrap.domain.lab import Backend, Lab
+from bootstrap.domain.ollama_name import full_name, is_in_the_cloud, pull_command
 from bootstrap.domain.probes import describe, is_not_ready
 
 _REFUSED = (401, 403)
 # The kinds that are sure to have the place where they were asked.
 _LISTING = ("ollama", "ollama-cloud", "llama.cpp", "vllm", "openai")
+_FEW = 5
 _ANOTHER = "start it with that model, or correct the model's upstream in lab.toml"
 _NAME_ONE = (
     'write key = "NAME" under [backends.{name}] and [secrets.NAME] in lab.toml, put the key into '
@@ -59,23 +61,48 @@ def model_missing(seen: Observations) -> Iterator[Finding]:
     for backend, facts, where in _each(seen):
         if facts.models is None:
             continue
-        served = {*facts.models, *map(_stem, facts.models)}
+        models = shown(", ".join(facts.models))
         wanted = (model.upstream for model in lab.models if model.backend == facts.name)
         for name in dict.fromkeys(wanted):
-            if {name, f"{name}:latest", _stem(name)} & served:
+            if _is_served(name, backend, facts.models):
                 continue
             if backend.kind == "llama.cpp":
-                models = shown(", ".join(facts.models))
                 words = f"{where} has {models}, and answers with that whoever asks for {name}"
                 yield codes.MODEL_MISSING.note(words, mend=_ANOTHER)
             else:
-                mend = f"ollama pull {name}" if backend.kind == "ollama" else ""
-                yield codes.MODEL_MISSING.error(f"{where} does not have {name}", mend=mend)
+                ours = backend.kind == "ollama"
+                mend = pull_command(name, backend.url or "") if ours else ""
+                instead = f", but {models}" if 0 < len(facts.models) <= _FEW else ""
+                words = f"{where} does not have {name}{instead}"
+                yield codes.MODEL_MISSING.error(words, mend=mend)
+
+
+def _is_served(name: str, backend: Backend, models: Sequence[str]) -> bool:
+    if backend.kind in ("ollama", "ollama-cloud"):
+        passed_on = backend.kind == "ollama" and is_in_the_cloud(name)
+        return passed_on or full_name(name) in map(full_name, models)
+    if backend.kind == "vllm":
+        return name in models
+    # Any other may be a llama.cpp, or Ollama under the paths of OpenAI's protocol.
+    return bool({name, f"{name}:latest", _stem(name)} & {*models, *map(_stem, models)})
 
 
 def _stem(name: str) -> str:
     """Return the name of the file that llama.cpp took a model from, as people know it."""
     return name.rpartition("/")[2].removesuffix(".gguf") if name.endswith(".gguf") else name
+
+
+def too_long(seen: Observations) -> Iterator[Finding]:
+    """Find models whose answers may be longer than vLLM lets anybody ask for."""
+    lab, _ = _parts(seen)
+    for backend, facts, where in _each(seen):
+        for model in lab.models:
+            room = facts.contexts.get(model.upstream) if model.backend == facts.name else None
+            if backend.kind == "vllm" and room is not None and model.output_tokens >= room:
+                mend = f"write output_tokens = {room // 2 or 1} for it in lab.toml, keyturn apply"
+                words = f"{where} has room for {room} tokens in {model.upstream}, but "
+                words += f"{model.alias} is given output_tokens = {model.output_tokens}"
+                yield codes.TOO_LONG.error(words, mend=mend)
 
 
 def key_refused(seen: Observations) -> Iterator[Finding]:
@@ -118,6 +145,7 @@ BACKENDS = Group(
         Check(codes.UNREACHABLE, unreachable, _NEEDS),
         Check(codes.MODEL_MISSING, model_missing, _NEEDS),
         Check(codes.KEY_REFUSED, key_refused, _NEEDS),
+        Check(codes.TOO_LONG, too_long, _NEEDS),
         Check(codes.REDIS, redis, _NEEDS),
         Check(codes.CACHE_UNUSED, cache_unused, _NEEDS),
         *OTHERS,

@@ -1,4 +1,4 @@
-"""KT5xx: what runs the models. Tried on llama.cpp's own server (b11549) and Redis 7."""
+"""KT5xx: what runs the models. Tried on llama.cpp's own server, vLLM, Ollama and Redis 7."""
 
 from bootstrap.domain.doctor.finding import Code
 
@@ -17,9 +17,11 @@ MODEL_MISSING = Code(
     "a backend does not have a model of the lab",
     "Requests for it fail, or another model answers instead.",
     "load it there, or correct the model's upstream in lab.toml",
-    "Ollama was asked for /api/tags, every other server for /v1/models. Ollama's `name` means "
-    "`name:latest`. llama.cpp answers with the model that it was started with, whatever is asked "
-    "for, so there it is a note. It calls a model by the path of its file, whose name is enough.",
+    "Ollama was asked for /api/tags, every other server for /v1/models. To Ollama `name`, `NAME` "
+    "and `library/name:latest` are the same, and a name in `:cloud` or `-cloud` needs no pull. "
+    "vLLM wants what `--served-model-name` says, to the letter. llama.cpp answers with the model "
+    "that it was started with, whatever is asked for, so there it is a note. It calls a model by "
+    "the path of its file, whose name is enough.",
 )
 KEY_REFUSED = Code(
     "KT503",
@@ -29,6 +31,15 @@ KEY_REFUSED = Code(
     "The backend answered 401 or 403 to the question which models it has, or, if it is a llama.cpp "
     "that tells that to anybody (b8929 does, b10566 does not), to GET /props. Without a key in "
     "lab.toml none was sent: then it wants one.",
+)
+TOO_LONG = Code(
+    "KT506",
+    "a model may answer at more length than its vLLM has room for",
+    "A client that asks for that much, as droid does each time, gets a 400.",
+    "write a smaller output_tokens for it in lab.toml, keyturn apply",
+    "vLLM says max_model_len in /v1/models: the tokens of a request and of its answer together "
+    "(`--max-model-len`). It refuses a request whose max_tokens alone is as large, and does not "
+    "shorten it. Without output_tokens keyturn allows 16384, or half of context_tokens.",
 )
 REDIS = Code(
     "KT504",

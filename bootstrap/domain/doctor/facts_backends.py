@@ -1,6 +1,7 @@
 """What was seen of the places that run the models, and of the cache."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bootstrap.domain.probes import Answer
 
@@ -14,12 +15,14 @@ class BackendFacts:
         answer: To the question which models it has.
         models: The names that it knows; None where it does not say.
         asked_with_key: Whether its key was sent.
+        contexts: How many tokens a request and its answer may have, by model, where it says so.
     """
 
     name: str
     answer: Answer
     models: tuple[str, ...] | None = None
     asked_with_key: bool = False
+    contexts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

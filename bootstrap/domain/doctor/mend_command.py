@@ -3,7 +3,7 @@
 import re
 
 _COMMAND = re.compile(
-    r"(?:\(cd|chmod|export|git|loginctl|ollama|rm|sed|systemctl|unset) |"
+    r"(?:\(cd|chmod|export|git|loginctl|(?:OLLAMA_HOST=\S+ )?ollama|rm|sed|systemctl|unset) |"
     r"keyturn (?:apply|doctor|rotate|service)\b"
 )
 # What follows a command: another way, or what it does.
