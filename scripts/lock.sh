@@ -16,3 +16,5 @@ compile requirements/build.in --output-file requirements/build.txt "$@"
 compile pyproject.toml requirements/build.in --group dev \
   --constraint requirements/runtime.txt --constraint requirements/build.txt \
   --output-file requirements/dev.txt "$@"
+compile tests/tools/openwebui/requirements.in --excludes tests/tools/openwebui/left-out.txt \
+  --no-annotate --output-file tests/tools/openwebui/requirements.txt "$@"
