@@ -1,5 +1,6 @@
 """Each fault of Open WebUI's connection, and of a client from a package, planted."""
 
+import time
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -18,6 +19,7 @@ from bootstrap.domain.doctor.facts_others import (
 )
 from bootstrap.domain.doctor.finding import Severity
 from bootstrap.domain.doctor.observations import Observations
+from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.secret import Secret
 from support.doctor import KEY, LAB, OLD_KEY, PORT, URL, Patient, patient
@@ -26,6 +28,7 @@ from support.openwebui import database, kept
 
 PATH = PurePath("/home/me/webui.db")
 FILE = PurePath("/home/me/.config/example/settings.toml")
+HERE = Connection(f"{URL}/v1", Secret(KEY))
 GROUP = Group("KT5", "others", OTHERS)
 EXAMPLE = PackageClient("example", "Example", FILE, True, (), "2.0.5", ("2.0.0", "2.1.0"))
 
@@ -60,6 +63,10 @@ FAULTS = {
     "in a container": (
         webui((f"http://host.docker.internal:{PORT}/v1", OLD_KEY)),
         ("KT563", "error", "host.docker.internal"),
+    ),
+    "this one turned off": (
+        OthersFacts((StoredConnections("openwebui", PATH, (replace(HERE, enabled=False),)),)),
+        ("KT562", "error", f"{URL}/v1 is turned off"),
     ),
     "a broken package": (
         OthersFacts(broken=(Problem("the client example cannot be used", "uninstall it"),)),
@@ -106,9 +113,26 @@ def test_what_is_well_or_not_known_is_left_alone(found: OthersFacts) -> None:
     assert {f.severity for f in diagnose(scene(found), [GROUP])} == {Severity.OK}
 
 
+def test_of_two_connections_to_the_gateway_one_may_be_turned_off() -> None:
+    off = Connection(f"http://localhost:{PORT}/v1", Secret(OLD_KEY), enabled=False)
+    found = OthersFacts((StoredConnections("openwebui", PATH, (off, HERE)),))
+    assert {f.severity for f in diagnose(scene(found), [GROUP])} == {Severity.OK}
+
+
 def test_a_key_of_its_own_is_in_force_too() -> None:
     found = webui((f"{URL}/v1", OLD_KEY))
     assert {f.severity for f in diagnose(scene(found, Secret(OLD_KEY)), [GROUP])} == {Severity.OK}
+
+
+def test_a_replaced_key_is_a_warning_for_its_grace_time(sick: Patient) -> None:
+    database(sick.home / "webui.db", kept(f"{URL}/v1", OLD_KEY))
+    sick.write_lab('[clients.openwebui]\nconfig = "~/webui.db"\n')
+    for ends, severity in ((time.time() + 3600, "warning"), (time.time() - 1, "error")):
+        keyset = Keyset().with_overlap(Secret(OLD_KEY), Secret(KEY), ends)
+        sick.write(".config/litellm/keyturn-keyset.json", keyset.to_bytes())
+        (row,) = sick.findings("KT56")["KT563"]
+        assert row["severity"] == severity
+        assert ("accepted for its grace time only" in row["seen"]) == (severity == "warning")
 
 
 @pytest.fixture

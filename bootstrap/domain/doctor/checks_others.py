@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from bootstrap.domain.doctor import codes_others as codes
 from bootstrap.domain.doctor.check import Check
-from bootstrap.domain.doctor.facts_others import OthersFacts, StoredConnections
+from bootstrap.domain.doctor.facts_others import Connection, OthersFacts, StoredConnections
 from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_schema import same_gateway
@@ -15,6 +15,8 @@ from bootstrap.domain.versions import as_numbers
 
 # What this machine is called inside a container.
 _HOST = re.compile(r"^(https?://)host\.(?:docker|containers)\.internal(?=[:/]|$)")
+
+_TURN_ON = "in Open WebUI: Admin Settings, Connections, turn on {}"
 
 
 def _facts(seen: Observations) -> OthersFacts:
@@ -43,32 +45,42 @@ def _connected(seen: Observations) -> Iterator[StoredConnections]:
 
 
 def webui_elsewhere(seen: Observations) -> Iterator[Finding]:
-    """Find connections that lead past the gateway."""
+    """Find connections that lead past the gateway, or are turned off."""
     for stored in _connected(seen):
         where = seen.show(stored.path)
+        here = [each for each in stored.connections if _leads_here(each.url, seen)]
         if not stored.enabled:
-            yield codes.WEBUI_ELSEWHERE.error(f"{where}: connections to OpenAI are turned off")
-        elif not any(_leads_here(each.url, seen) for each in stored.connections):
+            words = f"{where}: connections to OpenAI are turned off"
+            yield codes.WEBUI_ELSEWHERE.error(words, mend=_TURN_ON.format("the OpenAI API"))
+        elif not here:
             urls = ", ".join(safe_url(each.url) for each in stored.connections)
             words = f"{where}: {urls}; the gateway is {seen.gateway_url}/v1"
             yield codes.WEBUI_ELSEWHERE.error(words)
+        elif not any(each.enabled for each in here):
+            words = f"{where}: {safe_url(here[0].url)} is turned off"
+            yield codes.WEBUI_ELSEWHERE.error(words, mend=_TURN_ON.format("this connection"))
 
 
 def webui_key(seen: Observations) -> Iterator[Finding]:
     """Find connections to the gateway with another key."""
     for stored in _connected(seen):
         for each in stored.connections:
-            if not stored.enabled or not _leads_here(each.url, seen):
-                continue
-            where = f"{seen.show(stored.path)}: {safe_url(each.url)}"
-            name = MASTER_KEY if seen.lab is None else seen.lab.key_name(stored.client)
-            mend = codes.WEBUI_KEY.mend.replace(MASTER_KEY, name)
-            if each.key is None:
-                yield codes.WEBUI_KEY.error(f"{where} without a key", mend=mend)
-            elif not seen.is_in_force(each.key):
-                mark = each.key.fingerprint()
-                words = f"{where} with key {mark}, which is not in force"
-                yield codes.WEBUI_KEY.error(words, mend=mend)
+            if stored.enabled and each.enabled and _leads_here(each.url, seen):
+                yield from _key_of(stored, each, seen)
+
+
+def _key_of(stored: StoredConnections, each: Connection, seen: Observations) -> Iterator[Finding]:
+    where = f"{seen.show(stored.path)}: {safe_url(each.url)}"
+    name = MASTER_KEY if seen.lab is None else seen.lab.key_name(stored.client)
+    mend = codes.WEBUI_KEY.mend.replace(MASTER_KEY, name)
+    if each.key is None:
+        yield codes.WEBUI_KEY.error(f"{where} without a key of the gateway's", mend=mend)
+        return
+    words = f"{where} with key {each.key.fingerprint()}, which"
+    if seen.is_fading(each.key):
+        yield codes.WEBUI_KEY.warning(f"{words} is accepted for its grace time only", mend=mend)
+    elif not seen.is_in_force(each.key):
+        yield codes.WEBUI_KEY.error(f"{words} is not in force", mend=mend)
 
 
 def package_broken(seen: Observations) -> Iterator[Finding]:

@@ -22,12 +22,13 @@ WEBUI_ELSEWHERE = Code(
     "Open WebUI takes OPENAI_API_BASE_URL at its first start, keeps it in webui.db, and from then "
     "on what is kept there wins over its environment. The address is the gateway's with `/v1`. "
     "In a container 127.0.0.1 is the container itself; host.docker.internal with the gateway's "
-    "port counts as the gateway.",
+    "port counts as the gateway. All connections of this kind can be turned off there, and each.",
 )
 WEBUI_KEY = Code(
     "KT563",
     "Open WebUI sends a key that is not in force",
-    "The gateway refuses it: its models fail, and from its next start on it shows none.",
+    "The gateway refuses it, in the grace time of a rotation from its end on: its models fail, and "
+    "soon it lists none.",
     "keyturn get LITELLM_MASTER_KEY, and enter it in Open WebUI: Admin Settings, Connections; or "
     "start it with ENABLE_PERSISTENT_CONFIG=False and openwebui.env as its environment",
     "A rotation changes openwebui.env, and Open WebUI 0.12.4 was seen to go on with the key of its "

@@ -15,10 +15,12 @@ class Connection:
     Attributes:
         url: As it stands there; may carry a login.
         key: None where there is none.
+        enabled: Whether this one is turned on.
     """
 
     url: str
     key: Secret | None = None
+    enabled: bool = True
 
 
 @dataclass(frozen=True)
