@@ -124,6 +124,8 @@ def _from_env_file(path: PurePath) -> Mapping[str, object]:
     def several(name: str) -> list[str]:
         value = held.get(f"{name}S") or held.get(name) or ""
         text = value.reveal() if isinstance(value, Secret) else value
+        if not held.get(f"{name}S") and name.endswith("URL"):
+            text = text.removesuffix("/")  # as Open WebUI does with one alone
         if _REFERENCE.search(text) if name.endswith("URL") else _REFERENCE.fullmatch(text):
             why = f"{name} refers to a variable, whose value only the program that reads it knows"
             raise TargetError(f"{path} tells no connection", why=why, fix="write the value")

@@ -112,6 +112,8 @@ def test_all_settings_are_one_row_in_older_ones(tmp_path: Path) -> None:
             (Connection("http://a/v1"), *FOUND),
         ),
         (f"OPENAI_API_BASE_URL={URL}\n", (Connection(URL),)),
+        (f"OPENAI_API_BASE_URL={URL}/\n", (Connection(URL),)),
+        (f"OPENAI_API_BASE_URLS={URL}/\n", (Connection(f"{URL}/"),)),
         ("OTHER=1\n", ()),
     ],
 )

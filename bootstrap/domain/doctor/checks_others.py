@@ -27,7 +27,9 @@ def _facts(seen: Observations) -> OthersFacts:
 
 
 def _leads_here(url: str, seen: Observations) -> bool:
-    return same_gateway(_HOST.sub(r"\g<1>127.0.0.1", url.strip()), seen.gateway_url)
+    """Tell whether it is the gateway's; what is asked below `/v1/` is `/v1//models`, a 404."""
+    here = _HOST.sub(r"\g<1>127.0.0.1", url.strip())
+    return not here.endswith("/") and same_gateway(here, seen.gateway_url)
 
 
 def webui_unreadable(seen: Observations) -> Iterator[Finding]:

@@ -22,7 +22,9 @@ WEBUI_ELSEWHERE = Code(
     "Open WebUI takes OPENAI_API_BASE_URL at its first start, keeps it in webui.db, and from then "
     "on what is kept there wins over its environment. The address is the gateway's with `/v1`. "
     "In a container 127.0.0.1 is the container itself; host.docker.internal with the gateway's "
-    "port counts as the gateway. All connections of this kind can be turned off there, and each.",
+    "port counts as the gateway. All connections of this kind can be turned off there, and each. "
+    "An address that ends with a slash leads nowhere: its page takes that off, and its start off "
+    "OPENAI_API_BASE_URL, but not off those of OPENAI_API_BASE_URLS.",
 )
 WEBUI_KEY = Code(
     "KT563",
