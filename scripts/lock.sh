@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Regenerate requirements/*.txt from pyproject.toml: exact versions with hashes, for every platform.
+# Regenerate requirements/*.txt from pyproject.toml, and those of the tests' Open WebUI: exact versions
+# with hashes, for every platform.
 # Needs uv and the network. Versions already pinned stay unless told otherwise:
 #
 #   scripts/lock.sh                     after a change in pyproject.toml

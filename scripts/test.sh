@@ -6,7 +6,7 @@
 #   scripts/test.sh unit          unit tests only: they start no process; 10 seconds on two cores
 #   scripts/test.sh integration   real sops, age, Secret Service, systemd --user, Redis, direnv, git: 2 minutes
 #   scripts/test.sh faults        a crash, power loss, failing disk, interruption or restart at each of many points
-#   scripts/test.sh slow          the real LiteLLM proxy, the real droid, CI runners, pip: 5 minutes
+#   scripts/test.sh slow          the real LiteLLM proxy, droid, Open WebUI, CI runners, pip: 5 minutes
 #   scripts/test.sh ARGS...       any arguments of pytest
 #
 # The last line is pytest's closing line, or `N passed, N failed` of all. `unit` and `fast` have

@@ -64,7 +64,7 @@ OWN = "sk-test-in-a-header-0123456789"
 def test_what_is_set_for_a_single_connection_counts(
     tmp_path: Path, settings: object, expected: Connection
 ) -> None:
-    path = database(tmp_path / "webui.db", kept(**{"openai.api_configs": settings}))
+    path = database(tmp_path / "webui.db", kept() | {"openai.api_configs": settings})
     assert stored_connections(path).connections == (expected,)
     file = tmp_path / "openwebui.env"
     given = f"OPENAI_API_BASE_URL={URL}\nOPENAI_API_KEY={KEY}\nOPENAI_API_CONFIGS="
@@ -75,7 +75,7 @@ def test_what_is_set_for_a_single_connection_counts(
 
 
 def test_a_switch_that_is_saved_as_null_is_off(tmp_path: Path) -> None:
-    path = database(tmp_path / "webui.db", kept(**{"openai.enable": None}))
+    path = database(tmp_path / "webui.db", kept() | {"openai.enable": None})
     assert not stored_connections(path).enabled
 
 

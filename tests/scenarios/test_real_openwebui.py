@@ -1,4 +1,4 @@
-"""The real Open WebUI before the real LiteLLM: our env file, doctor beside it, a rotation under it."""
+"""The real Open WebUI before the real LiteLLM: our env file, doctor, a rotation."""
 
 import json
 import sqlite3

@@ -1,9 +1,9 @@
 """The real Open WebUI: its slim edition, installed once below .tools/, started offline.
 
-The slim edition is Open WebUI's own (USE_SLIM_DOCKER=true): the same wheel and the same code, without
-the packages for models in its own process, for documents and for other databases. Which ones are
-left out stands in `tests/tools/openwebui/left-out.txt`; nothing is put in their place. The list of
-changes that every start reads for a second is an empty one, at the place where Open WebUI looks first.
+The slim edition is Open WebUI's own (USE_SLIM_DOCKER=true): the same wheel and code, without the
+packages for models in its own process, for documents and for other databases. What is left out
+stands in `tests/tools/openwebui/left-out.txt`; nothing is put in its place. The list of changes,
+which takes a second of every start, is an empty one at the place where Open WebUI looks first.
 """
 
 import fcntl
@@ -12,11 +12,10 @@ import json
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 import venv
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from support.waiting import until
 
 _PINS = TOOLS / "openwebui" / "requirements.txt"
 _START_S = 300.0
+_ANSWER_S = 60.0
 _ALONE = {
     "USE_SLIM_DOCKER": "true",
     "OFFLINE_MODE": "true",
@@ -36,7 +36,7 @@ _ALONE = {
 
 
 def open_webui() -> Path:
-    """Return the program; the first call in a checkout installs it: 190 MB to fetch, 540 MB then."""
+    """Return the program; the first call in a checkout fetches 190 MB, which take 540."""
     pins = hashlib.sha256(_PINS.read_bytes()).hexdigest()[:8]
     folder = DOWNLOADS / f"openwebui-py{sys.version_info[0]}.{sys.version_info[1]}-{pins}"
     done = folder / "installed"
@@ -91,11 +91,10 @@ class OpenWebui:
         folder.mkdir(exist_ok=True)
         self.log = folder / "open-webui.log"
         ours = {"DATA_DIR": str(folder), "STATIC_DIR": str(folder / "static"), **_ALONE}
-        ours["PYTHONWARNINGS"] = "ignore"
         argv = [str(open_webui()), "serve", "--host", "127.0.0.1", "--port", str(port)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                argv, env=environment(folder) | ours | variables, cwd=folder,
+                argv, env={**environment(folder), **ours, **variables}, cwd=folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         self._token = ""
@@ -109,7 +108,12 @@ class OpenWebui:
     def stop(self) -> None:
         """End it, as a service manager does."""
         self._process.terminate()
-        self._process.wait(60)
+        try:
+            self._process.wait(_ANSWER_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
 
     def models(self) -> set[str]:
         """Return the models that its page offers, asked for anew."""
@@ -149,17 +153,16 @@ class OpenWebui:
             return False
 
     def _ask(self, path: str, form: Mapping[str, object] | None = None) -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._port}{path}",
-            None if form is None else json.dumps(form).encode(),
-            {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise Refused(f"{path}: {error.code} {error.read(500)!r}") from None
+        body = None if form is None else json.dumps(form)
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=_ANSWER_S)
+        with closing(connection):
+            connection.request("GET" if form is None else "POST", path, body, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        if answer.status != 200:
+            raise Refused(f"{path}: {answer.status} {text[:500]!r}")
+        return json.loads(text)
 
 
 @contextmanager
