@@ -40,6 +40,8 @@ def stored_connections(path: PurePath) -> StoredConnections:
     """Return what Open WebUI keeps in its database, or is given by an env file."""
     try:
         rows = _from_database(path) if _is_database(path) else _from_env_file(path)
+        real = Path(path).resolve()
+        mode, *folders = (each.stat().st_mode & 0o7777 for each in (real, *real.parents))
     except FileNotFoundError:
         return StoredConnections("openwebui", path, problem="it is not there")
     except OSError as error:
@@ -58,7 +60,9 @@ def stored_connections(path: PurePath) -> StoredConnections:
     )
     # Saved without it, it is null, which counts as off.
     enabled = bool(rows.get(_NAMES[0], True))
-    return StoredConnections("openwebui", path, tuple(found), enabled)
+    return StoredConnections(
+        "openwebui", path, tuple(found), enabled, mode=mode, folders=tuple(folders)
+    )
 
 
 def _settings(every: object, number: int, url: str) -> Mapping[str, object]:

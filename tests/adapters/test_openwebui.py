@@ -85,6 +85,15 @@ def test_what_stands_in_the_log_of_a_database_in_use_counts(in_use: Path) -> Non
     assert sorted(in_use.parent.iterdir()) == before
 
 
+def test_the_modes_on_the_way_to_it_are_told(tmp_path: Path) -> None:
+    path = database(tmp_path / "webui.db", kept())
+    path.chmod(0o640)
+    tmp_path.chmod(0o1755)
+    found = stored_connections(path)
+    assert (found.mode, found.folders[0]) == (0o640, 0o1755)
+    assert len(found.folders) == len(path.parents)
+
+
 def test_all_settings_are_one_row_in_older_ones(tmp_path: Path) -> None:
     path = tmp_path / "webui.db"
     rows = {"openai": {"enable": False, "api_base_urls": [URL], "api_keys": [KEY]}, "ui": {}}

@@ -69,6 +69,10 @@ FAULTS = {
         OthersFacts((StoredConnections("openwebui", PATH, (replace(HERE, enabled=False),)),)),
         ("KT562", "error", f"{URL}/v1 is turned off"),
     ),
+    "open to others": (
+        OthersFacts((StoredConnections("openwebui", PATH, (HERE,), mode=0o644, folders=(0o755,)),)),
+        ("KT564", "warning", "~/webui.db has mode 0644"),
+    ),
     "a broken package": (
         OthersFacts(broken=(Problem("the client example cannot be used", "uninstall it"),)),
         ("KT571", "warning", "example"),
@@ -112,6 +116,22 @@ def test_a_planted_fault_is_found_alone_and_said(fault: str) -> None:
 )
 def test_what_is_well_or_not_known_is_left_alone(found: OthersFacts) -> None:
     assert {f.severity for f in diagnose(scene(found), [GROUP])} == {Severity.OK}
+
+
+@pytest.mark.parametrize(
+    ("connection", "mode", "folders"),
+    [
+        (HERE, 0o600, (0o755, 0o755)),
+        (HERE, 0o644, (0o755, 0o700)),
+        (Connection("http://127.0.0.1:9/v1"), 0o644, ()),
+    ],
+)
+def test_a_file_that_others_cannot_reach_may_be_readable(
+    connection: Connection, mode: int, folders: tuple[int, ...]
+) -> None:
+    stored = StoredConnections("openwebui", PATH, (connection,), mode=mode, folders=folders)
+    found = {f.code: f.severity for f in diagnose(scene(OthersFacts((stored,))), [GROUP])}
+    assert found["KT564"] is Severity.OK
 
 
 def test_of_two_connections_to_the_gateway_one_may_be_turned_off() -> None:

@@ -119,6 +119,11 @@ def test_doctor_reads_what_the_running_program_has_just_stored_and_leaves_it_alo
     assert (webui.chat(ECHO), site.doctor()) == ("the gateway works", {})
 
 
+def readable_by_others(folder: Path, names: str) -> list[str]:
+    """Return the files in a folder that are not its owner's alone."""
+    return [path.name for path in folder.glob(names) if path.stat().st_mode & 0o077]
+
+
 def look(folder: Path) -> dict[str, bytes]:
     """Return each name in a folder with what stands in it, without what only readers share."""
     files = [path for path in folder.iterdir() if path.is_file()]
@@ -157,6 +162,22 @@ def test_a_fault_that_its_admin_saves_is_found_and_led_back(
     assert (webui.models(), site.doctor()) == ({ECHO}, {})
 
 
+def test_another_file_that_lab_toml_names_is_found_and_led_back(
+    site: Site, webui: OpenWebui
+) -> None:
+    site.enter_what_doctor_says(webui)
+    for named in ("~/open-webui", "~/open-webui/open-webui.log", "~/open-webui/other.db"):
+        site.lab.write(more=MORE.format(file=named))
+        ((found, (severity, _, mend)),) = site.doctor().items()
+        assert (found, severity, "webui.db in its data folder" in mend) == (
+            "KT561",
+            "warning",
+            True,
+        )
+    site.lab.write(more=MORE.format(file="~/open-webui/webui.db"))
+    assert site.doctor() == {}
+
+
 @pytest.mark.parametrize(
     "entered",
     [{"url": "http://localhost:{port}/v1"}, {"url": "http://127.0.0.1:{port}"}, {"second": True}],
@@ -192,11 +213,14 @@ def test_a_rotation_asks_of_it_what_the_summary_says(site: Site, webui: OpenWebu
     variables = site.variables()
     assert variables["OPENAI_API_KEY"] == lab.key
 
+    assert "webui.db" in readable_by_others(site.folder, "webui.db*")
+    webui.database.chmod(0o600)  # as KT564 says where others can come this far
     with running(site.folder, site.port, variables) as again:
         assert again.models() == set(), "what it has stored wins over a new environment"
         assert site.doctor()["KT563"][0] == "error"
         site.enter_what_doctor_says(again)
         assert (again.chat(ECHO), site.doctor()) == ("the gateway works", {})
+        assert readable_by_others(site.folder, "webui.db*") == []
 
     lab.write(more=MORE.format(file=ENV_FILE))
     assert site.rotate("--grace", "0") == ("restart", "it reads openwebui.env when it starts")

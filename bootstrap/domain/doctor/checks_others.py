@@ -1,6 +1,7 @@
 """KT56x, KT57x: clients other than droid and Claude Code."""
 
 import re
+import shlex
 from collections.abc import Iterator
 
 from bootstrap.domain.doctor import codes_others as codes
@@ -85,6 +86,17 @@ def _key_of(stored: StoredConnections, each: Connection, seen: Observations) -> 
         yield codes.WEBUI_KEY.error(f"{words} is not in force", mend=mend)
 
 
+def webui_open(seen: Observations) -> Iterator[Finding]:
+    """Find keys of the gateway's where others can read them."""
+    for stored in _connected(seen):
+        ours = [c for c in stored.connections if c.key and _leads_here(c.url, seen)]
+        if ours and stored.is_open:
+            words = f"{seen.show(stored.path)} has mode {stored.mode:04o}"
+            chmod = f"chmod 600 {shlex.quote(str(stored.path))}"
+            mend = f"{chmod}, and keyturn rotate where others use this machine"
+            yield codes.WEBUI_OPEN.warning(words, mend=mend)
+
+
 def package_broken(seen: Observations) -> Iterator[Finding]:
     """Find packages that cannot be used."""
     for problem in _facts(seen).broken:
@@ -119,6 +131,7 @@ OTHERS = (
     Check(codes.WEBUI_UNREADABLE, webui_unreadable, ("others",)),
     Check(codes.WEBUI_ELSEWHERE, webui_elsewhere, ("others", "lab")),
     Check(codes.WEBUI_KEY, webui_key, ("others", "lab", "key")),
+    Check(codes.WEBUI_OPEN, webui_open, ("others", "lab")),
     Check(codes.PACKAGE_BROKEN, package_broken, ("others",)),
     Check(codes.PACKAGE_FILE, package_file, ("others", "key")),
     Check(codes.PACKAGE_UNTESTED, package_untested, ("others",)),

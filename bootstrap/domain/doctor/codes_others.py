@@ -38,6 +38,15 @@ WEBUI_KEY = Code(
     "ENABLE_PERSISTENT_CONFIG=False it takes the key of its environment at each start, and leaves "
     "the old one in webui.db: let config name the env file then.",
 )
+WEBUI_OPEN = Code(
+    "KT564",
+    "other users can read the file in which Open WebUI keeps its key",
+    "The key stands in it as plain text.",
+    "chmod 600 on that file, then keyturn rotate if others use this machine",
+    "Open WebUI makes webui.db with the mode that its umask gives, 0644 as a rule, and its data "
+    "folder with 0755. Nothing is said where a folder above keeps others out. What SQLite keeps "
+    "beside it (webui.db-wal) has the mode that webui.db had when Open WebUI was started.",
+)
 PACKAGE_BROKEN = Code(
     "KT571",
     "a package brings a client that cannot be used",
