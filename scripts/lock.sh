@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Regenerate requirements/*.txt from pyproject.toml: exact versions with hashes, for every platform.
+# Regenerate requirements/*.txt from pyproject.toml, and those of the tests' Open WebUI: exact versions
+# with hashes, for every platform.
 # Needs uv and the network. Versions already pinned stay unless told otherwise:
 #
 #   scripts/lock.sh                     after a change in pyproject.toml
@@ -16,3 +17,5 @@ compile requirements/build.in --output-file requirements/build.txt "$@"
 compile pyproject.toml requirements/build.in --group dev \
   --constraint requirements/runtime.txt --constraint requirements/build.txt \
   --output-file requirements/dev.txt "$@"
+compile tests/tools/openwebui/requirements.in --excludes tests/tools/openwebui/left-out.txt \
+  --no-annotate --output-file tests/tools/openwebui/requirements.txt "$@"

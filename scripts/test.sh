@@ -6,7 +6,7 @@
 #   scripts/test.sh unit          unit tests only: they start no process; 10 seconds on two cores
 #   scripts/test.sh integration   real sops, age, Secret Service, systemd --user, Redis, direnv, git: 2 minutes
 #   scripts/test.sh faults        a crash, power loss, failing disk, interruption or restart at each of many points
-#   scripts/test.sh slow          the real LiteLLM proxy, llama.cpp, droid, CI runners, pip: 5 minutes
+#   scripts/test.sh slow          the real LiteLLM proxy, llama.cpp, droid, Open WebUI, CI runners, pip: 5 minutes
 #   scripts/test.sh heavy         real programs of gigabytes (vLLM), in no other tier: minutes
 #   scripts/test.sh ARGS...       any arguments of pytest
 #

@@ -1,8 +1,9 @@
 """Which servers Open WebUI asks, and with which keys: read from the file that the lab names.
 
 Seen in Open WebUI 0.12.4: `webui.db` has a table `config (key, value)`, with the JSON of a list
-each in `openai.api_base_urls` and `openai.api_keys`. Before, as its migrations say, the table was
-`config (id, data, version)`, one row with all settings as one JSON.
+each in `openai.api_base_urls` and `openai.api_keys`, and in `openai.api_configs` what its page sets
+for single ones, by their number in the lists (before, by their address). Before, as its migrations
+say, the table was `config (id, data, version)`, one row with all settings as one JSON.
 """
 
 import json
@@ -12,7 +13,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
@@ -30,13 +31,17 @@ _READ_S = 2.0
 _STEPS = 100_000
 # What docker compose puts a value in for, and systemd and docker itself hand on as it stands.
 _REFERENCE = re.compile(r"\$(?:\{[A-Za-z_]\w*(?:[:?+-][^}]*)?\}|[A-Za-z_]\w*)")
-_NAMES = ("openai.enable", "openai.api_base_urls", "openai.api_keys")
+_NAMES = ("openai.enable", "openai.api_base_urls", "openai.api_keys", "openai.api_configs")
+# Headers in which the gateway takes a key, the first that is there.
+_KEY_HEADERS = ("x-litellm-api-key", "authorization", "x-api-key")
 
 
 def stored_connections(path: PurePath) -> StoredConnections:
     """Return what Open WebUI keeps in its database, or is given by an env file."""
     try:
         rows = _from_database(path) if _is_database(path) else _from_env_file(path)
+        real = Path(path).resolve()
+        mode, *folders = (each.stat().st_mode & 0o7777 for each in (real, *real.parents))
     except FileNotFoundError:
         return StoredConnections("openwebui", path, problem="it is not there")
     except OSError as error:
@@ -46,15 +51,37 @@ def stored_connections(path: PurePath) -> StoredConnections:
     except _ODD as error:  # its text may quote a row
         problem = f"it cannot be read as Open WebUI's ({type(error).__name__})"
         return StoredConnections("openwebui", path, problem=problem)
-    urls, keys = (_texts(rows.get(name)) for name in _NAMES[1:])
+    urls, keys = (_texts(rows.get(name)) for name in _NAMES[1:3])
     keys += [""] * len(urls)
     found = (
-        Connection(url, Secret(key) if key else None)
-        for url, key in zip(urls, keys, strict=False)
+        _connection(url, key, _settings(rows.get(_NAMES[3]), number, url))
+        for number, (url, key) in enumerate(zip(urls, keys, strict=False))
         if url
     )
-    enabled = rows.get(_NAMES[0]) is not False
-    return StoredConnections("openwebui", path, tuple(found), enabled)
+    # Saved without it, it is null, which counts as off.
+    enabled = bool(rows.get(_NAMES[0], True))
+    return StoredConnections(
+        "openwebui", path, tuple(found), enabled, mode=mode, folders=tuple(folders)
+    )
+
+
+def _settings(every: object, number: int, url: str) -> Mapping[str, object]:
+    """Return what is set for one connection."""
+    by = every if isinstance(every, dict) else {}
+    found = by.get(str(number), by.get(url))
+    return found if isinstance(found, dict) else {}
+
+
+def _connection(url: str, key: str, settings: Mapping[str, object]) -> Connection:
+    if settings.get("auth_type", "bearer") not in ("bearer", None):
+        key = ""  # none at all, or what its user has signed in with
+    headers = settings.get("headers")
+    if isinstance(headers, dict):
+        named = {str(name).lower(): value for name, value in headers.items()}
+        own = (value for name in _KEY_HEADERS if isinstance(value := named.get(name), str))
+        key = next(own, key).removeprefix("Bearer ").strip()
+    enabled = bool(settings.get("enable", True))
+    return Connection(url, Secret(key) if key.isprintable() and key else None, enabled)
 
 
 def _texts(value: object) -> list[str]:
@@ -86,7 +113,7 @@ def _from_database(path: PurePath) -> Mapping[str, object]:
         if "data" in columns:
             found = base.execute("SELECT data FROM config ORDER BY id DESC LIMIT 1").fetchone()
             return _of_one_row(json.loads(found[0]) if found else {})
-        rows = base.execute("SELECT key, value FROM config WHERE key IN (?, ?, ?)", _NAMES)
+        rows = base.execute("SELECT key, value FROM config WHERE key IN (?, ?, ?, ?)", _NAMES)
         return {key: json.loads(value) for key, value in rows}
 
 
@@ -101,6 +128,8 @@ def _from_env_file(path: PurePath) -> Mapping[str, object]:
     def several(name: str) -> list[str]:
         value = held.get(f"{name}S") or held.get(name) or ""
         text = value.reveal() if isinstance(value, Secret) else value
+        if not held.get(f"{name}S") and name.endswith("URL"):
+            text = text.removesuffix("/")  # as Open WebUI does with one alone
         if _REFERENCE.search(text) if name.endswith("URL") else _REFERENCE.fullmatch(text):
             why = f"{name} refers to a variable, whose value only the program that reads it knows"
             raise TargetError(f"{path} tells no connection", why=why, fix="write the value")
@@ -112,5 +141,9 @@ def _from_env_file(path: PurePath) -> Mapping[str, object]:
     }
     enabled = held.get("ENABLE_OPENAI_API", "")
     if isinstance(enabled, Secret):
-        rows["openai.enable"] = enabled.reveal().lower() != "false"
+        rows["openai.enable"] = enabled.reveal().lower() == "true"
+    configs = held.get("OPENAI_API_CONFIGS")
+    if isinstance(configs, Secret):
+        with suppress(ValueError):  # Open WebUI goes on without them
+            rows["openai.api_configs"] = json.loads(configs.reveal())
     return rows

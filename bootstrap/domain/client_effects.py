@@ -3,8 +3,10 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import PurePath
 
 from bootstrap.domain.client_ways import way_of
+from bootstrap.domain.clients.openwebui import SETUP
 from bootstrap.domain.lab import ClientKey, Lab
 from bootstrap.domain.secret_spec import MASTER_KEY
 
@@ -64,7 +66,7 @@ def _own(lab: Lab, keyturn: str, key: ClientKey, names: Collection[str]) -> Iter
     elif key.client == "droid":
         yield from _droid(lab)
     elif key.client == "openwebui":
-        yield Effect("Open WebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {key.secret}")
+        yield _openwebui(lab, keyturn, key.secret)
     else:
         yield Effect(key.client, Effort.RESTART, "where its environment holds its own key")
 
@@ -75,6 +77,14 @@ def _brought(lab: Lab, client: str) -> Iterator[Effect]:
     if way is not None:
         effort = Effort.NOTHING if way.reloads else Effort.RESTART
         yield Effect(setup.title, effort, f"how it learns of a new key: {way.learns}")
+
+
+def _openwebui(lab: Lab, keyturn: str, name: str) -> Effect:
+    """Return what it needs: it takes a new key by itself only from the env file that it obeys."""
+    named = PurePath(lab.stores.get("openwebui", ""))
+    if lab.switches.openwebui_env and named.name in {file.path for file in SETUP.files}:
+        return Effect("Open WebUI", Effort.RESTART, f"it reads {named.name} when it starts")
+    return Effect("Open WebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {name}")
 
 
 def _droid(lab: Lab) -> Iterator[Effect]:
@@ -97,7 +107,7 @@ def _master(lab: Lab, keyturn: str) -> Iterator[Effect]:
         words = "where its environment holds the master key"
         yield Effect("Claude Code", Effort.RESTART, words)
     if "openwebui" in served:
-        yield Effect("Open WebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {MASTER_KEY}")
+        yield _openwebui(lab, keyturn, MASTER_KEY)
     for client in lab.brought:
         if client not in own:
             yield from _brought(lab, client)

@@ -12,7 +12,7 @@ from bootstrap.adapters import machine, process
 from bootstrap.adapters.doctor_backends import observe_backends
 from bootstrap.adapters.doctor_claude import observe_claude
 from bootstrap.adapters.doctor_droid import observe_droid
-from bootstrap.adapters.doctor_gateway import observe_issued, observe_served
+from bootstrap.adapters.doctor_gateway import observe_fading, observe_issued, observe_served
 from bootstrap.adapters.doctor_keyring import ANSWER_S, observe_keyring
 from bootstrap.adapters.doctor_litellm import observe_answers, observe_litellm
 from bootstrap.adapters.doctor_others import observe_others
@@ -89,6 +89,7 @@ def _broken_packages() -> list[Problem]:
 # Field of Observations -> what looks at it. Each runs in a thread of its own.
 OBSERVERS: Mapping[str, Observer] = {
     "issued": observe_issued,
+    "fading": observe_fading,
     "served": observe_served,
     "droid": observe_droid,
     "claude": observe_claude,

@@ -37,10 +37,61 @@ def test_a_setting_is_a_row(tmp_path: Path) -> None:
     assert (path.read_bytes(), sorted(tmp_path.iterdir())) == before
 
 
+OWN = "sk-test-in-a-header-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"0": {"enable": False}}, Connection(URL, Secret(KEY), False)),
+        ({URL: {"enable": False}}, Connection(URL, Secret(KEY), False)),
+        ({"0": {"enable": True}, URL: {"enable": False}}, *FOUND),
+        ({"1": {"enable": False}}, *FOUND),
+        ({"0": {"auth_type": "bearer", "headers": {"X-Team": "a"}}}, *FOUND),
+        ({"0": {"auth_type": None, "headers": {}}}, *FOUND),
+        ({"0": {"auth_type": "none"}}, Connection(URL)),
+        ({"0": {"auth_type": "session"}}, Connection(URL)),
+        (
+            {"0": {"auth_type": "none", "headers": {"Authorization": f"Bearer {OWN}"}}},
+            Connection(URL, Secret(OWN)),
+        ),
+        ({"0": {"headers": {"X-API-Key": OWN}}}, Connection(URL, Secret(OWN))),
+        ({"0": {"headers": {"authorization": 1}}}, *FOUND),
+        ({"0": [1]}, *FOUND),
+        ([1], *FOUND),
+    ],
+)
+def test_what_is_set_for_a_single_connection_counts(
+    tmp_path: Path, settings: object, expected: Connection
+) -> None:
+    path = database(tmp_path / "webui.db", kept() | {"openai.api_configs": settings})
+    assert stored_connections(path).connections == (expected,)
+    file = tmp_path / "openwebui.env"
+    given = f"OPENAI_API_BASE_URL={URL}\nOPENAI_API_KEY={KEY}\nOPENAI_API_CONFIGS="
+    file.write_text(f"{given}'{json.dumps(settings)}'\n")
+    assert stored_connections(file).connections == (expected,)
+    file.write_text(f"{given}'{{'\n")
+    assert stored_connections(file).connections == FOUND
+
+
+def test_a_switch_that_is_saved_as_null_is_off(tmp_path: Path) -> None:
+    path = database(tmp_path / "webui.db", kept() | {"openai.enable": None})
+    assert not stored_connections(path).enabled
+
+
 def test_what_stands_in_the_log_of_a_database_in_use_counts(in_use: Path) -> None:
     before = sorted(in_use.parent.iterdir())
     assert stored_connections(in_use).connections == FOUND
     assert sorted(in_use.parent.iterdir()) == before
+
+
+def test_the_modes_on_the_way_to_it_are_told(tmp_path: Path) -> None:
+    path = database(tmp_path / "webui.db", kept())
+    path.chmod(0o640)
+    tmp_path.chmod(0o1755)
+    found = stored_connections(path)
+    assert (found.mode, found.folders[0]) == (0o640, 0o1755)
+    assert len(found.folders) == len(path.parents)
 
 
 def test_all_settings_are_one_row_in_older_ones(tmp_path: Path) -> None:
@@ -70,6 +121,8 @@ def test_all_settings_are_one_row_in_older_ones(tmp_path: Path) -> None:
             (Connection("http://a/v1"), *FOUND),
         ),
         (f"OPENAI_API_BASE_URL={URL}\n", (Connection(URL),)),
+        (f"OPENAI_API_BASE_URL={URL}/\n", (Connection(URL),)),
+        (f"OPENAI_API_BASE_URLS={URL}/\n", (Connection(f"{URL}/"),)),
         ("OTHER=1\n", ()),
     ],
 )
@@ -79,8 +132,9 @@ def test_an_env_file_gives_the_same(
     file = tmp_path / "openwebui.env"
     file.write_text(text)
     assert stored_connections(file).connections == connections
-    file.write_text(f"{text}ENABLE_OPENAI_API=False\n")
-    assert not stored_connections(file).enabled
+    for value, enabled in (("False", False), ("1", False), ("True", True)):
+        file.write_text(f"{text}ENABLE_OPENAI_API={value}\n")
+        assert stored_connections(file).enabled is enabled
 
 
 def test_a_file_that_tells_nothing_is_a_problem_that_quotes_nothing(tmp_path: Path) -> None:

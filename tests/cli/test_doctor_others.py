@@ -1,5 +1,6 @@
 """Each fault of Open WebUI's connection, and of a client from a package, planted."""
 
+import time
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -18,6 +19,7 @@ from bootstrap.domain.doctor.facts_others import (
 )
 from bootstrap.domain.doctor.finding import Severity
 from bootstrap.domain.doctor.observations import Observations
+from bootstrap.domain.keyset import Keyset
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.secret import Secret
 from support.doctor import KEY, LAB, OLD_KEY, PORT, URL, Patient, patient
@@ -26,6 +28,7 @@ from support.openwebui import database, kept
 
 PATH = PurePath("/home/me/webui.db")
 FILE = PurePath("/home/me/.config/example/settings.toml")
+HERE = Connection(f"{URL}/v1", Secret(KEY))
 GROUP = Group("KT5", "others", OTHERS)
 EXAMPLE = PackageClient("example", "Example", FILE, True, (), "2.0.5", ("2.0.0", "2.1.0"))
 
@@ -54,12 +57,21 @@ FAULTS = {
         ("KT562", "error", "http://127.0.0.1:4999/v1, https://api.openai.com/v1; the gateway is"),
     ),
     "another path": (webui((f"{URL}/v1/v1", KEY)), ("KT562", "error", "/v1/v1; the gateway is")),
+    "a slash": (webui((f"{URL}/v1/", KEY)), ("KT562", "error", "/v1/; the gateway is")),
     "turned off": (webui((f"{URL}/v1", KEY), enabled=False), ("KT562", "error", "turned off")),
     "an old key": (webui((f"{URL}/v1", OLD_KEY)), ("KT563", "error", "which is not in force")),
-    "no key": (webui((f"{URL}/v1/", None)), ("KT563", "error", "without a key")),
+    "no key": (webui((f"{URL}/v1", None)), ("KT563", "error", "without a key")),
     "in a container": (
         webui((f"http://host.docker.internal:{PORT}/v1", OLD_KEY)),
         ("KT563", "error", "host.docker.internal"),
+    ),
+    "this one turned off": (
+        OthersFacts((StoredConnections("openwebui", PATH, (replace(HERE, enabled=False),)),)),
+        ("KT562", "error", f"{URL}/v1 is turned off"),
+    ),
+    "open to others": (
+        OthersFacts((StoredConnections("openwebui", PATH, (HERE,), mode=0o644, folders=(0o755,)),)),
+        ("KT564", "warning", "~/webui.db has mode 0644"),
     ),
     "a broken package": (
         OthersFacts(broken=(Problem("the client example cannot be used", "uninstall it"),)),
@@ -96,7 +108,7 @@ def test_a_planted_fault_is_found_alone_and_said(fault: str) -> None:
         OthersFacts(),
         webui(),
         webui((f"{URL}/v1", KEY)),
-        webui(("https://api.openai.com/v1", OLD_KEY), (f"http://localhost:{PORT}/v1/", KEY)),
+        webui(("https://api.openai.com/v1", OLD_KEY), (f"http://localhost:{PORT}/v1", KEY)),
         webui((f"http://host.containers.internal:{PORT}", KEY)),
         OthersFacts(packages=(replace(EXAMPLE, keys=(Secret(KEY),)),)),
         OthersFacts(packages=(replace(EXAMPLE, path=None, version=""),)),
@@ -106,9 +118,42 @@ def test_what_is_well_or_not_known_is_left_alone(found: OthersFacts) -> None:
     assert {f.severity for f in diagnose(scene(found), [GROUP])} == {Severity.OK}
 
 
+@pytest.mark.parametrize(
+    ("connection", "mode", "folders"),
+    [
+        (HERE, 0o600, (0o755, 0o755)),
+        (HERE, 0o644, (0o755, 0o700)),
+        (Connection("http://127.0.0.1:9/v1"), 0o644, ()),
+    ],
+)
+def test_a_file_that_others_cannot_reach_may_be_readable(
+    connection: Connection, mode: int, folders: tuple[int, ...]
+) -> None:
+    stored = StoredConnections("openwebui", PATH, (connection,), mode=mode, folders=folders)
+    found = {f.code: f.severity for f in diagnose(scene(OthersFacts((stored,))), [GROUP])}
+    assert found["KT564"] is Severity.OK
+
+
+def test_of_two_connections_to_the_gateway_one_may_be_turned_off() -> None:
+    off = Connection(f"http://localhost:{PORT}/v1", Secret(OLD_KEY), enabled=False)
+    found = OthersFacts((StoredConnections("openwebui", PATH, (off, HERE)),))
+    assert {f.severity for f in diagnose(scene(found), [GROUP])} == {Severity.OK}
+
+
 def test_a_key_of_its_own_is_in_force_too() -> None:
     found = webui((f"{URL}/v1", OLD_KEY))
     assert {f.severity for f in diagnose(scene(found, Secret(OLD_KEY)), [GROUP])} == {Severity.OK}
+
+
+def test_a_replaced_key_is_a_warning_for_its_grace_time(sick: Patient) -> None:
+    database(sick.home / "webui.db", kept(f"{URL}/v1", OLD_KEY))
+    sick.write_lab('[clients.openwebui]\nconfig = "~/webui.db"\n')
+    for ends, severity in ((time.time() + 3600, "warning"), (time.time() - 1, "error")):
+        keyset = Keyset().with_overlap(Secret(OLD_KEY), Secret(KEY), ends)
+        sick.write(".config/litellm/keyturn-keyset.json", keyset.to_bytes())
+        (row,) = sick.findings("KT56")["KT563"]
+        assert row["severity"] == severity
+        assert ("accepted for its grace time only" in row["seen"]) == (severity == "warning")
 
 
 @pytest.fixture

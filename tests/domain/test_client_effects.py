@@ -2,6 +2,8 @@
 
 from pathlib import PurePath
 
+import pytest
+
 from bootstrap.domain.client_effects import Effort, effects
 from bootstrap.domain.labfile import parse_lab
 
@@ -73,3 +75,23 @@ def test_a_client_without_models_has_no_key_and_needs_nothing() -> None:
     model = '[[models]]\nalias = "a"\nbackend = "echo"\nclients = ["droid"]\n'
     lab = parse_lab(f"version = 1\necho = false\nclient_keys = true\n{model}", ROOT)
     assert {"claude", "openwebui"} & {e.client for e in effects(lab, "keyturn")} == set()
+
+
+@pytest.mark.parametrize(
+    ("config", "effort", "words"),
+    [
+        ("~/.config/lab-secrets/openwebui.env", Effort.RESTART, "reads openwebui.env when it"),
+        ("~/open-webui/webui.db", Effort.NEW_KEY, "enter it: keyturn get"),
+    ],
+)
+@pytest.mark.parametrize("own", ["false", "true"])
+def test_open_webui_is_restarted_only_where_it_obeys_its_env_file(
+    config: str, effort: Effort, words: str, own: str
+) -> None:
+    text = f'version = 1\nclient_keys = {own}\n[clients.openwebui]\nconfig = "{config}"\n'
+    on = parse_lab(f"{text}set_up = true\n", ROOT)
+    names = [on.key_name("openwebui")]
+    (found,) = [e for e in effects(on, "keyturn", names) if e.client == "Open WebUI"]
+    assert (found.effort, words in found.words) == (effort, True)
+    off = effects(parse_lab(text, ROOT), "keyturn", names)
+    assert [e.effort for e in off if e.client == "Open WebUI"] == [Effort.NEW_KEY]

@@ -1,11 +1,12 @@
 """KT56x, KT57x: clients other than droid and Claude Code."""
 
 import re
+import shlex
 from collections.abc import Iterator
 
 from bootstrap.domain.doctor import codes_others as codes
 from bootstrap.domain.doctor.check import Check
-from bootstrap.domain.doctor.facts_others import OthersFacts, StoredConnections
+from bootstrap.domain.doctor.facts_others import Connection, OthersFacts, StoredConnections
 from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.droid_schema import same_gateway
@@ -16,6 +17,8 @@ from bootstrap.domain.versions import as_numbers
 # What this machine is called inside a container.
 _HOST = re.compile(r"^(https?://)host\.(?:docker|containers)\.internal(?=[:/]|$)")
 
+_TURN_ON = "in Open WebUI: Admin Settings, Connections, turn on {}"
+
 
 def _facts(seen: Observations) -> OthersFacts:
     """Return what the checks need; `Check.needs` sees that it is there."""
@@ -25,7 +28,9 @@ def _facts(seen: Observations) -> OthersFacts:
 
 
 def _leads_here(url: str, seen: Observations) -> bool:
-    return same_gateway(_HOST.sub(r"\g<1>127.0.0.1", url.strip()), seen.gateway_url)
+    """Tell whether it is the gateway's; what is asked below `/v1/` is `/v1//models`, a 404."""
+    here = _HOST.sub(r"\g<1>127.0.0.1", url.strip())
+    return not here.endswith("/") and same_gateway(here, seen.gateway_url)
 
 
 def webui_unreadable(seen: Observations) -> Iterator[Finding]:
@@ -43,32 +48,53 @@ def _connected(seen: Observations) -> Iterator[StoredConnections]:
 
 
 def webui_elsewhere(seen: Observations) -> Iterator[Finding]:
-    """Find connections that lead past the gateway."""
+    """Find connections that lead past the gateway, or are turned off."""
     for stored in _connected(seen):
         where = seen.show(stored.path)
+        here = [each for each in stored.connections if _leads_here(each.url, seen)]
         if not stored.enabled:
-            yield codes.WEBUI_ELSEWHERE.error(f"{where}: connections to OpenAI are turned off")
-        elif not any(_leads_here(each.url, seen) for each in stored.connections):
+            words = f"{where}: connections to OpenAI are turned off"
+            yield codes.WEBUI_ELSEWHERE.error(words, mend=_TURN_ON.format("the OpenAI API"))
+        elif not here:
             urls = ", ".join(safe_url(each.url) for each in stored.connections)
             words = f"{where}: {urls}; the gateway is {seen.gateway_url}/v1"
             yield codes.WEBUI_ELSEWHERE.error(words)
+        elif not any(each.enabled for each in here):
+            words = f"{where}: {safe_url(here[0].url)} is turned off"
+            yield codes.WEBUI_ELSEWHERE.error(words, mend=_TURN_ON.format("this connection"))
 
 
 def webui_key(seen: Observations) -> Iterator[Finding]:
     """Find connections to the gateway with another key."""
     for stored in _connected(seen):
         for each in stored.connections:
-            if not stored.enabled or not _leads_here(each.url, seen):
-                continue
-            where = f"{seen.show(stored.path)}: {safe_url(each.url)}"
-            name = MASTER_KEY if seen.lab is None else seen.lab.key_name(stored.client)
-            mend = codes.WEBUI_KEY.mend.replace(MASTER_KEY, name)
-            if each.key is None:
-                yield codes.WEBUI_KEY.error(f"{where} without a key", mend=mend)
-            elif not seen.is_in_force(each.key):
-                mark = each.key.fingerprint()
-                words = f"{where} with key {mark}, which is not in force"
-                yield codes.WEBUI_KEY.error(words, mend=mend)
+            if stored.enabled and each.enabled and _leads_here(each.url, seen):
+                yield from _key_of(stored, each, seen)
+
+
+def _key_of(stored: StoredConnections, each: Connection, seen: Observations) -> Iterator[Finding]:
+    where = f"{seen.show(stored.path)}: {safe_url(each.url)}"
+    name = MASTER_KEY if seen.lab is None else seen.lab.key_name(stored.client)
+    mend = codes.WEBUI_KEY.mend.replace(MASTER_KEY, name)
+    if each.key is None:
+        yield codes.WEBUI_KEY.error(f"{where} without a key of the gateway's", mend=mend)
+        return
+    words = f"{where} with key {each.key.fingerprint()}, which"
+    if seen.is_fading(each.key):
+        yield codes.WEBUI_KEY.warning(f"{words} is accepted for its grace time only", mend=mend)
+    elif not seen.is_in_force(each.key):
+        yield codes.WEBUI_KEY.error(f"{words} is not in force", mend=mend)
+
+
+def webui_open(seen: Observations) -> Iterator[Finding]:
+    """Find keys of the gateway's where others can read them."""
+    for stored in _connected(seen):
+        ours = [c for c in stored.connections if c.key and _leads_here(c.url, seen)]
+        if ours and stored.is_open:
+            words = f"{seen.show(stored.path)} has mode {stored.mode:04o}"
+            chmod = f"chmod 600 {shlex.quote(str(stored.path))}"
+            mend = f"{chmod}, and keyturn rotate where others use this machine"
+            yield codes.WEBUI_OPEN.warning(words, mend=mend)
 
 
 def package_broken(seen: Observations) -> Iterator[Finding]:
@@ -105,6 +131,7 @@ OTHERS = (
     Check(codes.WEBUI_UNREADABLE, webui_unreadable, ("others",)),
     Check(codes.WEBUI_ELSEWHERE, webui_elsewhere, ("others", "lab")),
     Check(codes.WEBUI_KEY, webui_key, ("others", "lab", "key")),
+    Check(codes.WEBUI_OPEN, webui_open, ("others", "lab")),
     Check(codes.PACKAGE_BROKEN, package_broken, ("others",)),
     Check(codes.PACKAGE_FILE, package_file, ("others", "key")),
     Check(codes.PACKAGE_UNTESTED, package_untested, ("others",)),

@@ -22,18 +22,30 @@ WEBUI_ELSEWHERE = Code(
     "Open WebUI takes OPENAI_API_BASE_URL at its first start, keeps it in webui.db, and from then "
     "on what is kept there wins over its environment. The address is the gateway's with `/v1`. "
     "In a container 127.0.0.1 is the container itself; host.docker.internal with the gateway's "
-    "port counts as the gateway.",
+    "port counts as the gateway. All connections of this kind can be turned off there, and each. "
+    "An address that ends with a slash leads nowhere: its page takes that off, and its start off "
+    "OPENAI_API_BASE_URL, but not off those of OPENAI_API_BASE_URLS.",
 )
 WEBUI_KEY = Code(
     "KT563",
     "Open WebUI sends a key that is not in force",
-    "The gateway refuses it: its models fail, and from its next start on it shows none.",
+    "The gateway refuses it, in the grace time of a rotation from its end on: its models fail, and "
+    "soon it lists none.",
     "keyturn get LITELLM_MASTER_KEY, and enter it in Open WebUI: Admin Settings, Connections; or "
     "start it with ENABLE_PERSISTENT_CONFIG=False and openwebui.env as its environment",
     "A rotation changes openwebui.env, and Open WebUI 0.12.4 was seen to go on with the key of its "
     "first start, which stands in webui.db, after a restart with the new one, too. With "
     "ENABLE_PERSISTENT_CONFIG=False it takes the key of its environment at each start, and leaves "
     "the old one in webui.db: let config name the env file then.",
+)
+WEBUI_OPEN = Code(
+    "KT564",
+    "other users can read the file in which Open WebUI keeps its key",
+    "The key stands in it as plain text.",
+    "chmod 600 on that file, then keyturn rotate if others use this machine",
+    "Open WebUI makes webui.db with the mode that its umask gives, 0644 as a rule, and its data "
+    "folder with 0755. Nothing is said where a folder above keeps others out. What SQLite keeps "
+    "beside it (webui.db-wal) has the mode that webui.db had when Open WebUI was started.",
 )
 PACKAGE_BROKEN = Code(
     "KT571",

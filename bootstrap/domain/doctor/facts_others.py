@@ -15,10 +15,12 @@ class Connection:
     Attributes:
         url: As it stands there; may carry a login.
         key: None where there is none.
+        enabled: Whether this one is turned on.
     """
 
     url: str
     key: Secret | None = None
+    enabled: bool = True
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class StoredConnections:
         connections: Those to OpenAI-compatible servers. Empty where it keeps none yet.
         enabled: Whether they are turned on.
         problem: Why the file tells nothing, or empty.
+        mode: The file's permission bits.
+        folders: Those of the folders above it.
     """
 
     client: str
@@ -38,6 +42,13 @@ class StoredConnections:
     connections: tuple[Connection, ...] = ()
     enabled: bool = True
     problem: str = ""
+    mode: int = 0o600
+    folders: tuple[int, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether other users can get at the file, through every folder above it."""
+        return bool(self.mode & 0o077) and all(mode & 0o011 for mode in self.folders)
 
 
 @dataclass(frozen=True)

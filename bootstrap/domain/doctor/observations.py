@@ -34,6 +34,7 @@ class Observations:
         lab: The lab, or None (see `problems["lab"]`).
         key: The master key that the lab's store holds, or None (see `problems["key"]`).
         issued: Digests of the clients' own keys that the guard accepts now.
+        fading: Digests of keys that others have replaced and that the guard accepts for a while.
         served: The models that the gateway lists; None where it did not say.
         problems: Why a part could not be observed, by the name of its field.
 
@@ -48,6 +49,7 @@ class Observations:
     key: Secret | None = None
     problems: Mapping[str, Problem] = field(default_factory=dict)
     issued: frozenset[str] | None = None
+    fading: frozenset[str] | None = None
     served: tuple[str, ...] | None = None
     droid: DroidFacts | None = None
     claude: ClaudeFacts | None = None
@@ -81,6 +83,10 @@ class Observations:
     def is_in_force(self, key: Secret) -> bool:
         """Tell whether the gateway accepts a key: the lab's, or one issued to a client."""
         return key == self.key or key.digest() in (self.issued or ())
+
+    def is_fading(self, key: Secret) -> bool:
+        """Tell whether the gateway accepts a replaced key for its grace time."""
+        return key != self.key and key.digest() in (self.fading or ())
 
     def secret_texts(self) -> Iterator[tuple[str, Secret]]:
         """Yield (name, value) of every key that was met, so that no finding can quote one."""
