@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bootstrap.domain.client import Setup
 
 LITELLM_VERSION = "1.106.2"
-# Run with the tests of the guard, the configuration and rotations: docs/litellm.md says how.
-LITELLM_TESTED = ("1.80.0", LITELLM_VERSION, "1.109.1")
+# Run with the tests of the guard, the configuration and rotations: the table of docs/litellm.md.
+LITELLM_TESTED = ("1.80.0", "1.92.2", "1.99.4", "1.103.11", LITELLM_VERSION, "1.108.11", "1.109.1")
 ECHO_ALIAS = "lab-echo"
 ECHO_ANSWER = "the gateway works"
 CLIENTS = ("droid", "claude", "openwebui")
