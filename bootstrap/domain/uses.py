@@ -20,6 +20,8 @@ _FIELDS = ("count", "last_seen", "refused", "last_refused")
 _FINGERPRINT = re.compile("[0-9a-f]{8}")
 _PROGRAM = re.compile(r"[A-Za-z][A-Za-z_-]{0,23}")
 _LATEST = 10**12  # seconds; later ones have no date
+# The year 2100: no use is noted there but by mistake, and no key may live until then for it.
+_LATEST_USE = 4_102_444_800
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,6 @@ class Counters:
     keys: Mapping[str, KeyUse] = field(default_factory=dict)
     problem: str = ""
 
-    @property
-    def last_use(self) -> float:
-        """When the last use of any key was, in seconds since 1970; 0 where there was none."""
-        times = (time for use in self.keys.values() for time in (use.last_seen, use.last_refused))
-        return float(max(times, default=0))
-
     def of(self, fingerprint: str) -> KeyUse:
         """Return how the key was used; never, where nothing was counted."""
         return self.keys.get(fingerprint, KeyUse())
@@ -111,6 +107,21 @@ def read_counters(data: bytes) -> Counters:
         return Counters({f: _use(use) for f, use in keys.items() if _FINGERPRINT.fullmatch(f)})
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
         return Counters(problem="it is damaged")
+
+
+def last_use(data: bytes) -> float:
+    """Return the latest time in a file of counts as the guard takes it at its start.
+
+    Seconds since 1970; 0 where it believes none: a file that is damaged, or a time after 2100.
+    """
+    if len(data) > MAX_BYTES:
+        return 0.0
+    try:
+        rows = json.loads(data)["keys"].values()
+        times = [int(row.get(name, 0)) for row in rows for name in ("last_seen", "last_refused")]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
+        return 0.0
+    return float(max((at for at in times if 0 <= at < _LATEST_USE), default=0))
 
 
 def _use(use: Mapping[str, Any]) -> KeyUse:

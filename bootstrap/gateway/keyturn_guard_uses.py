@@ -29,6 +29,7 @@ FLUSH_S = 2.0
 UNNAMED = "unnamed"
 # Without digits and short, so that a key which somebody sends as the name is not kept.
 _PROGRAM = re.compile(r"[A-Za-z][A-Za-z_-]{0,23}")
+_LATEST_USE = 4_102_444_800  # the year 2100: a later use was noted by mistake
 _SETTLED_NS = 50_000_000  # more than one tick of the clock that stamps files
 _FIELDS = ("count", "last_seen", "refused", "last_refused")
 _UNSOUND = (
@@ -107,7 +108,7 @@ def last_use(uses_file: Path) -> float:
     with contextlib.suppress(*_UNSOUND):
         rows = json.loads(read_trusted(uses_file)[0])["keys"].values()
         times = [int(row.get(name, 0)) for row in rows for name in ("last_seen", "last_refused")]
-        seen = 1.0 + max(at for at in times if at < 1e12)
+        seen = 1.0 + max(at for at in times if at < _LATEST_USE)
         if seen > time.time() + 60:
             _log.warning("keyturn: the clock is behind %s, whose times count instead", uses_file)
         return seen

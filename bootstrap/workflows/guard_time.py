@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import PurePath
 
 from bootstrap.domain.errors import TargetError
-from bootstrap.domain.uses import USES_FILE, read_counters
+from bootstrap.domain.uses import USES_FILE, last_use
 from bootstrap.ports import Clock, Files
 
 
@@ -13,7 +13,7 @@ def guard_time(files: Files, clock: Clock, folder: PurePath) -> float:
 
     The guard lets no time pass twice: where the machine's clock was set back, it goes by the last
     use that it noted. An end that is reckoned from the clock alone could be over before it is in
-    force.
+    force. A file that the guard does not believe, since others may write it, counts for nothing.
 
     Args:
         files: The file system.
@@ -22,6 +22,6 @@ def guard_time(files: Files, clock: Clock, folder: PurePath) -> float:
     """
     with suppress(TargetError):
         found = files.observe(folder / USES_FILE)
-        if found is not None:
-            return max(clock.now(), read_counters(found.content.data).last_use)
+        if found is not None and not found.mode & 0o022:
+            return max(clock.now(), last_use(found.content.data))
     return clock.now()

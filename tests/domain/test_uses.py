@@ -1,11 +1,13 @@
 """The guard's counts as data: who used which key, and what is no count at all."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bootstrap.domain.uses import MAX_BYTES, KeyUse, ProgramUse, read_counters
+from bootstrap.domain.uses import MAX_BYTES, KeyUse, ProgramUse, last_use, read_counters
+from bootstrap.gateway.keyturn_guard_uses import last_use as the_guards
 
 FOUND = KeyUse(
     9,
@@ -81,3 +83,27 @@ def test_a_file_that_is_not_sound_is_said_and_counts_nothing(data: bytes) -> Non
 
 def test_a_file_that_is_too_long_is_not_even_parsed() -> None:
     assert read_counters(b" " * (MAX_BYTES + 1)).problem == "it is too long"
+
+
+@pytest.mark.parametrize(
+    ("rows", "latest"),
+    [
+        ('{"0a1b2c3d": {"last_seen": 7, "last_refused": 9}, "zzz": {"last_seen": "11"}}', 11.0),
+        ('{"0a1b2c3d": {"last_seen": 7}, "0a1b2c3e": {"last_seen": 253402300799}}', 7.0),
+        ('{"0a1b2c3d": {"last_seen": 7}, "0a1b2c3e": {"last_seen": NaN}}', 0.0),
+        ('{"0a1b2c3d": {"last_seen": 1e999}}', 0.0),
+        ('{"0a1b2c3d": 5}', 0.0),
+        ("{}", 0.0),
+        ("[", 0.0),
+        ('{"0a1b2c3d": {"last_seen": 7, "x": "' + "x" * MAX_BYTES + '"}}', 0.0),
+    ],
+)
+def test_the_latest_time_is_the_one_that_the_guard_takes(
+    rows: str, latest: float, tmp_path: Path
+) -> None:
+    data = f'{{"keys": {rows}}}'.encode()
+    assert last_use(data) == latest
+    path = tmp_path / "uses.json"
+    path.write_bytes(data)
+    path.chmod(0o600)
+    assert the_guards(path) == (latest + 1 if latest else 0.0)

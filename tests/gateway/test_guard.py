@@ -119,6 +119,7 @@ def test_a_restart_beside_a_clock_that_was_set_back_revives_no_expired_key(
         '{"keys": {"a": 5}}',
         '{"keys": {"a": {"last_seen": ""}}}',
         '{"keys": {"a": {"last_seen": 1e15}}}',
+        '{"keys": {"a": {"last_seen": 253402300799}}}',
     ],
 )
 def test_a_broken_file_of_uses_says_nothing_about_the_time(

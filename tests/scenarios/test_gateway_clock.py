@@ -12,7 +12,7 @@ import pytest
 
 from bootstrap.adapters.gateway import HttpGateway
 from bootstrap.domain.secret import Secret
-from bootstrap.domain.uses import USES_FILE, read_counters
+from bootstrap.domain.uses import USES_FILE, last_use
 from support import labs
 from support.load import key_in, load_on
 from support.moved_clock import HOUR_S, Clock
@@ -62,7 +62,7 @@ def rotated_across(lab: labs.CliLab, clock: Clock, offset_s: int) -> tuple[str, 
 def noted_use(lab: labs.CliLab) -> float:
     """Return the last use of any key that the gateway has noted, in seconds since 1970."""
     file = Path(lab.places.litellm) / USES_FILE
-    return read_counters(file.read_bytes()).last_use if file.exists() else 0.0
+    return last_use(file.read_bytes()) if file.exists() else 0.0
 
 
 def test_a_clock_that_jumps_an_hour_in_a_rotation_costs_no_request_and_revives_no_key(

@@ -193,3 +193,17 @@ def test_times_are_whole_though_the_clock_was_set_back(desk: KeyDesk) -> None:
     assert [key.not_after for key in listed(desk)] == [4660.0]
     rotate(desk, "reviewer", 30.0, 10.0)
     assert sorted(key.not_after or 0.0 for key in listed(desk)) == [4610.0, 4630.0]
+
+
+@pytest.mark.parametrize("at", [253402300799, 999_999_999_999, -5, 10**30])
+def test_a_time_that_no_use_can_have_makes_no_key_that_never_ends(desk: KeyDesk, at: int) -> None:
+    noted(desk, at)
+    issue(desk, "reviewer", None, 60.0)
+    assert [key.not_after for key in listed(desk)] == [1060.0]
+
+
+def test_times_that_others_may_have_written_count_for_nothing(desk: KeyDesk) -> None:
+    noted(desk, 5000)
+    Path(desk.path).with_name(USES_FILE).chmod(0o622)
+    issue(desk, "reviewer", None, 60.0)
+    assert [key.not_after for key in listed(desk)] == [1060.0]
