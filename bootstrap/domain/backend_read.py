@@ -10,12 +10,14 @@ has what the last two said.
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from bootstrap.domain.found_keys import REFERENCE
 from bootstrap.domain.found_models import Found, FoundKey, FoundModel
 from bootstrap.domain.printable import printable
 
 _OWNERS = {"llamacpp": "llama.cpp", "vllm": "vllm"}
 _EMBEDDING = ("bert", "nomic-bert")
 _LONGEST = 60
+_UNUSABLE = "its name has characters that some client cannot send"
 
 
 def read_tags(document: object, url: str, key: FoundKey | None) -> Found | None:
@@ -36,7 +38,7 @@ def read_tags(document: object, url: str, key: FoundKey | None) -> Found | None:
         if not isinstance(name, str):
             continue
         can = _capabilities(row)
-        problem = _problem(name, models)
+        problem = _problem(name, name, models)
         if "completion" not in can:
             problem = "it is an embedding model" if "embedding" in can else "it writes no text"
         if problem:
@@ -78,7 +80,7 @@ def read_models(document: object, url: str, key: FoundKey | None) -> Found | Non
         if not isinstance(name, str):
             continue
         alias = _alias(name)
-        problem = _problem(alias, models)
+        problem = _problem(alias, name, models)
         if problem:
             left_out.append(f"{printable(name)[:_LONGEST]}: {problem}")
             continue
@@ -113,9 +115,12 @@ def _context(row: Mapping[str, Any]) -> int | None:
     return found if whole else None
 
 
-def _problem(alias: str, known: Collection[str]) -> str | None:
+def _problem(alias: str, name: str, known: Collection[str]) -> str | None:
+    """Return why a model cannot stand in lab.toml under `alias`, or None."""
     if alias in known:
         return "another model has that name"
-    if alias and alias.isascii() and all(c.isalnum() or c in "._:/@+-" for c in alias):
-        return None
-    return "its name has characters that some client cannot send"
+    if name.startswith(REFERENCE) or alias.startswith(REFERENCE):
+        return "LiteLLM would take its name for that of a variable"
+    sound = alias and alias.isascii() and all(c.isalnum() or c in "._:/@+-" for c in alias)
+    # The rest of a path goes to the backend only, but has to be text that a file can hold.
+    return None if sound and name.isprintable() else _UNUSABLE

@@ -142,6 +142,8 @@ class _Reader:
             return f"keyturn has no kind of backend for {printable(prefix)[:_LONGEST]}/"
         if not upstream.strip() or not upstream.isprintable():
             return "the name of its model at the backend is not usable"
+        if alias.startswith(REFERENCE) or upstream.startswith(REFERENCE):
+            return "LiteLLM would take its name for that of a variable"
         problem = None if kind == "echo" else key_problem(params.get("api_key"), self.lookup)
         if problem:
             return problem

@@ -39,4 +39,5 @@ def pull_command(name: str, url: str) -> str:
     base = url.rstrip("/").removesuffix("/v1")
     here = endpoint(base) == endpoint(BACKEND_KINDS["ollama"].default_url)
     told = "" if here else f"OLLAMA_HOST={shlex.quote(safe_url(base))} "
-    return f"{told}ollama pull {shlex.quote(name)}"
+    end = "-- " if name.startswith("-") else ""
+    return f"{told}ollama pull {end}{shlex.quote(name)}"

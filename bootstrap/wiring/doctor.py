@@ -100,7 +100,8 @@ OBSERVERS: Mapping[str, Observer] = {
     "backends": _backends,
     "others": _others,
 }
-# What others answer. No fix changes that, so that one answer holds as long as the key does.
+# What others answer. No fix changes that, so that one answer holds as long as the key does, and
+# lab.toml, which a person may edit meanwhile.
 _ASKED_ONCE = ("answers", "served", "backends")
 # What depends on the way in which a client gets its key, and so perhaps on its version.
 _SETTLED = ("litellm", "others")
@@ -211,17 +212,23 @@ class _Looks:
 
     def _look(self, name: str, scene: Scene, settled: Callable[[], Lab | None]) -> object:
         before = self._before
-        if before is not None and name in _ASKED_ONCE and _same_key(scene, before):
+        if before is not None and name in _ASKED_ONCE and _same_lab_and_key(scene, before):
             return getattr(before, name)
         here = replace(scene, lab=settled()) if name in _SETTLED else scene
         return OBSERVERS[name](here)
 
 
-def _same_key(scene: Scene, before: Observations) -> bool:
-    """Tell whether what was answered before was asked with the key that counts now."""
+def _same_lab_and_key(scene: Scene, before: Observations) -> bool:
+    """Tell whether what was answered before was asked with the lab and the key that count now."""
+    if _asked_of(scene.lab) != _asked_of(before.lab):
+        return False
     with suppress(LabError):
         return scene.key() == before.key
     return before.key is None
+
+
+def _asked_of(lab: Lab | None) -> object:
+    return lab and (lab.gateway, lab.backends, lab.models, lab.redis)
 
 
 def _lab(given: str | None) -> tuple[Lab | None, Problem | None]:

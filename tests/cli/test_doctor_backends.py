@@ -91,6 +91,7 @@ FAULTS = {
     "nobody there": (facts("ollama", GONE), "KT501", "warning", "connection refused"),
     "not ready": (facts("cpp", Answer(503)), "KT501", "warning", "HTTP 503"),
     "a wrong path": (facts("cpp", Answer(404)), "KT501", "warning", "404, so it is no llama.cpp"),
+    "a redirect": (facts("ollama", Answer(307)), "KT501", "warning", "HTTP 307, which leads to"),
     "a model not pulled": (
         facts("ollama", OK, "llama3:latest"),
         "KT502",
@@ -138,6 +139,7 @@ def test_a_planted_fault_is_found_alone_and_said(fault: str) -> None:
         (facts("cpp", GONE), "start llama.cpp, or mend backends.cpp.url in lab.toml"),
         (facts("cpp", Answer(503)), "wait until it has its model, or see its log"),
         (facts("cpp", Answer(404)), "mend backends.cpp.url in lab.toml"),
+        (facts("cpp", Answer(302)), "write that as backends.cpp.url in lab.toml"),
         (
             facts("paid", Answer(401), key=True),
             "give it the right one: keyturn rotate PAID_KEY --value-stdin",

@@ -176,6 +176,25 @@ def test_what_others_answer_is_asked_again_where_another_key_counts(
     assert asked == [KEY, OLD_KEY, "without"]
 
 
+def test_what_others_answer_is_asked_again_where_the_lab_was_edited(
+    well: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def ask(scene: Scene) -> object:
+        return asked.append(len(scene.lab.models) if scene.lab else 0)
+
+    monkeypatch.setattr(wired, "OBSERVERS", {"backends": ask})
+    with well.inside():
+        look = wired.tools(None).observe
+        look()
+        look()
+        with (well.lab / "lab.toml").open("a") as file:
+            file.write('[[models]]\nalias = "later"\nbackend = "echo"\n')
+        look()
+    assert asked[1:] == [asked[0] + 1]
+
+
 def test_sources_that_hang_are_not_asked_for_the_key_again(
     well: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -475,3 +475,24 @@ def test_a_name_that_a_backend_gives_twice_is_one_model() -> None:
         assert [model.alias for model in what.models] == [name]
         assert what.left_out == (f"{left}: another model has that name",)
         assert added(what).models == (name,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\ud800/m.gguf", "\x7f/m.gguf", "\x1b[31m/m.gguf", "os.environ/HOME", "os.environ/a/m.gguf"],
+)
+def test_a_name_that_no_lab_file_can_hold_stops_no_other_model(name: str) -> None:
+    what = read_models({"data": [{"id": name}, {"id": "good"}]}, "http://h:1/v1", None)
+    assert what is not None
+    assert added(what).models == ("good",)
+    assert len(what.left_out) == 1
+    assert what.left_out[0].isprintable()
+
+
+def test_a_name_that_litellm_would_look_up_stops_no_other_model() -> None:
+    rows = [
+        {"model_name": name, "litellm_params": {"model": model}}
+        for name, model in (("os.environ/A", "ollama/x"), ("b", "ollama/os.environ/X"))
+    ]
+    found_ = read(*rows, {"model_name": "good", "litellm_params": {"model": "ollama/x"}})
+    assert added(found_).models == ("good",)

@@ -1,5 +1,7 @@
 """Ollama's names of models, as the real one took them (0.32.15)."""
 
+import shlex
+
 import pytest
 
 from bootstrap.domain.ollama_name import full_name, is_in_the_cloud, pull_command
@@ -60,3 +62,9 @@ def test_what_ollama_com_answers_is_known_by_its_tag(name: str, is_there: bool) 
 )
 def test_a_model_is_pulled_by_the_ollama_that_the_lab_names(url: str, command: str) -> None:
     assert pull_command("qwen3", url) == command
+
+
+def test_a_name_is_one_word_of_the_command_whatever_is_in_it() -> None:
+    hostile = "--insecure'; $(reboot)"
+    command = pull_command(hostile, "http://h`id`:1/")
+    assert shlex.split(command) == ["OLLAMA_HOST=http://h`id`:1", "ollama", "pull", "--", hostile]

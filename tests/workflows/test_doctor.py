@@ -136,6 +136,12 @@ def test_a_key_in_a_finding_is_masked(bench: Bench) -> None:
     assert KEY.reveal() not in repr(finding)
 
 
+def test_a_name_in_a_finding_gives_a_terminal_no_orders(bench: Bench) -> None:
+    bench.check(CODE.note("no \x1b[31mmodel", mend="pull 'a\nb\x9b'"))
+    (finding,) = examine(bench.tools)
+    assert (finding.seen, finding.mend) == ("no \ufffd[31mmodel", "pull 'a\ufffdb\ufffd'")
+
+
 def test_only_errors_fail(bench: Bench) -> None:
     assert exit_code([CODE.warning("x"), CODE.note("x")]) == 0
     assert exit_code([CODE.note("x"), CODE.error("x")]) == 1

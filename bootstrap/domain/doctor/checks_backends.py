@@ -14,6 +14,7 @@ from bootstrap.domain.ollama_name import full_name, is_in_the_cloud, pull_comman
 from bootstrap.domain.probes import describe, is_not_ready
 
 _REFUSED = (401, 403)
+_ELSEWHERE = range(300, 400)
 # The kinds that are sure to have the place where they were asked.
 _LISTING = ("ollama", "ollama-cloud", "llama.cpp", "vllm", "openai")
 _FEW = 5
@@ -53,6 +54,10 @@ def unreachable(seen: Observations) -> Iterator[Finding]:
             yield codes.UNREACHABLE.warning(
                 f"{words}, so it is no {backend.kind}", mend=f"mend {setting}"
             )
+        elif status in _ELSEWHERE and backend.kind in _LISTING:
+            yield codes.UNREACHABLE.warning(
+                f"{words}, which leads to another address", mend=f"write that as {setting}"
+            )
 
 
 def model_missing(seen: Observations) -> Iterator[Finding]:
@@ -70,7 +75,7 @@ def model_missing(seen: Observations) -> Iterator[Finding]:
                 words = f"{where} has {models}, and answers with that whoever asks for {name}"
                 yield codes.MODEL_MISSING.note(words, mend=_ANOTHER)
             else:
-                ours = backend.kind == "ollama"
+                ours = backend.kind == "ollama" and name.isprintable()
                 mend = pull_command(name, backend.url or "") if ours else ""
                 instead = f", but {models}" if 0 < len(facts.models) <= _FEW else ""
                 words = f"{where} does not have {name}{instead}"

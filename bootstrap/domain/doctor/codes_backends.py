@@ -10,7 +10,8 @@ UNREACHABLE = Code(
     "It was asked which models it has, for three seconds at most, without a proxy. A server on "
     "this machine that is started when it is wanted is found, too. An answer of 500 or above is "
     "that of a server which is not ready: llama.cpp says 503 while it loads its model. After a 404 "
-    "the address is that of another program, or has a wrong path.",
+    "the address is that of another program, or has a wrong path. A redirect is not followed: a "
+    "key would go with it.",
 )
 MODEL_MISSING = Code(
     "KT502",

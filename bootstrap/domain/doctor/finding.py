@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import TypeAlias
 
 from bootstrap.domain.doctor.mend_command import command_in
+from bootstrap.domain.printable import printable
 from bootstrap.domain.secret import Secret
 
 # Turns a key into text on its way into a file; an adapter brings it.
@@ -131,4 +132,5 @@ class Code:
         words = mend or self.mend
         if fixes and not command_in(words) and not any(fix.on_request for fix in fixes):
             words = f"keyturn doctor --fix {self.id}, or {words}"
-        return Finding(self.id, severity, seen, self.why, words, fixes)
+        # Names of models and files may be anything, also what a terminal would obey.
+        return Finding(self.id, severity, printable(seen), self.why, printable(words), fixes)
