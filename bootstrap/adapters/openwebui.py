@@ -29,6 +29,7 @@ _WAIT_S = 1.0
 _ODD = (sqlite3.Error, ValueError, TypeError, RecursionError)
 _READ_S = 2.0
 _STEPS = 100_000
+_MOST_BYTES = 16 * 2**20  # of one setting
 # What docker compose puts a value in for, and systemd and docker itself hand on as it stands.
 _REFERENCE = re.compile(r"\$(?:\{[A-Za-z_]\w*(?:[:?+-][^}]*)?\}|[A-Za-z_]\w*)")
 _NAMES = ("openai.enable", "openai.api_base_urls", "openai.api_keys", "openai.api_configs")
@@ -102,10 +103,15 @@ def _is_database(path: PurePath) -> bool:
 
 def _from_database(path: PurePath) -> Mapping[str, object]:
     # Without a log beside it nobody has it open, and `immutable` makes no file there either.
-    in_use = Path(f"{path}-wal").exists()
+    real = Path(path).resolve()
+    in_use, indexed = (Path(f"{real}-{end}").exists() for end in ("wal", "shm"))
+    if in_use and not indexed:  # reading it would make an index, which its owner may not write
+        why = "its log was left behind without an index; Open WebUI reads it when it starts"
+        raise TargetError(f"{path} cannot be read as it stands", why=why, fix="start Open WebUI")
     mode = "mode=ro" if in_use else "mode=ro&immutable=1"
-    address = f"file:{quote(str(path))}?{mode}"
+    address = f"file:{quote(str(real))}?{mode}"
     with closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as base:
+        base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
         # `config` may be a view that never ends.
         deadline = time.monotonic() + _READ_S
         base.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)

@@ -85,6 +85,23 @@ def test_what_stands_in_the_log_of_a_database_in_use_counts(in_use: Path) -> Non
     assert sorted(in_use.parent.iterdir()) == before
 
 
+def test_the_log_stands_beside_the_file_that_a_symlink_leads_to(in_use: Path) -> None:
+    link = in_use.parent / "elsewhere" / "webui.db"
+    link.parent.mkdir()
+    link.symlink_to(in_use)
+    assert stored_connections(link).connections == FOUND
+    assert list(link.parent.iterdir()) == [link]
+
+
+def test_a_log_without_its_index_is_left_to_open_webui(in_use: Path) -> None:
+    copy = in_use.parent / "restored"
+    copy.mkdir()
+    for name in ("webui.db", "webui.db-wal"):
+        (copy / name).write_bytes(in_use.with_name(name).read_bytes())
+    assert "its log was left behind" in stored_connections(copy / "webui.db").problem
+    assert len(list(copy.iterdir())) == 2
+
+
 def test_the_modes_on_the_way_to_it_are_told(tmp_path: Path) -> None:
     path = database(tmp_path / "webui.db", kept())
     path.chmod(0o640)
@@ -168,6 +185,7 @@ def test_a_file_that_tells_nothing_is_a_problem_that_quotes_nothing(tmp_path: Pa
     [
         "CREATE TABLE config AS SELECT 'openai.api_keys' AS key, NULL AS value",
         "CREATE TABLE config AS SELECT 1 AS id, NULL AS data",
+        "CREATE TABLE config AS SELECT 'openai.api_keys' AS key, zeroblob(20000000) AS value",
         "CREATE VIEW config AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) "
         "SELECT 'k' || x AS key, x AS value FROM n",
     ],
