@@ -8,7 +8,7 @@ from bootstrap.cli.session import Session, command
 from bootstrap.domain.ci import AZURE, BUILDKITE, GITHUB, GITLAB, redactor_lines
 from bootstrap.domain.errors import ExitCode
 from bootstrap.wiring import ci, labs, output
-from bootstrap.workflows.resolve import Resolved
+from bootstrap.workflows.resolve import Resolved, late_sources
 
 NamesArgument = Annotated[
     list[str] | None,
@@ -49,6 +49,8 @@ def mask(session: Session, names: NamesArgument = None) -> int | None:
     kind = ci.system()
     output.refuse_closed()
     found = ci.resolve(session.lab, names or ())
+    for line in late_sources(found.values()):  # another value may be in force by now
+        session.warn(line)
     secrets = {name: item.secret for name, item in found.items()}
     if kind in (GITHUB, AZURE):
         for name in ci.write_masks(kind, secrets):

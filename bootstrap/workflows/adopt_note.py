@@ -35,7 +35,7 @@ class Note:
         """Return the note in a file; an empty one where the file is damaged."""
         try:
             values: Any = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             return cls()
         given = values if isinstance(values, dict) else {}
         config, edits = given.get("config"), given.get("edits")

@@ -10,6 +10,9 @@ import pytest
 from bootstrap.adapters import ci_masks
 from bootstrap.cli.app import run
 from bootstrap.domain.ci import parts
+from bootstrap.domain.ref import SecretRef
+from bootstrap.domain.secret import Secret
+from bootstrap.workflows.resolve import Resolved
 from support.homes import environment
 
 KEY = "sk-test-ci-0123456789abcdef0123456789"
@@ -50,6 +53,17 @@ def test_github_is_given_one_command_for_the_value(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert mask(monkeypatch, capfd, "GITHUB_ACTIONS", NAME) == (0, f"::add-mask::{KEY}\n", "")
+
+
+def test_a_keyring_that_hangs_is_said_since_its_value_may_be_another(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    used, late = SecretRef("env", NAME), SecretRef("keyring", "keyturn", NAME)
+    found = {NAME: Resolved(NAME, Secret(KEY), used, [], [late])}
+    monkeypatch.setattr("bootstrap.wiring.ci.resolve", lambda lab, names: found)
+    code, out, err = mask(monkeypatch, capfd, "GITHUB_ACTIONS", NAME)
+    assert (code, out) == (0, f"::add-mask::{KEY}\n")
+    assert err == f"warning: {late} did not answer in time, so {used} is used\n"
 
 
 def test_a_mask_that_nobody_would_get_is_a_failure(
