@@ -178,7 +178,15 @@ def test_a_run_that_was_cut_off_is_known_and_its_remains_go(house: House) -> Non
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b'{"config": 1, "edits": "no"}', b'{"edits": [1], "started": 1}']
+    "data",
+    [
+        b"",
+        b"[]",
+        b"[" * 100_000,
+        b'{"config": 1, "edits": "no"}',
+        b'{"edits": [1], "started": 1}',
+    ],
+    ids=range(5),
 )
 def test_a_damaged_note_is_an_empty_one(data: bytes) -> None:
     assert Note.parse(data) == Note()
