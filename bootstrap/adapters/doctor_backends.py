@@ -8,11 +8,11 @@ from functools import partial
 from bootstrap.adapters.backend_ask import REFUSED, ask_models
 from bootstrap.adapters.gateway import LATE, HttpGateway, get_json
 from bootstrap.adapters.gathering import Scene, gather
+from bootstrap.adapters.redact import KnownSecrets
 from bootstrap.adapters.redis_ping import ping
-from bootstrap.domain.backend_read import read_models, read_tags
+from bootstrap.domain.backend_read import names_in, read_models, read_tags
 from bootstrap.domain.doctor.facts_backends import BackendFacts, BackendsFacts
 from bootstrap.domain.errors import LabError
-from bootstrap.domain.found_models import Found
 from bootstrap.domain.lab import Backend, Lab
 from bootstrap.domain.probes import Answer
 from bootstrap.domain.secret import Secret
@@ -86,16 +86,12 @@ def _backend(backend: Backend, ask: Ask) -> BackendFacts:
         answer = Answer(200)
     elif found is None and answer.status == 200 and backend.kind in _LISTING:
         answer = Answer(None, problem="another program answers there, without a list of models")
-    names = _names(found) if found and answer.status == 200 else None
-    models = found.models if found and names is not None else ()
+    names, models = None, found.models if found and answer.status == 200 else ()
+    if found and answer.status == 200:  # a server may repeat what it was sent
+        mask = KnownSecrets({backend.key or "": key} if key else {}).mask
+        names = tuple(mask(name) for name in names_in(document))
     contexts = {m.upstream: m.context_tokens for m in models if m.context_tokens is not None}
     return BackendFacts(backend.name, answer, names, key is not None, contexts)
-
-
-def _names(found: Found) -> tuple[str, ...]:
-    """Return all names that a backend gives, those too that could be no alias in a lab."""
-    left_out = (words.rpartition(": ")[0] for words in found.left_out)
-    return (*(model.upstream for model in found.models), *left_out)
 
 
 def _redis(lab: Lab, ask: Ask) -> str:

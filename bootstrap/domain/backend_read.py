@@ -90,6 +90,19 @@ def read_models(document: object, url: str, key: FoundKey | None) -> Found | Non
     return Found(url, tuple(models.values()), None, tuple(left_out))
 
 
+def names_in(document: object) -> tuple[str, ...]:
+    """Return all names in an answer to /api/tags or /v1/models, as they stand there."""
+    answer = document if isinstance(document, dict) else {}
+    found: dict[str, None] = {}
+    for rows, word in (("models", "name"), ("data", "id")):
+        listed = answer.get(rows)
+        for row in listed if isinstance(listed, list) else ():
+            name = row.get(word) if isinstance(row, dict) else None
+            if isinstance(name, str):
+                found[name] = None
+    return tuple(found)
+
+
 def is_llama_cpp(document: object) -> bool:
     """Tell whether an answer to /v1/models is that of llama.cpp's own server."""
     rows = document.get("data") if isinstance(document, dict) else None

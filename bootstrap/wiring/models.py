@@ -8,7 +8,7 @@ from bootstrap.adapters.files import LocalFiles
 from bootstrap.adapters.gateway import get_json
 from bootstrap.adapters.redact import KnownSecrets
 from bootstrap.adapters.sops import SopsProvider
-from bootstrap.domain.backend_read import read_models, read_tags
+from bootstrap.domain.backend_read import names_in, read_models, read_tags
 from bootstrap.domain.errors import ConfigError, GatewayError, UsageError
 from bootstrap.domain.found_models import Found, FoundKey, same_url, url_problem
 from bootstrap.domain.lab_additions import Additions
@@ -46,7 +46,7 @@ def from_backend(url: str, root: PurePath, key_name: str | None) -> Found:
 
     Raises:
         UsageError: It is no URL, or the lab's own gateway.
-        GatewayError: It does not answer, or not with a list of models.
+        GatewayError: It does not answer, or not with a list of models, or names one as its key.
     """
     problem = url_problem(url)
     if problem:
@@ -62,10 +62,12 @@ def from_backend(url: str, root: PurePath, key_name: str | None) -> Found:
     secret = None if key_name is None else labs.resolver(root).resolve(key_name).secret
     key = None if key_name is None else FoundKey(key_name, secret)
     _, document = get_json(f"{base}/api/tags", secret)
+    _refuse_its_own_key(base, document, key)
     found = read_tags(document, base, key)
     if found is not None:
         return found
     answer, document = ask_models(base, secret)
+    _refuse_its_own_key(base, document, key)
     found = read_models(document, f"{base}/v1", key)
     if found is not None and answer.status == 200:
         return found
@@ -80,6 +82,23 @@ def from_backend(url: str, root: PurePath, key_name: str | None) -> Found:
         why=why,
         fix=fix,
     )
+
+
+def _refuse_its_own_key(base: str, document: object, key: FoundKey | None) -> None:
+    """See to it that a server that repeats the key it was sent gets it into no file.
+
+    Raises:
+        GatewayError: It does, as the name of a model.
+    """
+    if key is None or key.name is None or key.value is None:
+        return
+    mask = KnownSecrets({key.name: key.value}).mask
+    if any(mask(name) != name for name in names_in(document)):
+        raise GatewayError(
+            "nothing was imported",
+            why=f"{base} gives the key {key.name} as the name of a model",
+            fix="look at what answers there; names are not kept secret, in lab.toml least of all",
+        )
 
 
 def prepare(root: PurePath, found: Found) -> Import:

@@ -191,7 +191,7 @@ class Servers(BaseHTTPRequestHandler):
             "/vllm/v1/models": (200, VLLM_MODELS),
             "/page/v1/models": (200, "<!doctype html>"),  # as a web page for whatever path
             "/compatible/v1/models": (200, "<!doctype html>"),
-            "/paid/v1/models": (200, {"data": [{"id": "p"}]}),
+            "/paid/v1/models": (200, {"data": [{"id": "p"}, {"id": f"x {sent}"}]}),
             "/cpp/v1/models": (200, {"data": [{"id": "m", "owned_by": "llamacpp"}]}),
             "/loading/v1/models": (503, {"error": {"type": "unavailable_error"}}),
             "/cpp/props": (401, {"error": {"message": "Invalid API Key"}}),
@@ -241,6 +241,17 @@ def test_each_backend_is_asked_in_its_own_way(sick: Patient) -> None:
     assert unknown == {}
     said = "".join(sick.said)
     assert (KEY in said, OLD_KEY in said) == (False, False)
+
+
+def test_a_backend_that_repeats_its_key_as_a_name_gets_it_onto_no_screen(sick: Patient) -> None:
+    Servers.seen = []
+    with serving(Servers) as port:
+        paid, more = sick.write("paid", OLD_KEY), MORE.replace('alias = "p"', 'alias = "gone"')
+        sick.write_lab(more.format(port=port, paid=paid, redis=TAKEN))
+        rows = sick.findings("KT502")["KT502"]
+    (said,) = (row["seen"] for row in rows if "gone" in row["seen"])
+    assert "does not have gone, but p, x Bearer <PAID_KEY " in said
+    assert OLD_KEY not in "".join(sick.said)
 
 
 def test_a_program_that_is_no_backend_is_not_taken_for_one(sick: Patient) -> None:

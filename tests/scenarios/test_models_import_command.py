@@ -127,7 +127,13 @@ def test_a_server_behind_a_key_is_asked_with_that(
     failed = lab.call("models", "import", "--from", f"{url}/v1/")
     assert failed.code == 1
     assert "--key NAME" in failed.error["fix"]
-    done = lab.call("models", "import", "--from", url, "--key", "MY_KEY", env={"MY_KEY": KEY})
+    with_key = ("models", "import", "--from", url, "--key", "MY_KEY")
+    kind.answers["/v1/models"] = {"data": [{"id": f"{'x' * 60} {KEY}"}]}
+    failed = lab.call(*with_key, env={"MY_KEY": KEY})
+    assert failed.error["cause"] == f"{url} gives the key MY_KEY as the name of a model"
+    assert KEY not in lab.file.read_text() + "".join(lab.said)
+    kind.answers["/v1/models"] = VLLM_MODELS
+    done = lab.call(*with_key, env={"MY_KEY": KEY})
     assert done.code == 0, done.err
     assert 'key = "MY_KEY"' in lab.file.read_text()
 
