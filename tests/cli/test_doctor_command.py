@@ -182,7 +182,8 @@ def test_what_others_answer_is_asked_again_where_the_lab_was_edited(
     asked: list[int] = []
 
     def ask(scene: Scene) -> object:
-        return asked.append(len(scene.lab.models) if scene.lab else 0)
+        asked.append(len(scene.lab.models) if scene.lab else 0)
+        return None
 
     monkeypatch.setattr(wired, "OBSERVERS", {"backends": ask})
     with well.inside():
