@@ -21,6 +21,7 @@ from bootstrap.adapters.listeners import LocalPorts
 from bootstrap.adapters.litellm_install import STAMP
 from bootstrap.adapters.process_identity import ProcessIdentity
 from bootstrap.adapters.systemd import SystemdService
+from bootstrap.domain.content import digest_of
 from bootstrap.domain.errors import GatewayError, ServiceError, TargetError
 from bootstrap.domain.secret import Secret
 
@@ -86,6 +87,13 @@ class OldGateway:
                 )
             time.sleep(_POLL_S)
 
+    @property
+    def to_come(self) -> Mapping[str, Any]:
+        """What `is_returning` knows it by before it is started: a kill may come in between."""
+        if self.unit is not None:
+            return {"port": self._port, "unit": self.unit}
+        return {"port": self._port, "command": _digest(self.argv)}
+
     def start(self) -> Mapping[str, Any]:
         """Start it again as it was. Nothing is waited for.
 
@@ -95,7 +103,7 @@ class OldGateway:
         if self.unit is not None:
             service = SystemdService(self.unit, socket=False)
             service.start()
-            return {"port": self._port, "unit": self.unit}
+            return self.to_come
         log = self._log if Path(self._log).is_file() else os.devnull
         words = ["sh", "-c", _IN_BACKGROUND, log, *self.argv]
         identity = None
@@ -141,18 +149,35 @@ def is_returning(started: Mapping[str, Any]) -> bool:
     """Tell whether a gateway that was started again has not ended and serves nobody yet.
 
     Args:
-        started: What `OldGateway.start` returned, perhaps in another run.
+        started: What `OldGateway.start` or `to_come` returned, perhaps in another run.
     """
     identity = ProcessIdentity.from_json(started.get("process"))
     match started:
         case {"port": int(port), "unit": str(unit)}:
             missing = SystemdService.available()
             runs = missing is None and SystemdService(unit, socket=False).status().running
+        case {"port": int(port), "command": str(command)}:
+            runs = _runs(command)
         case {"port": int(port)}:
             runs = identity is not None and identity.alive()
         case _:
             return False
     return runs and not HttpGateway(f"http://127.0.0.1:{port}").alive().is_gateway
+
+
+def _runs(command: str) -> bool:
+    """Tell whether a process of ours has the command line of that digest."""
+    for folder in _PROC.glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            ours = folder.stat().st_uid == os.geteuid()
+            if ours and _digest(_words(folder / "cmdline")) == command:
+                return True
+    return False
+
+
+def _digest(argv: tuple[str, ...]) -> str:
+    """Return what tells a command line, in which a key may stand, from others."""
+    return digest_of("\0".join(argv).encode("utf-8", "surrogateescape"))
 
 
 def await_return(started: Mapping[str, Any]) -> None:

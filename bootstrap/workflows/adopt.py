@@ -36,6 +36,10 @@ class Old(Protocol):
     def stop(self) -> None:
         """End it, and wait until its port is free; ServiceError where it goes on."""
 
+    @property
+    def to_come(self) -> Mapping[str, Any]:
+        """How a later run knows it where it was started, but not yet noted as that."""
+
     def start(self) -> Mapping[str, Any]:
         """Start it again as it was; returns how a later run knows it, for the note."""
 
@@ -269,8 +273,10 @@ class _Return:
             except LabError as second:
                 progress.note(f"Not everything is back: {cause_of(second)}. See the copies.")
             if self._old is not None:
-                started = self._old.start()
                 with suppress(LabError):  # the next run may then come too early
+                    self._started(self._old.to_come)
+                started = self._old.start()
+                with suppress(LabError):
                     self._started(started)
 
     def _writes(self) -> Iterator[Write]:

@@ -128,7 +128,9 @@ def test_a_process_started_by_hand_is_stopped_and_started_again(tmp_path: Path, 
     old.stop()
     first.wait(10)
     assert serving(port) is None
+    assert not is_returning(old.to_come)
     started = old.start()
+    assert until(lambda: is_returning(old.to_come)), "where a kill comes before it is noted"
     until(lambda: LocalPorts().listener(port))
     again = serving(port)
     assert again is not None

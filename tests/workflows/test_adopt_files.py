@@ -47,6 +47,8 @@ class Old:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.failure: Exception | None = None
+        self.killed = False
+        self.to_come = {"port": 4123, "command": "0a1b"}
 
     def stop(self) -> None:
         """Stop, or refuse to."""
@@ -57,6 +59,8 @@ class Old:
     def start(self) -> dict[str, object]:
         """Start."""
         self.calls.append("start")
+        if self.killed:
+            raise KeyboardInterrupt
         return {"port": 4123, "unit": "old.service"}
 
 
@@ -162,6 +166,18 @@ def test_a_gateway_that_does_not_stop_leaves_everything_as_it_was(house: House) 
     house.old.failure = None
     house.adopt()
     assert read_note(house.tools.files, PurePath(house.keep)) is None
+
+
+def test_a_run_that_ends_just_as_it_starts_the_old_gateway_again_has_noted_it(
+    house: House,
+) -> None:
+    house.old.failure = ServiceError("it goes on", why="it does", fix="stop it")
+    house.old.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        house.adopt()
+    note = read_note(house.tools.files, PurePath(house.keep))
+    assert note is not None
+    assert note.started == house.old.to_come
 
 
 def test_a_run_that_was_cut_off_is_known_and_its_remains_go(house: House) -> None:
