@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ _WAIT_S = 1.0
 _ODD = (sqlite3.Error, ValueError, TypeError, RecursionError)
 _READ_S = 2.0
 _STEPS = 100_000
+_MOST = 100  # connections, more than anybody enters
 _MOST_BYTES = 16 * 2**20  # of one setting
 # What docker compose puts a value in for, and systemd and docker itself hand on as it stands.
 _REFERENCE = re.compile(r"\$(?:\{[A-Za-z_]\w*(?:[:?+-][^}]*)?\}|[A-Za-z_]\w*)")
@@ -59,11 +61,11 @@ def stored_connections(path: PurePath) -> StoredConnections:
         for number, (url, key) in enumerate(zip(urls, keys, strict=False))
         if url
     )
+    single = {(c.url, c.key and c.key.digest(), c.enabled): c for c in found}
+    several = tuple(islice(single.values(), _MOST))
     # Saved without it, it is null, which counts as off.
     enabled = bool(rows.get(_NAMES[0], True))
-    return StoredConnections(
-        "openwebui", path, tuple(found), enabled, mode=mode, folders=tuple(folders)
-    )
+    return StoredConnections("openwebui", path, several, enabled, mode=mode, folders=tuple(folders))
 
 
 def _settings(every: object, number: int, url: str) -> Mapping[str, object]:

@@ -202,6 +202,14 @@ def test_a_database_that_is_made_to_do_harm_is_a_problem(
     assert openwebui.stored_connections(path).problem.startswith("it cannot be read")
 
 
+def test_no_more_connections_are_taken_in_than_anybody_enters(tmp_path: Path) -> None:
+    urls = [URL, URL, *(f"http://h:{port}/v1" for port in range(300))]
+    rows: dict[str, object] = {"openai.api_base_urls": urls, "openai.api_keys": [KEY, KEY]}
+    found = stored_connections(database(tmp_path / "webui.db", rows))
+    assert found.connections[:2] == (*FOUND, Connection("http://h:0/v1"))
+    assert len(found.connections) == 100
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert openwebui.stored_connections(tmp_path / "pipe").problem

@@ -17,6 +17,7 @@ from bootstrap.domain.versions import as_numbers
 # What this machine is called inside a container.
 _HOST = re.compile(r"^(https?://)host\.(?:docker|containers)\.internal(?=[:/]|$)")
 
+_FEW = 5
 _TURN_ON = "in Open WebUI: Admin Settings, Connections, turn on {}"
 
 
@@ -56,7 +57,7 @@ def webui_elsewhere(seen: Observations) -> Iterator[Finding]:
             words = f"{where}: connections to OpenAI are turned off"
             yield codes.WEBUI_ELSEWHERE.error(words, mend=_TURN_ON.format("the OpenAI API"))
         elif not here:
-            urls = ", ".join(safe_url(each.url) for each in stored.connections)
+            urls = ", ".join(safe_url(each.url) for each in stored.connections[:_FEW])
             words = f"{where}: {urls}; the gateway is {seen.gateway_url}/v1"
             yield codes.WEBUI_ELSEWHERE.error(words)
         elif not any(each.enabled for each in here):
