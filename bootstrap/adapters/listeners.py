@@ -117,15 +117,16 @@ def _reachable_here(address: bytes) -> bool:
 
 
 def _pids() -> list[int]:
-    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+    return [int(entry) for entry in os.listdir(_PROC) if entry.isdigit()]  # noqa: PTH208
 
 
 def _holds(pid: int, inodes: set[str]) -> bool:
     wanted = {f"socket:[{inode}]" for inode in inodes}
+    folder = f"{_PROC}/{pid}/fd"
     with suppress(OSError):  # another user's process, or one that ended meanwhile
-        for descriptor in (_PROC / str(pid) / "fd").iterdir():
+        for descriptor in os.listdir(folder):  # noqa: PTH208 - texts, not paths, of thousands
             with suppress(OSError):
-                if str(descriptor.readlink()) in wanted:
+                if os.readlink(f"{folder}/{descriptor}") in wanted:  # noqa: PTH115
                     return True
     return False
 
