@@ -14,7 +14,7 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -169,7 +169,9 @@ class CliLab:
     ) -> Ran:
         """Run keyturn as a process of its own, in the lab's folder."""
         variables = self.environment() if env is None else env
-        ran = Ran(*forked.run(COPIES, words, cwd=cwd or self.root, env=variables))
+        # What Python reads when it starts: PYTHONPATH and the like.
+        start = _started if any(name.startswith("PYTHON") for name in variables) else _copied
+        ran = start(words, cwd or self.root, variables)
         self.said += [ran.out, ran.err]
         return ran
 
@@ -213,6 +215,23 @@ class CliLab:
         found |= {f"home/{k}": v for k, v in homes.snapshot(self.home).items()}
         own = ("/lock", "/gateway.log", "/supervisor.json", "/supervisor.lock")
         return {path: what for path, what in found.items() if not path.endswith(own)}
+
+
+def _copied(words: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Ran:
+    return Ran(*forked.run(COPIES, words, cwd=cwd, env=env))
+
+
+def _started(words: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Ran:
+    ended = subprocess.run(
+        [*MODULE, *words],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return Ran(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 def write_wrapper(path: Path, body: str | None = None) -> Path:
