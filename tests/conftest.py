@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 from bootstrap.adapters.ending import ENDING, IGNORED_BY_PYTHON
-from support import homes
+from support import forked, homes
 from support import leaks as leaks_module
 from support.sessions import SecretService, UserSystemd
 
@@ -164,6 +164,7 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         _isolate(patch, tmp_path_factory.mktemp("session"))
         _block_network(patch)
         yield tmp_path_factory.mktemp("homes")
+        forked.end()
     os.umask(before)
 
 

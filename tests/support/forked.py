@@ -10,7 +10,6 @@ request is a line of JSON with the three standard descriptors; the answer is the
 negative for a signal.
 """
 
-import atexit
 import gc
 import io
 import json
@@ -35,11 +34,13 @@ _DESCRIPTORS = 3
 _MOST_BYTES = 1 << 20
 
 
+_begun: "list[subprocess.Popen[bytes]]" = []
+_places: list[Path] = []
 NURSERY = (sys.executable, "-P", __file__)
 
 
 class Copies:
-    """Starts such runs: the nursery is started with the first one, and ends with this process."""
+    """Starts such runs: the nursery is started with the first one; see `end`."""
 
     def __init__(self) -> None:
         """Start nothing yet."""
@@ -70,7 +71,7 @@ class Copies:
     def _begin(self, path: Path) -> Path:
         pipe = subprocess.PIPE
         process = subprocess.Popen([*NURSERY, path], stdin=pipe, stdout=pipe, cwd="/")
-        atexit.register(process.communicate)
+        _begun.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         return path
@@ -98,8 +99,16 @@ class CopiesInSession(Copies):
 def new_place() -> Path:
     """Return a path that is short enough for a socket."""
     folder = Path(tempfile.mkdtemp(prefix="keyturn-", dir="/tmp"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _places.append(folder)
     return folder / "socket"
+
+
+def end() -> None:
+    """End every nursery outside of a session, and leave nothing of any behind."""
+    while _begun:
+        _begun.pop().communicate()
+    while _places:
+        shutil.rmtree(_places.pop(), ignore_errors=True)
 
 
 def status(connection: socket.socket, limit_s: float = 60) -> int:
@@ -171,6 +180,7 @@ def _serve(path: str) -> None:
             listener.close()
             _attend(connection)
         connection.close()
+    shutil.rmtree(Path(path).parent, ignore_errors=True)
 
 
 def _attend(connection: socket.socket) -> None:
