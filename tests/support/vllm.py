@@ -17,13 +17,14 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from support.homes import DOWNLOADS, REPOSITORY, environment, machine_environment
+from support.homes import DOWNLOADS, environment, machine_environment
 from support.labs import port_of_our_own
+from support.sessions import TOOLS
 from support.waiting import until
 
 VERSION = "0.32.0"
 CONTEXT = 512
-_PINNED = REPOSITORY / "requirements" / "vllm.txt"
+_PINNED = TOOLS / "vllm" / "requirements.txt"
 _START_S = 600.0
 _SPECIAL = ("<s>", "</s>")
 _CONFIG = {
