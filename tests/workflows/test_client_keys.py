@@ -193,10 +193,3 @@ def test_times_are_whole_though_the_clock_was_set_back(desk: KeyDesk) -> None:
     assert [key.not_after for key in listed(desk)] == [4660.0]
     rotate(desk, "reviewer", 30.0, 10.0)
     assert sorted(key.not_after or 0.0 for key in listed(desk)) == [4610.0, 4630.0]
-
-
-def test_a_note_of_uses_that_others_may_write_makes_no_time_longer(desk: KeyDesk) -> None:
-    noted(desk, 4600)
-    Path(desk.path).with_name(USES_FILE).chmod(0o666)
-    issue(desk, "reviewer", None, 60.0)
-    assert [key.not_after for key in listed(desk)] == [1060.0]
