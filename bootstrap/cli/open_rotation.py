@@ -82,8 +82,7 @@ def after_rotation(
             session.warn(f"{error}; {error.fix}")
         with suppress(LabError), labs.lock(root):  # who holds it now may find it owed, too
             last = owes_hook(using.journal.records())
-            # Not where it was taken back meanwhile: that is still to be told.
-            if last is not None and last.moves == owing.moves:
+            if last is not None and last.new == owing.new:
                 using.journal.add(replace(last, owes_hook=False))
     if wait:
         wait_for_end(session, root, tools, using)
