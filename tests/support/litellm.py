@@ -3,7 +3,6 @@
 It is the version that keyturn pins, or the one that LITELLM_VERSION names for a run by hand.
 """
 
-import fcntl
 import json
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from bootstrap.domain.litellm_config import (
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.service_env import service_environment
 from bootstrap.domain.template import render
+from support.downloads import installing
 from support.homes import DOWNLOADS, environment, machine_environment
 from support.sessions import TOOLS
 
@@ -62,11 +62,9 @@ def real_litellm() -> Path:
     """
     machine = machine_environment()
     cache = Path(machine.get("KEYTURN_TEST_CACHE") or DOWNLOADS)
-    cache.mkdir(parents=True, exist_ok=True)
     venv = cache / f"litellm-{VERSION}-py{sys.version_info[0]}.{sys.version_info[1]}"
     installer = LitellmInstaller(venv, VERSION, None, environ=machine)
-    with (cache / "litellm.lock").open("w") as lock:  # parallel test runs share the cache
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with installing("litellm", cache):
         return Path(installer.install(QuietProgress()))
 
 
