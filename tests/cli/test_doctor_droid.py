@@ -132,7 +132,7 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "warning",
         "another spelling",
     ),
-    "no /v1": ("KT106", settings(by_hand(baseUrl=URL)), "error", f"{URL}/v1 is needed"),
+    "no /v1": ("KT106", settings(by_hand(baseUrl=URL)), "warning", f"{URL}/v1 is needed; LiteLLM"),
     "/v1 for anthropic": (
         "KT106",
         settings(droid_entry(provider="anthropic")),

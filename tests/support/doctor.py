@@ -33,6 +33,7 @@ version = 1
 [gateway]
 port = {port}
 service = "supervisor"
+{command}
 [secrets.LITELLM_MASTER_KEY]
 sources = ["file:{key}"]
 [backends.mock]
@@ -55,6 +56,7 @@ class Patient:
         cwd: Where doctor is started; a folder of no project.
         environment: Variables beside the isolated ones.
         port: The gateway's, as lab.toml says.
+        command: What lab.toml has run as LiteLLM; none for a gateway that nobody starts.
         said: All that every run printed.
     """
 
@@ -63,6 +65,7 @@ class Patient:
     environment: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     port: int = PORT
+    command: str = ""
 
     @property
     def lab(self) -> Path:
@@ -73,7 +76,9 @@ class Patient:
         """Write lab.toml and the file with the key."""
         self.lab.mkdir(exist_ok=True)
         source = self.write("lab/key", key)
-        (self.lab / "lab.toml").write_text(LAB.format(port=self.port, key=source, more=more))
+        command = f"command = {json.dumps(self.command)}" if self.command else ""
+        text = LAB.format(port=self.port, key=source, command=command, more=more)
+        (self.lab / "lab.toml").write_text(text)
 
     def write(self, path: str, content: object, mode: int = 0o600) -> Path:
         """Write a file below the home: a text, bytes, or anything else as JSON."""

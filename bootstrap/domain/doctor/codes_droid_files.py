@@ -56,8 +56,9 @@ BASE_URL = Code(
     "keyturn apply, or correct the base URL",
     "droid appends to `baseUrl`: `/chat/completions` for `generic-chat-completion-api`, "
     "`/responses` for `openai`, so these two need `/v1` at the end; `/v1/messages` for "
-    "`anthropic`, which must not have it. Host and port must be the gateway's. A health page "
-    "that counts no requests means the same.",
+    "`anthropic`, which must not have it. LiteLLM alone answers the first two without `/v1`, too: "
+    "that is a warning. Host and port must be the gateway's. A health page that counts no "
+    "requests means the same.",
     fixable=True,
 )
 KEY_DIFFERS = Code(

@@ -1,0 +1,384 @@
+"""Each fault of a client's setup as the real client shows it, found, and mended as doctor says."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.doctor import KEY, OLD_KEY, SETTINGS, Patient, by_hand, patient
+from support.droid_talk import UNAVAILABLE, Answer, Conversation
+from support.labs import port_of_our_own, write_wrapper
+from support.litellm import Upstream, requests_in
+from support.sessions import TOOLS
+from support.waiting import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+PONG = Answer("pong from mock", "")
+# Becomes a server that speaks droid's and Claude Code's languages, as LiteLLM does.
+GATEWAY = """\
+while [ "$1" != --port ]; do shift; done
+exec {python} {mock} "$2" --log {log} --key-file {keys} --model lab-echo --model qwen
+"""
+MASTER = "LITELLM_MASTER_KEY"
+# Models without a fault of their own.
+OTHERS = ("unset", "empty", "stale", "managed", "runtime", "project")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A model of droid's with something wrong.
+
+    Attributes:
+        code: What doctor calls it.
+        changes: The fields that are not as they should be; None for one that is missing.
+        error: What droid says of it; empty where it answers all the same.
+        sent: What the gateway gets, of one request; None where it gets nothing.
+        mended: What a person who reads doctor's words changes; empty where doctor names a command.
+    """
+
+    code: str
+    changes: Mapping[str, object]
+    error: str
+    sent: Mapping[str, object] | None
+    mended: Mapping[str, object] = field(default_factory=dict)
+
+
+def key(text: str) -> dict[str, object]:
+    return {"authorization": f"Bearer {text}"}
+
+
+FAULTS: dict[str, Fault] = {
+    "no-model": Fault("KT103", {"model": None}, UNAVAILABLE, None, {"model": "no-model"}),
+    "no-provider": Fault("KT103", {"provider": None}, UNAVAILABLE, None),
+    "no-url": Fault("KT103", {"baseUrl": None}, UNAVAILABLE, None),
+    "no-key": Fault("KT103", {"apiKey": None}, "401", {"authorization": None}),
+    "no-limit": Fault("KT104", {"maxOutputTokens": None}, "", {"max_tokens": 32000}),
+    "limit-as-text": Fault("KT104", {"maxOutputTokens": "9"}, "", {"max_tokens": 32000}),
+    "capitals": Fault("KT105", {"provider": "GENERIC_CHAT_COMPLETION_API"}, "", {}),
+    "v1-too-many": Fault(
+        "KT106", {"provider": "anthropic"}, "not found", {"path": "/v1/v1/messages"}
+    ),
+    "v1-too-few": Fault("KT106", {"baseUrl": "{url}"}, "", {"path": "/chat/completions"}),
+    "whole-path": Fault(
+        "KT106",
+        {"baseUrl": "{url}/v1/chat/completions"},
+        "404",
+        {"path": "/v1/chat/completions/chat/completions"},
+    ),
+    "other-port": Fault("KT106", {"baseUrl": "http://127.0.0.1:1/v1"}, "Connection error", None),
+    "old-key": Fault("KT107", {"apiKey": OLD_KEY}, "401", key(OLD_KEY)),
+    "same-id": Fault("KT111", {"id": "custom:same"}, "", None, {"id": None}),
+    "guide": Fault("KT116", {"apiKey": f"env:{MASTER}"}, "401", key(f"env:{MASTER}")),
+    "shell": Fault("KT116", {"apiKey": f"${MASTER}"}, "401", key(f"${MASTER}")),
+    "litellm": Fault(
+        "KT116", {"apiKey": f"os.environ/{MASTER}"}, "401", key(f"os.environ/{MASTER}")
+    ),
+    "copied": Fault("KT119", {"apiKey": OLD_KEY}, "401", key(OLD_KEY)),
+    "space": Fault("KT122", {"apiKey": f" {KEY}"}, "401", key(f" {KEY}")),
+    "placeholder": Fault("KT125", {"apiKey": "YOUR_API_KEY"}, UNAVAILABLE, None),
+    "bad-id": Fault("KT132", {"id": "bad-id"}, "not allowed", None, {"id": "custom:bad-id"}),
+}
+
+
+@dataclass
+class Place:
+    """A home with a lab whose gateway runs.
+
+    Attributes:
+        sick: The home, in which a test plants its faults.
+        log: What the gateway was asked.
+        thief: Somebody else's server, which takes the same key.
+    """
+
+    sick: Patient
+    log: Path
+    thief: Upstream
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return f"http://127.0.0.1:{self.sick.port}"
+
+    def entry(self, alias: str, **changes: object) -> dict[str, object]:
+        """Return a model as somebody wrote it by hand, with its alias as its name."""
+        fields: dict[str, object] = {"model": alias, "displayName": alias, "baseUrl": "{url}/v1"}
+        made = by_hand(**{**fields, **changes})
+        if "baseUrl" in made:
+            made["baseUrl"] = str(made["baseUrl"]).format(url=self.url)
+        return made
+
+    def got(self, alias: str) -> dict[str, Any] | None:
+        """Return the gateway's last request for a model, with the members of its body."""
+        found = in_turns(requests_in(self.log, alias))
+        return {**found[-1], **found[-1]["body"]} if found else None
+
+    def stolen(self, alias: str) -> list[str | None]:
+        """Return with which keys the other server was asked for a model."""
+        return [request["authorization"] for request in in_turns(self.thief.requests(alias))]
+
+    def talk(self, **env: str | None) -> Conversation:
+        """Start droid as the user would: in his folder, with his variables."""
+        mine = {n: v for n, v in self.sick.environment.items() if n != "PATH"}
+        folder = self.sick.cwd if self.sick.cwd != self.sick.home.parent / "elsewhere" else None
+        return Conversation(self.sick.home, {**mine, **env}, cwd=folder)
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return droid's models as the user's file has them."""
+        listed: list[dict[str, Any]] = json.loads(self.settings.read_text())["customModels"]
+        return listed
+
+    @property
+    def settings(self) -> Path:
+        """The user's settings of droid."""
+        return self.sick.home / SETTINGS
+
+    def bad(self, *codes: str) -> dict[str, list[dict[str, Any]]]:
+        """Return what doctor warns of."""
+        found = self.sick.findings(*codes).items()
+        worse = {c: [row for row in rows if row["severity"] != "note"] for c, rows in found}
+        return {c: rows for c, rows in worse.items() if rows}
+
+    def follow(self, *codes: str) -> None:
+        """Do what doctor says, command by command, until it names none."""
+        for _ in range(10):
+            rows = [row for rows in self.bad(*codes).values() for row in rows]
+            commands = [row["command"] for row in rows if row["command"]]
+            if not commands:
+                return
+            self.sick.follow(commands[0])
+        raise AssertionError(rows)
+
+
+def in_turns(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what an agent asks; without tools droid asks for the title of a session."""
+    return [request for request in requests if request["body"].get("tools")]
+
+
+def gateway(home: Path) -> str:
+    """Write a script that lab.toml names as LiteLLM; return its path."""
+    log, keys = home.parent / "gateway.jsonl", home / "lab/key"
+    mock = TOOLS / "mock_upstream.py"
+    body = GATEWAY.format(python=sys.executable, mock=mock, log=log, keys=keys)
+    return str(write_wrapper(home.parent / "bin/litellm", body.strip()))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    base = tmp_path_factory.mktemp("faults")
+    home = base / "home"
+    home.mkdir(mode=0o700)
+    sick = patient(home)
+    sick.port, sick.command = port_of_our_own(), gateway(home)
+    secrets = "".join(
+        f'[secrets.{name}]\nsources = ["file:{sick.write(f"lab/{name}", f"sk-test-{name}")}"]\n'
+        for name in ("LITELLM_SALT_KEY", "KEYTURN_INTERNAL_KEY")
+    )
+    models = "".join(
+        f'[[models]]\nalias = "{alias}"\nbackend = "mock"\noutput_tokens = 4096\n'
+        for alias in (*FAULTS, *OTHERS)
+    )
+    sick.write_lab(secrets + models)
+    thief = Upstream(base, keys=home / "lab/key")
+    try:
+        done = sick.run("apply")
+        assert done.code == 0, done
+        shutil.copytree(home / ".factory", base / "factory")
+        yield Place(sick, base / "gateway.jsonl", thief)
+    finally:
+        thief.stop()
+        sick.run("service", "stop")
+
+
+@pytest.fixture
+def place(made: Place) -> Place:
+    """The home as `keyturn apply` made it."""
+    home = made.sick.home
+    for name in (".factory", ".claude", "project"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    shutil.copytree(home.parent / "factory", home / ".factory")
+    for log in (made.log, made.thief.log):
+        log.write_text("")
+    made.sick.cwd = home.parent / "elsewhere"
+    made.sick.environment = {"PATH": made.sick.environment["PATH"]}
+    return made
+
+
+def listed_id(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("id", f"custom:{entry['displayName']}-0"))
+
+
+def see_symptom(place: Place, droid: Conversation, alias: str) -> None:
+    """See droid fail in the way that doctor's words say."""
+    fault = FAULTS[alias]
+    answer = droid.ask(listed_id(place.entry(alias, **fault.changes)))
+    assert fault.error in answer.error, (alias, answer)
+    assert (answer == PONG) == (not fault.error), (alias, answer)
+    got = place.got(alias)
+    sent = {name: (got or {}).get(name) for name in fault.sent or {}}
+    assert (got is None, sent) == (fault.sent is None, fault.sent or {}), alias
+
+
+def test_models_that_were_written_by_hand(place: Place) -> None:
+    faulty = {alias: place.entry(alias, **fault.changes) for alias, fault in FAULTS.items()}
+    first = place.entry("qwen", id="custom:same")
+    fine = place.entry("copied", displayName="good-one")
+    place.sick.settings(first, fine, *faulty.values())
+    with place.talk() as droid:
+        for alias in FAULTS:
+            see_symptom(place, droid, alias)
+
+    found = place.sick.findings("KT1")
+    for alias, fault in FAULTS.items():
+        assert any(f": {alias}" in row["seen"] for row in found[fault.code]), (alias, found)
+    place.sick.fix("KT1")
+    document = json.loads(place.settings.read_text())
+    for entry in document["customModels"]:
+        mended = FAULTS[entry["displayName"]].mended if entry["displayName"] in FAULTS else {}
+        entry.update(mended)
+    for entry in document["customModels"]:
+        for name in [name for name, value in entry.items() if value is None]:
+            del entry[name]
+    place.settings.write_text(json.dumps(document))
+    place.follow("KT1")
+    assert place.bad("KT1") == {}
+
+    ids = {entry["model"]: listed_id(entry) for entry in place.models()}
+    with place.talk() as droid:
+        for alias in FAULTS:
+            assert droid.ask(ids[alias]) == PONG, alias
+            got = place.got(alias)
+            assert got, alias
+            assert (got["path"], got["max_tokens"]) == ("/v1/chat/completions", 4096), alias
+    assert KEY not in "".join(place.sick.said)
+
+
+def test_variables_that_droid_cannot_put_in_and_a_proxy_before_loopback(place: Place) -> None:
+    sick = place.sick
+    sick.settings(
+        place.entry("qwen"),
+        place.entry("unset", apiKey=f"${{{MASTER}}}"),
+        place.entry("empty", apiKey="${EMPTY_ONE}"),
+        place.entry("stale", apiKey="${OF_YESTERDAY}"),
+    )
+    provider = "GENERIC-CHAT-COMPLETION-API"
+    of_company = {"customModels": [place.entry("managed", provider=provider)]}
+    managed = sick.write("managed.json", of_company)
+    sick.environment |= {
+        "EMPTY_ONE": "",
+        "OF_YESTERDAY": OLD_KEY,
+        "FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH": str(managed),
+        "HTTP_PROXY": f"http://127.0.0.1:{place.thief.port}",
+    }
+    sent = {
+        "qwen": f"Bearer {KEY}",
+        "unset": f"Bearer ${{{MASTER}}}",
+        "empty": None,
+        "stale": f"Bearer {OLD_KEY}",
+    }
+    with place.talk(NO_PROXY=None) as droid:
+        for alias, header in sent.items():
+            answer = droid.ask(f"custom:{alias}-0")
+            assert (answer == PONG) == (alias == "qwen"), answer
+            assert (place.stolen(alias), place.got(alias)) == ([header], None)
+        assert droid.ask("custom:managed-0").error == UNAVAILABLE
+
+    found = place.bad("KT1")
+    assert found.keys() >= {"KT105", "KT107", "KT117", "KT121"}
+    assert [row["severity"] for row in found["KT105"]] == ["error"]
+    place.follow("KT121")
+    asked = f'"$(keyturn get {MASTER})"'
+    for variable in (MASTER, "EMPTY_ONE", "OF_YESTERDAY"):
+        sick.follow(f"export {variable}={asked}")
+    managed.write_text(managed.read_text().replace(provider, provider.lower()))
+    assert place.bad("KT105", "KT107", "KT117", "KT121") == {}
+    with place.talk(NO_PROXY=sick.environment["NO_PROXY"]) as droid:
+        for alias in (*sent, "managed"):
+            assert droid.ask(f"custom:{alias}-0") == PONG, alias
+            assert (place.got(alias) or {})["authorization"] == f"Bearer {KEY}"
+    assert len(place.stolen("qwen")) == 1
+
+
+def test_models_that_another_file_hides(place: Place) -> None:
+    sick = place.sick
+    elsewhere = f"http://127.0.0.1:{place.thief.port}/v1"
+
+    def instead(alias: str, path: str) -> Path:
+        stolen = place.entry(alias, id=f"custom:keyturn-{alias}", baseUrl=elsewhere)
+        return sick.write(path, {"customModels": [stolen]})
+
+    (sick.home / "project/.git").mkdir(parents=True)
+    instead("project", "project/.factory/settings.json")
+    sick.cwd = sick.home / "project"
+    sick.environment |= {
+        "FACTORY_RUNTIME_SETTINGS_PATH": str(instead("runtime", "run.json")),
+        "FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH": str(instead("managed", "managed.json")),
+    }
+    local = sick.write(".factory/settings.local.json", {"customModels": [place.entry("qwen")]})
+    place.sick.write(".factory/config.d/mine.json", {"customModels": [place.entry("shell")]})
+    hidden = ("project", "runtime", "managed")
+    with place.talk() as droid:
+        for alias in hidden:
+            assert droid.ask(f"custom:keyturn-{alias}") == PONG
+            assert (place.stolen(alias), place.got(alias)) == ([f"Bearer {KEY}"], None)
+        assert droid.ask("custom:keyturn-lab-echo").error == UNAVAILABLE  # of settings.json
+        assert droid.ask("custom:shell-0").error == UNAVAILABLE  # of config.d
+        assert droid.ask("custom:qwen-0") == PONG  # of settings.local.json
+
+    found = place.bad("KT110", "KT112")
+    levels = ("(project)", "(runtime", "(org-managed", "settings.local.json has")
+    for words in levels:
+        assert any(words in row["seen"] for row in found["KT112"]), words
+    place.follow("KT110")
+    sick.cwd = sick.home.parent / "elsewhere"
+    sick.follow("unset FACTORY_RUNTIME_SETTINGS_PATH FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH")
+    local.unlink()
+    assert place.bad("KT110", "KT112") == {}
+    with place.talk() as droid:
+        for alias in (*hidden, "lab-echo"):
+            assert droid.ask(f"custom:keyturn-{alias}") == PONG
+            assert place.got(alias)
+
+
+# A file of droid's, the code, and whether `--fix` alone brings the models back.
+FILES: dict[str, tuple[str, str]] = {
+    "a byte order mark": ("KT102", "\ufeff{good}"),
+    "nothing at all": ("KT102", ""),
+    "an unknown provider": ("KT105", '{{"customModels": [{bad}, {entry}]}}'),
+    "the legacy name": ("KT129", '{{"custom_models": [{entry}]}}'),
+}
+
+
+def test_files_that_droid_ignores_as_a_whole(place: Place) -> None:
+    entry = json.dumps(place.entry("qwen"))
+    good = f'{{"customModels": [{entry}]}}'
+    bad = json.dumps(place.entry("shell", provider="litellm"))
+
+    def put(text: str) -> None:
+        new = place.settings.with_name("new")
+        new.write_text(text)
+        new.chmod(0o600)
+        new.replace(place.settings)
+
+    put(good)
+    with place.talk() as droid:
+        assert droid.ask("custom:qwen-0") == PONG
+        for name, (code, text) in FILES.items():
+            put(text.format(good=good, bad=bad, entry=entry))
+            until(lambda: droid.ask("custom:qwen-0").error == UNAVAILABLE, name)
+            assert code in place.bad("KT1"), name
+            place.sick.fix(code)
+            place.follow("KT133")
+            if name == "the legacy name":
+                assert place.bad(code)
+                put(good)
+            place.sick.findings(code)
+            until(
+                lambda: any(droid.ask(i) == PONG for i in ("custom:qwen-0", "custom:keyturn-qwen")),
+                name,
+            )
+            assert code not in place.bad(code), name
