@@ -297,6 +297,18 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
     "a reference that was replaced": (
         "KT118",
         both(settings(by_hand(index=0)), variable("LITELLM_MASTER_KEY", KEY)),
+        "note",
+        "droid wrote this entry, with the value of LITELLM_MASTER_KEY; keyturn keeps it current",
+    ),
+    "a stale reference that was replaced": (
+        "KT118",
+        both(settings(by_hand(index=0, apiKey=OLD_KEY)), variable("LITELLM_MASTER_KEY", OLD_KEY)),
+        "warning",
+        "droid wrote this entry",
+    ),
+    "a reference that was replaced in a model of nobody's": (
+        "KT118",
+        both(settings(by_hand(index=0, model="qwen9")), variable("LITELLM_MASTER_KEY", KEY)),
         "warning",
         "droid wrote this entry",
     ),
@@ -309,7 +321,7 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
                 {"customModels": [by_hand(apiKey="${LITELLM_MASTER_KEY}")]},
             ),
         ),
-        "warning",
+        "note",
         "still has the reference",
     ),
     "a stale copy": (

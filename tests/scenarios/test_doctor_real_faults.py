@@ -1,5 +1,6 @@
 """Each fault of a client's setup as the real client shows it, found, and mended as doctor says."""
 
+import contextlib
 import json
 import shutil
 import sys
@@ -14,6 +15,7 @@ from support.doctor import KEY, OLD_KEY, SETTINGS, Patient, by_hand, patient
 from support.droid_talk import UNAVAILABLE, Answer, Conversation
 from support.labs import port_of_our_own, write_wrapper
 from support.litellm import Upstream, requests_in
+from support.live_clients import InteractiveDroid
 from support.sessions import TOOLS
 from support.waiting import until
 
@@ -344,41 +346,76 @@ def test_models_that_another_file_hides(place: Place) -> None:
             assert place.got(alias)
 
 
-# A file of droid's, the code, and whether `--fix` alone brings the models back.
-FILES: dict[str, tuple[str, str]] = {
-    "a byte order mark": ("KT102", "\ufeff{good}"),
-    "nothing at all": ("KT102", ""),
-    "an unknown provider": ("KT105", '{{"customModels": [{bad}, {entry}]}}'),
-    "the legacy name": ("KT129", '{{"custom_models": [{entry}]}}'),
+# A file of which droid reads nothing: the code, its text, and what a person makes of it, if nobody
+# else can.
+FILES: dict[str, tuple[str, str, str]] = {
+    "a byte order mark": ("KT102", "\ufeff{good}", ""),
+    "nothing at all": ("KT102", "", ""),
+    "no end": ("KT101", '{{"a": "{good}', "{good}"),
+    "an unknown provider": ("KT105", '{{"customModels": [{bad}, {entry}]}}', ""),
+    "the legacy name": ("KT129", '{{"custom_models": [{entry}]}}', "{good}"),
 }
 
 
-def test_files_that_droid_ignores_as_a_whole(place: Place) -> None:
-    entry = json.dumps(place.entry("qwen"))
-    good = f'{{"customModels": [{entry}]}}'
+def test_files_that_droid_ignores_as_a_whole_and_sessions_with_old_marks(place: Place) -> None:
+    qwen = "custom:keyturn-qwen"
+    entry = json.dumps(place.entry("qwen", id=qwen))
     bad = json.dumps(place.entry("shell", provider="litellm"))
+    texts = {"good": f'{{"customModels": [{entry}]}}', "entry": entry, "bad": bad}
 
     def put(text: str) -> None:
-        new = place.settings.with_name("new")
-        new.write_text(text)
-        new.chmod(0o600)
+        new = place.sick.write(f"{SETTINGS}.new", text.format(**texts))
         new.replace(place.settings)
 
-    put(good)
     with place.talk() as droid:
-        assert droid.ask("custom:qwen-0") == PONG
-        for name, (code, text) in FILES.items():
-            put(text.format(good=good, bad=bad, entry=entry))
-            until(lambda: droid.ask("custom:qwen-0").error == UNAVAILABLE, name)
-            assert code in place.bad("KT1"), name
+        assert droid.ask(qwen) == PONG
+        for name, (code, text, mended) in FILES.items():
+            put(text)
+            until(lambda: droid.ask(qwen).error == UNAVAILABLE, name)
+            assert code in place.bad(code), name
+            if mended:
+                put(mended)
             place.sick.fix(code)
-            place.follow("KT133")
-            if name == "the legacy name":
-                assert place.bad(code)
-                put(good)
-            place.sick.findings(code)
-            until(
-                lambda: any(droid.ask(i) == PONG for i in ("custom:qwen-0", "custom:keyturn-qwen")),
-                name,
-            )
+            place.follow("KT133")  # where nothing is in the file any more
             assert code not in place.bad(code), name
+            until(lambda: droid.ask(qwen) == PONG, name)
+
+    state = max((place.sick.home / ".factory/sessions").rglob("*.settings.json"))
+    marks = {"providerLock": "anthropic", "archivedAt": "2026-01-01T00:00:00Z"}
+    state.write_text(json.dumps({**json.loads(state.read_text()), **marks}))
+    assert "KT123" in place.sick.findings("KT123")
+    session = state.name.partition(".")[0]
+    with place.talk() as droid:
+        assert droid.resume(session) == PONG
+        left = json.loads(state.read_text())
+        assert (left["providerLock"], left["archivedAt"]) == (
+            "generic-chat-completion-api",
+            marks["archivedAt"],
+        )
+    place.sick.fix("KT123")
+    assert "archivedAt" not in json.loads(state.read_text())
+    assert "KT123" not in place.sick.findings("KT123")
+
+
+def test_what_an_interactive_start_makes_of_a_reference_and_of_old_files(place: Place) -> None:
+    sick = place.sick
+    by_reference = place.entry("unset", apiKey=f"${{{MASTER}}}")
+    sick.write(SETTINGS, {"customModels": [by_reference]})
+    old = {"model": "stale", "model_display_name": "stale", "base_url": f"{place.url}/v1"}
+    old |= {"api_key": OLD_KEY, "provider": by_reference["provider"], "max_tokens": 4096}
+    sick.write(".factory/config.json", {"custom_models": [old]})
+    assert {"KT109", "KT118"} <= place.bad("KT1").keys()
+    sick.environment[MASTER] = KEY
+    with contextlib.ExitStack() as ending:  # nobody waits for its screen
+        ending.push(InteractiveDroid(sick.home, sick.cwd, {MASTER: KEY}))
+        until(lambda: KEY in place.settings.read_text(), "droid's own entries")
+    assert {entry["model"]: entry["apiKey"] for entry in place.models()} == {
+        "unset": KEY,
+        "stale": OLD_KEY,
+    }
+    assert {"KT107", "KT109", "KT118"} <= sick.findings("KT1").keys()
+    place.follow("KT1")
+    assert place.bad("KT1") == {}
+    with place.talk() as droid:
+        for alias in ("unset", "stale"):
+            assert droid.ask(f"custom:{alias}-0") == PONG
