@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from support import claude
 from support.doctor import KEY, OLD_KEY, SETTINGS, Patient, by_hand, patient
 from support.droid_talk import UNAVAILABLE, Answer, Conversation
+from support.homes import machine_environment
 from support.labs import port_of_our_own, write_wrapper
 from support.litellm import Upstream, requests_in
 from support.live_clients import InteractiveDroid
@@ -24,7 +27,7 @@ PONG = Answer("pong from mock", "")
 # Becomes a server that speaks droid's and Claude Code's languages, as LiteLLM does.
 GATEWAY = """\
 while [ "$1" != --port ]; do shift; done
-exec {python} {mock} "$2" --log {log} --key-file {keys} --model lab-echo --model qwen
+exec {python} {mock} "$2" --log {log} --key-file {keys} --only {models}
 """
 MASTER = "LITELLM_MASTER_KEY"
 # Models without a fault of their own.
@@ -82,6 +85,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "copied": Fault("KT119", {"apiKey": OLD_KEY}, "401", key(OLD_KEY)),
     "space": Fault("KT122", {"apiKey": f" {KEY}"}, "401", key(f" {KEY}")),
+    "renamed": Fault("KT137", {"model": "nobody"}, "400", None, {"model": "renamed"}),
     "placeholder": Fault("KT125", {"apiKey": "YOUR_API_KEY"}, UNAVAILABLE, None),
     "bad-id": Fault("KT132", {"id": "bad-id"}, "not allowed", None, {"id": "custom:bad-id"}),
 }
@@ -165,7 +169,8 @@ def gateway(home: Path) -> str:
     """Write a script that lab.toml names as LiteLLM; return its path."""
     log, keys = home.parent / "gateway.jsonl", home / "lab/key"
     mock = TOOLS / "mock_upstream.py"
-    body = GATEWAY.format(python=sys.executable, mock=mock, log=log, keys=keys)
+    models = " ".join(f"--model {alias}" for alias in ("lab-echo", "qwen", *FAULTS, *OTHERS))
+    body = GATEWAY.format(python=sys.executable, mock=mock, log=log, keys=keys, models=models)
     return str(write_wrapper(home.parent / "bin/litellm", body.strip()))
 
 
@@ -419,3 +424,69 @@ def test_what_an_interactive_start_makes_of_a_reference_and_of_old_files(place: 
     with place.talk() as droid:
         for alias in ("unset", "stale"):
             assert droid.ask(f"custom:{alias}-0") == PONG
+
+
+def ask_claude(place: Place, *argv: str) -> "subprocess.CompletedProcess[str]":
+    """Start Claude Code as the user would, or a shell of his that does."""
+    sick = place.sick
+    path = f"{claude.binary().parent}:{machine_environment()['PATH']}"
+    mine = {name: value for name, value in sick.environment.items() if name != "PATH"}
+    return subprocess.run(
+        argv or ["claude", "-p", "hi"],
+        env={"HOME": str(sick.home), "LANG": "C.UTF-8", "CLAUDE_CODE_MAX_RETRIES": "0"}
+        | {"PATH": path, **mine},
+        cwd=sick.cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_variables_of_claude_code_that_fight_each_other(place: Place) -> None:
+    sick = place.sick
+    sick.environment |= {
+        "ANTHROPIC_BASE_URL": f"{place.url}/v1",
+        "ANTHROPIC_AUTH_TOKEN": KEY,
+        "ANTHROPIC_API_KEY": OLD_KEY,
+        "ANTHROPIC_MODEL": "qwen",
+    }
+    assert PONG.text not in ask_claude(place).stdout
+    got = place.got("qwen") or {}
+    assert (got["path"], got["status"]) == ("/v1/v1/messages", 404)
+    assert (got["authorization"], got["x_api_key"]) == (f"Bearer {KEY}", OLD_KEY)
+    assert {"KT201", "KT202"} <= place.bad("KT2").keys()
+    place.follow("KT201")
+    place.follow("KT202")
+
+    block = sick.write(".claude/settings.json", {"env": {"ANTHROPIC_MODEL": "gpt-9"}})
+    assert PONG.text not in ask_claude(place).stdout
+    assert (place.got("gpt-9") or {})["status"] == 400
+    assert place.bad("KT2").keys() == {"KT203", "KT204"}
+    block.write_text("{}")
+    assert place.bad("KT2") == {}
+    done = ask_claude(place)
+    assert done.stdout.strip() == PONG.text, done.stderr
+    got = place.got("qwen") or {}
+    assert (got["path"], got["x_api_key"]) == ("/v1/messages", None)
+
+
+RC = """\
+_claude_via_litellm() {{
+  env -u ANTHROPIC_API_KEY ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={key} \\
+    ANTHROPIC_MODEL="$1" claude "${{@:2}}"
+}}
+alias claude-qwen='_claude_via_litellm qwen'
+"""
+
+
+def test_a_stale_key_in_a_function_of_bash(place: Place) -> None:
+    place.sick.write(".bashrc", RC.format(url=place.url, key=OLD_KEY), 0o644)
+    call = ("bash", "-ic", "claude-qwen -p hi")
+    assert PONG.text not in ask_claude(place, *call).stdout
+    assert (place.got("qwen") or {})["authorization"] == f"Bearer {OLD_KEY}"
+    assert place.bad("KT2").keys() == {"KT205"}
+    place.follow("KT205")
+    assert place.bad("KT2") == {}
+    done = ask_claude(place, *call)
+    assert done.stdout.strip() == PONG.text, done.stderr
