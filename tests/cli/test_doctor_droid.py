@@ -770,6 +770,12 @@ def _codes(step: dict[str, Any]) -> list[str]:
     return [code for file in step["files"] for code in file["codes"]]
 
 
+def test_a_session_of_a_model_that_is_gone_has_no_stale_lock(sick: Patient) -> None:
+    marks = {"model": "custom:gone-0", "providerLock": "anthropic"}
+    sick.write(".factory/sessions/-tmp/a.settings.json", marks)
+    assert "KT123" not in sick.findings("KT123")
+
+
 def test_a_malformed_session_is_passed_over(sick: Patient) -> None:
     sick.write(".factory/sessions/-tmp/a.settings.json", "{")
     assert "KT123" not in sick.findings("KT123")

@@ -1,10 +1,10 @@
-"""Each fault of a client's setup as the real client shows it, found, and mended as doctor says."""
+"""Each fault of a client's setup as the real client shows it, found, and mended as doctor says.
+
+What it costs is one start of droid (a second of a core) for each state of its files.
+"""
 
 import contextlib
 import json
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,26 +12,16 @@ from typing import Any
 
 import pytest
 
-from support import claude
-from support.doctor import KEY, OLD_KEY, SETTINGS, Patient, by_hand, patient
-from support.droid_talk import UNAVAILABLE, Answer, Conversation
-from support.homes import machine_environment
-from support.labs import port_of_our_own, write_wrapper
-from support.litellm import Upstream, requests_in
+from support.client_place import PONG, Place, open_place
+from support.doctor import KEY, OLD_KEY, SETTINGS, legacy_entry
+from support.droid_talk import UNAVAILABLE, Conversation
 from support.live_clients import InteractiveDroid
-from support.sessions import TOOLS
 from support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-PONG = Answer("pong from mock", "")
-# Becomes a server that speaks droid's and Claude Code's languages, as LiteLLM does.
-GATEWAY = """\
-while [ "$1" != --port ]; do shift; done
-exec {python} {mock} "$2" --log {log} --key-file {keys} --only {models}
-"""
 MASTER = "LITELLM_MASTER_KEY"
 # Models without a fault of their own.
-OTHERS = ("unset", "empty", "stale", "managed", "runtime", "project")
+OTHERS = ("qwen", "unset", "empty", "stale", "managed", "runtime", "project")
 
 
 @dataclass(frozen=True)
@@ -91,127 +81,15 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-@dataclass
-class Place:
-    """A home with a lab whose gateway runs.
-
-    Attributes:
-        sick: The home, in which a test plants its faults.
-        log: What the gateway was asked.
-        thief: Somebody else's server, which takes the same key.
-    """
-
-    sick: Patient
-    log: Path
-    thief: Upstream
-
-    @property
-    def url(self) -> str:
-        """The gateway's address."""
-        return f"http://127.0.0.1:{self.sick.port}"
-
-    def entry(self, alias: str, **changes: object) -> dict[str, object]:
-        """Return a model as somebody wrote it by hand, with its alias as its name."""
-        fields: dict[str, object] = {"model": alias, "displayName": alias, "baseUrl": "{url}/v1"}
-        made = by_hand(**{**fields, **changes})
-        if "baseUrl" in made:
-            made["baseUrl"] = str(made["baseUrl"]).format(url=self.url)
-        return made
-
-    def got(self, alias: str) -> dict[str, Any] | None:
-        """Return the gateway's last request for a model, with the members of its body."""
-        found = in_turns(requests_in(self.log, alias))
-        return {**found[-1], **found[-1]["body"]} if found else None
-
-    def stolen(self, alias: str) -> list[str | None]:
-        """Return with which keys the other server was asked for a model."""
-        return [request["authorization"] for request in in_turns(self.thief.requests(alias))]
-
-    def talk(self, **env: str | None) -> Conversation:
-        """Start droid as the user would: in his folder, with his variables."""
-        mine = {n: v for n, v in self.sick.environment.items() if n != "PATH"}
-        folder = self.sick.cwd if self.sick.cwd != self.sick.home.parent / "elsewhere" else None
-        return Conversation(self.sick.home, {**mine, **env}, cwd=folder)
-
-    def models(self) -> list[dict[str, Any]]:
-        """Return droid's models as the user's file has them."""
-        listed: list[dict[str, Any]] = json.loads(self.settings.read_text())["customModels"]
-        return listed
-
-    @property
-    def settings(self) -> Path:
-        """The user's settings of droid."""
-        return self.sick.home / SETTINGS
-
-    def bad(self, *codes: str) -> dict[str, list[dict[str, Any]]]:
-        """Return what doctor warns of."""
-        found = self.sick.findings(*codes).items()
-        worse = {c: [row for row in rows if row["severity"] != "note"] for c, rows in found}
-        return {c: rows for c, rows in worse.items() if rows}
-
-    def follow(self, *codes: str) -> None:
-        """Do what doctor says, command by command, until it names none."""
-        for _ in range(10):
-            rows = [row for rows in self.bad(*codes).values() for row in rows]
-            commands = [row["command"] for row in rows if row["command"]]
-            if not commands:
-                return
-            self.sick.follow(commands[0])
-        raise AssertionError(rows)
-
-
-def in_turns(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what an agent asks; without tools droid asks for the title of a session."""
-    return [request for request in requests if request["body"].get("tools")]
-
-
-def gateway(home: Path) -> str:
-    """Write a script that lab.toml names as LiteLLM; return its path."""
-    log, keys = home.parent / "gateway.jsonl", home / "lab/key"
-    mock = TOOLS / "mock_upstream.py"
-    models = " ".join(f"--model {alias}" for alias in ("lab-echo", "qwen", *FAULTS, *OTHERS))
-    body = GATEWAY.format(python=sys.executable, mock=mock, log=log, keys=keys, models=models)
-    return str(write_wrapper(home.parent / "bin/litellm", body.strip()))
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    base = tmp_path_factory.mktemp("faults")
-    home = base / "home"
-    home.mkdir(mode=0o700)
-    sick = patient(home)
-    sick.port, sick.command = port_of_our_own(), gateway(home)
-    secrets = "".join(
-        f'[secrets.{name}]\nsources = ["file:{sick.write(f"lab/{name}", f"sk-test-{name}")}"]\n'
-        for name in ("LITELLM_SALT_KEY", "KEYTURN_INTERNAL_KEY")
-    )
-    models = "".join(
-        f'[[models]]\nalias = "{alias}"\nbackend = "mock"\noutput_tokens = 4096\n'
-        for alias in (*FAULTS, *OTHERS)
-    )
-    sick.write_lab(secrets + models)
-    thief = Upstream(base, keys=home / "lab/key")
-    try:
-        done = sick.run("apply")
-        assert done.code == 0, done
-        shutil.copytree(home / ".factory", base / "factory")
-        yield Place(sick, base / "gateway.jsonl", thief)
-    finally:
-        thief.stop()
-        sick.run("service", "stop")
+    with open_place(tmp_path_factory.mktemp("faults"), (*FAULTS, *OTHERS)) as place:
+        yield place
 
 
 @pytest.fixture
 def place(made: Place) -> Place:
-    """The home as `keyturn apply` made it."""
-    home = made.sick.home
-    for name in (".factory", ".claude", "project"):
-        shutil.rmtree(home / name, ignore_errors=True)
-    shutil.copytree(home.parent / "factory", home / ".factory")
-    for log in (made.log, made.thief.log):
-        log.write_text("")
-    made.sick.cwd = home.parent / "elsewhere"
-    made.sick.environment = {"PATH": made.sick.environment["PATH"]}
+    made.fresh()
     return made
 
 
@@ -406,8 +284,9 @@ def test_what_an_interactive_start_makes_of_a_reference_and_of_old_files(place: 
     sick = place.sick
     by_reference = place.entry("unset", apiKey=f"${{{MASTER}}}")
     sick.write(SETTINGS, {"customModels": [by_reference]})
-    old = {"model": "stale", "model_display_name": "stale", "base_url": f"{place.url}/v1"}
-    old |= {"api_key": OLD_KEY, "provider": by_reference["provider"], "max_tokens": 4096}
+    old = legacy_entry(
+        model="stale", model_display_name="stale", base_url=f"{place.url}/v1", api_key=OLD_KEY
+    )
     sick.write(".factory/config.json", {"custom_models": [old]})
     assert {"KT109", "KT118"} <= place.bad("KT1").keys()
     sick.environment[MASTER] = KEY
@@ -426,23 +305,6 @@ def test_what_an_interactive_start_makes_of_a_reference_and_of_old_files(place: 
             assert droid.ask(f"custom:{alias}-0") == PONG
 
 
-def ask_claude(place: Place, *argv: str) -> "subprocess.CompletedProcess[str]":
-    """Start Claude Code as the user would, or a shell of his that does."""
-    sick = place.sick
-    path = f"{claude.binary().parent}:{machine_environment()['PATH']}"
-    mine = {name: value for name, value in sick.environment.items() if name != "PATH"}
-    return subprocess.run(
-        argv or ["claude", "-p", "hi"],
-        env={"HOME": str(sick.home), "LANG": "C.UTF-8", "CLAUDE_CODE_MAX_RETRIES": "0"}
-        | {"PATH": path, **mine},
-        cwd=sick.cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 def test_variables_of_claude_code_that_fight_each_other(place: Place) -> None:
     sick = place.sick
     sick.environment |= {
@@ -451,7 +313,7 @@ def test_variables_of_claude_code_that_fight_each_other(place: Place) -> None:
         "ANTHROPIC_API_KEY": OLD_KEY,
         "ANTHROPIC_MODEL": "qwen",
     }
-    assert PONG.text not in ask_claude(place).stdout
+    assert PONG.text not in place.claude().stdout
     got = place.got("qwen") or {}
     assert (got["path"], got["status"]) == ("/v1/v1/messages", 404)
     assert (got["authorization"], got["x_api_key"]) == (f"Bearer {KEY}", OLD_KEY)
@@ -460,12 +322,12 @@ def test_variables_of_claude_code_that_fight_each_other(place: Place) -> None:
     place.follow("KT202")
 
     block = sick.write(".claude/settings.json", {"env": {"ANTHROPIC_MODEL": "gpt-9"}})
-    assert PONG.text not in ask_claude(place).stdout
+    assert PONG.text not in place.claude().stdout
     assert (place.got("gpt-9") or {})["status"] == 400
     assert place.bad("KT2").keys() == {"KT203", "KT204"}
     block.write_text("{}")
     assert place.bad("KT2") == {}
-    done = ask_claude(place)
+    done = place.claude()
     assert done.stdout.strip() == PONG.text, done.stderr
     got = place.got("qwen") or {}
     assert (got["path"], got["x_api_key"]) == ("/v1/messages", None)
@@ -483,10 +345,36 @@ alias claude-qwen='_claude_via_litellm qwen'
 def test_a_stale_key_in_a_function_of_bash(place: Place) -> None:
     place.sick.write(".bashrc", RC.format(url=place.url, key=OLD_KEY), 0o644)
     call = ("bash", "-ic", "claude-qwen -p hi")
-    assert PONG.text not in ask_claude(place, *call).stdout
+    assert PONG.text not in place.claude(*call).stdout
     assert (place.got("qwen") or {})["authorization"] == f"Bearer {OLD_KEY}"
     assert place.bad("KT2").keys() == {"KT205"}
     place.follow("KT205")
     assert place.bad("KT2") == {}
-    done = ask_claude(place, *call)
+    done = place.claude(*call)
     assert done.stdout.strip() == PONG.text, done.stderr
+
+
+def test_a_key_at_rest_gives_way_to_a_helper(place: Place) -> None:
+    sick, lab_file = place.sick, place.sick.lab / "lab.toml"
+    kept = lab_file.read_text()
+    (literal,) = sick.findings("KT108")["KT108"]
+    own = place.settings.read_text()
+    sick.settings(place.entry("qwen", apiKey=None, apiKeyHelper=f"echo {KEY}"))
+    with place.talk() as droid:
+        assert "401" in droid.ask("custom:qwen-0").error
+        assert (place.got("qwen") or {"authorization": ""})["authorization"] is None
+    (helper,) = sick.findings("KT127")["KT127"]
+    assert helper["mend"] == f"take that entry out; {literal['mend']}"
+    place.settings.write_text(own)
+    said, command, export = literal["mend"].split("; ")
+    line, table = said.removesuffix(" in lab.toml").split(" under ")
+    lab_file.write_text(f"{kept}{table}\n{line}\n")
+    try:
+        sick.follow(command)
+        sick.follow(export.replace("=~/", f"={sick.home}/"))
+        assert KEY not in place.settings.read_text()
+        assert sick.findings("KT1") == {}
+        with place.talk() as droid:
+            assert droid.ask("custom:keyturn-qwen") == PONG
+    finally:
+        lab_file.write_text(kept)

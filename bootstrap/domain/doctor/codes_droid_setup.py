@@ -74,7 +74,8 @@ HELPER = Code(
     "KT127",
     "an apiKeyHelper where droid does not run it",
     "droid drops it without a word and sends the request with no key.",
-    "droid_key_helper = true under [targets] in lab.toml; keyturn apply; export "
+    'take that entry out; hand_over = "helper" under [clients.droid] in lab.toml; keyturn apply; '
+    "export "
     "FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH=~/.config/keyturn/droid-managed.json",
     "The helper works in org-managed settings only: /etc/factory/settings.json, or the file "
     "that FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH names.",
