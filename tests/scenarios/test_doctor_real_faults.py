@@ -14,7 +14,7 @@ import pytest
 
 from support.client_place import PONG, Place, open_place
 from support.doctor import KEY, OLD_KEY, SETTINGS, legacy_entry
-from support.droid_talk import UNAVAILABLE, Conversation
+from support.droid_talk import UNAVAILABLE, Answer, Conversation
 from support.live_clients import InteractiveDroid
 from support.waiting import until
 
@@ -108,6 +108,17 @@ def see_symptom(place: Place, droid: Conversation, alias: str) -> None:
     assert (got is None, sent) == (fault.sent is None, fault.sent or {}), alias
 
 
+def mend_by_hand(place: Place) -> None:
+    """Do what doctor says about the entries of which it names no command."""
+    document = json.loads(place.settings.read_text())
+    for entry in document["customModels"]:
+        fault = FAULTS.get(entry["displayName"])
+        entry.update(fault.mended if fault else {})
+        for name in [name for name, value in entry.items() if value is None]:
+            del entry[name]
+    place.settings.write_text(json.dumps(document))
+
+
 def test_models_that_were_written_by_hand(place: Place) -> None:
     faulty = {alias: place.entry(alias, **fault.changes) for alias, fault in FAULTS.items()}
     first = place.entry("qwen", id="custom:same")
@@ -117,23 +128,16 @@ def test_models_that_were_written_by_hand(place: Place) -> None:
         for alias in FAULTS:
             see_symptom(place, droid, alias)
 
-    found = place.sick.findings("KT1")
-    for alias, fault in FAULTS.items():
-        assert any(f": {alias}" in row["seen"] for row in found[fault.code]), (alias, found)
-    place.sick.fix("KT1")
-    document = json.loads(place.settings.read_text())
-    for entry in document["customModels"]:
-        mended = FAULTS[entry["displayName"]].mended if entry["displayName"] in FAULTS else {}
-        entry.update(mended)
-    for entry in document["customModels"]:
-        for name in [name for name, value in entry.items() if value is None]:
-            del entry[name]
-    place.settings.write_text(json.dumps(document))
-    place.follow("KT1")
-    assert place.bad("KT1") == {}
+        found = place.sick.findings("KT1")
+        for alias, fault in FAULTS.items():
+            assert any(f": {alias}" in row["seen"] for row in found[fault.code]), (alias, found)
+        place.sick.fix("KT1")
+        mend_by_hand(place)
+        place.follow("KT1")
+        assert place.bad("KT1") == {}
 
-    ids = {entry["model"]: listed_id(entry) for entry in place.models()}
-    with place.talk() as droid:
+        ids = {entry["model"]: listed_id(entry) for entry in place.models()}
+        droid.until(ids["no-model"], PONG)
         for alias in FAULTS:
             assert droid.ask(ids[alias]) == PONG, alias
             got = place.got(alias)
@@ -254,14 +258,14 @@ def test_files_that_droid_ignores_as_a_whole_and_sessions_with_old_marks(place: 
         assert droid.ask(qwen) == PONG
         for name, (code, text, mended) in FILES.items():
             put(text)
-            until(lambda: droid.ask(qwen).error == UNAVAILABLE, name)
+            droid.until(qwen, Answer("", UNAVAILABLE))
             assert code in place.bad(code), name
             if mended:
                 put(mended)
             place.sick.fix(code)
             place.follow("KT133")  # where nothing is in the file any more
             assert code not in place.bad(code), name
-            until(lambda: droid.ask(qwen) == PONG, name)
+            droid.until(qwen, PONG)
 
     state = max((place.sick.home / ".factory/sessions").rglob("*.settings.json"))
     marks = {"providerLock": "anthropic", "archivedAt": "2026-01-01T00:00:00Z"}

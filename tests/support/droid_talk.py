@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 
 from support.droid import OFFLINE, binary
 from support.homes import machine_environment
+from support.waiting import until
 
 _STREAM = "stream-jsonrpc"
 # What droid says where it has no such model.
 UNAVAILABLE = "Custom model configuration is unavailable"
+# It waits that long after a change of a file before it reads it.
+_LOOKS_S = 0.35
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Conversation:
             text=True,
         )
         self._sent = 0
+        self._has_session = False
 
     def __enter__(self) -> "Conversation":
         return self
@@ -71,14 +76,27 @@ class Conversation:
         self._empty.cleanup()
 
     def ask(self, model: str) -> Answer:
-        """Ask a model in a new session.
+        """Choose a model, and ask it; the session goes on from question to question.
 
         Args:
             model: Its id, such as `custom:keyturn-qwen`.
         """
-        where = str(self._cwd)
-        refused = self._call("initialize_session", machineId="test", cwd=where, modelId=model)
+        if self._has_session:
+            refused = self._call("update_session_settings", modelId=model)
+        else:
+            where = str(self._cwd)
+            refused = self._call("initialize_session", machineId="test", cwd=where, modelId=model)
+            self._has_session = not refused
         return Answer("", refused) if refused else self._say("hi")
+
+    def until(self, model: str, wanted: Answer) -> None:
+        """Ask a model until droid, which looks at a changed file soon, says `wanted`."""
+
+        def look() -> bool:
+            time.sleep(_LOOKS_S)
+            return self.ask(model) == wanted
+
+        until(look, f"{wanted} from {model}")
 
     def resume(self, session: str) -> Answer:
         """Ask once more in a session that is on disk."""
