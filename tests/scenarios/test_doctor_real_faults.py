@@ -254,12 +254,16 @@ def test_files_that_droid_ignores_as_a_whole_and_sessions_with_old_marks(place: 
         new = place.sick.write(f"{SETTINGS}.new", text.format(**texts))
         new.replace(place.settings)
 
+    place.sick.environment["ANTHROPIC_BASE_URL"] = place.url
     with place.talk() as droid:
         assert droid.ask(qwen) == PONG
         for name, (code, text, mended) in FILES.items():
             put(text)
             droid.until(qwen, Answer("", UNAVAILABLE))
             assert code in place.bad(code), name
+            if not text:
+                (row,) = place.bad("KT133")["KT133"]
+                assert "ANTHROPIC_BASE_URL is set and does nothing for droid" in row["seen"]
             if mended:
                 put(mended)
             place.sick.fix(code)

@@ -33,7 +33,6 @@ version = 1
 [gateway]
 port = {port}
 service = "supervisor"
-{command}
 [secrets.LITELLM_MASTER_KEY]
 sources = ["file:{key}"]
 [backends.mock]
@@ -76,8 +75,9 @@ class Patient:
         """Write lab.toml and the file with the key."""
         self.lab.mkdir(exist_ok=True)
         source = self.write("lab/key", key)
-        command = f"command = {json.dumps(self.command)}" if self.command else ""
-        text = LAB.format(port=self.port, key=source, command=command, more=more)
+        text = LAB.format(port=self.port, key=source, more=more)
+        if self.command:
+            text = text.replace("[gateway]", f"[gateway]\ncommand = {json.dumps(self.command)}")
         (self.lab / "lab.toml").write_text(text)
 
     def write(self, path: str, content: object, mode: int = 0o600) -> Path:
