@@ -3,7 +3,6 @@
 What it costs is one start of droid (a second of a core) for each state of its files.
 """
 
-import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -298,8 +297,7 @@ def test_what_an_interactive_start_makes_of_a_reference_and_of_old_files(place: 
     sick.write(".factory/config.json", {"custom_models": [old]})
     assert {"KT109", "KT118"} <= place.bad("KT1").keys()
     sick.environment[MASTER] = KEY
-    with contextlib.ExitStack() as ending:  # nobody waits for its screen
-        ending.push(InteractiveDroid(sick.home, sick.cwd, {MASTER: KEY}))
+    with InteractiveDroid(sick.home, sick.cwd, {MASTER: KEY}):
         until(lambda: KEY in place.settings.read_text(), "droid's own entries")
     assert {entry["model"]: entry["apiKey"] for entry in place.models()} == {
         "unset": KEY,
