@@ -139,6 +139,17 @@ def _wait_until_it_answers(
         time.sleep(0.1)
 
 
+def requests_in(log: Path, model: str) -> list[dict[str, Any]]:
+    """Return the POST requests for a model that the mock upstream wrote down, oldest first."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    records = [json.loads(line) for line in lines]
+    return [
+        record
+        for record in records
+        if record["method"] == "POST" and record["body"].get("model") == model
+    ]
+
+
 class Upstream:
     """A model server that answers `pong from mock` and notes every request.
 
@@ -149,11 +160,12 @@ class Upstream:
 
     Attributes:
         port: Where it listens, on the loopback address.
+        log: Where it notes them, one JSON object a line.
     """
 
     def __init__(self, folder: Path, *, pace_s: float = 0.0, keys: Path | None = None) -> None:
-        self._log = folder / "upstream.jsonl"
-        program = [sys.executable, str(TOOLS / "mock_upstream.py"), "0", "--log", str(self._log)]
+        self.log = folder / "upstream.jsonl"
+        program = [sys.executable, str(TOOLS / "mock_upstream.py"), "0", "--log", str(self.log)]
         program += ["--pace", str(pace_s), *(["--key-file", str(keys)] if keys else [])]
         self._process = subprocess.Popen(program, stdout=subprocess.PIPE)
         assert self._process.stdout
@@ -161,13 +173,7 @@ class Upstream:
 
     def requests(self, model: str) -> list[dict[str, Any]]:
         """Return the POST requests for an upstream model, oldest first."""
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
-        records = [json.loads(line) for line in lines]
-        return [
-            record
-            for record in records
-            if record["method"] == "POST" and record["body"].get("model") == model
-        ]
+        return requests_in(self.log, model)
 
     def stop(self) -> None:
         """End it."""
