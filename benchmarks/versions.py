@@ -86,7 +86,7 @@ def install(version: str) -> Path | None:
             file.seek(0)
             file.write("\n".join(overrides))
             file.flush()
-    print(ended.stderr.splitlines()[-1], file=sys.stderr)
+    print(*ended.stderr.splitlines()[-1:], file=sys.stderr)
     return None
 
 

@@ -24,7 +24,7 @@ run() { "$venv/bin/python" -m pytest "$@"; }
 # Without a worker that died the rest would wait for its tests for ever.
 parallel=(-n "${TEST_WORKERS:-4}" --dist loadgroup --max-worker-restart=0)
 # Those of one file share one LiteLLM, whose start takes a core for 8 seconds.
-by_file=(-n "${TEST_WORKERS:-2}" --dist loadfile --max-worker-restart=0)
+by_file=(-n "${TEST_WORKERS:-3}" --dist loadfile --max-worker-restart=0)
 quick=(--hypothesis-profile=quick)
 
 # shellcheck source=lib/phases.sh

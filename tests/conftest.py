@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 
 from bootstrap.adapters.ending import ENDING, IGNORED_BY_PYTHON
-from support import homes
+from support import forked, homes
 from support import leaks as leaks_module
 from support.home_pool import HomePool
 from support.parts import modules_below, part_of
@@ -180,6 +180,7 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home
         _isolate(patch, made.take())
         _block_network(patch)
         yield made
+        forked.end()
     os.umask(before)
 
 

@@ -13,7 +13,7 @@ REFUSED = (401, 403)
 def ask_models(base: str, key: Secret | None, timeout_s: float = 5.0) -> tuple[Answer, Any]:
     """Return the answer to GET /v1/models, and its body as JSON, or None where it is none.
 
-    llama.cpp answered that to anybody (b8929; b10566 and later do not). There /props, which it
+    llama.cpp answered that to anybody (b8929; b11549 does not). There /props, which it
     guards like its completions, is asked as well, and where it refuses the key that is the answer.
 
     Args:

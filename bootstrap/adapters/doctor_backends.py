@@ -11,16 +11,13 @@ from bootstrap.adapters.gathering import Scene, gather
 from bootstrap.adapters.redact import KnownSecrets
 from bootstrap.adapters.redis_ping import ping
 from bootstrap.domain.backend_read import names_in, read_models, read_tags
-from bootstrap.domain.doctor.facts_backends import BackendFacts, BackendsFacts
+from bootstrap.domain.doctor.facts_backends import LISTING, OLLAMAS, BackendFacts, BackendsFacts
 from bootstrap.domain.errors import LabError
 from bootstrap.domain.lab import Backend, Lab
 from bootstrap.domain.probes import Answer
 from bootstrap.domain.secret import Secret
 
 _ANSWER_S = 3.0
-_TAGS = ("ollama", "ollama-cloud")
-# What is sure to say which models it has; whatever speaks OpenAI's protocol need not.
-_LISTING = (*_TAGS, "llama.cpp", "vllm", "openai")
 # Anthropic takes a key in another header, so that only its presence is asked for.
 _OTHER_HEADER = ("anthropic",)
 # Returns the value of a secret of the lab.
@@ -75,7 +72,7 @@ def _backend(backend: Backend, ask: Ask) -> BackendFacts:
         return BackendFacts(backend.name, reached)
     with suppress(LabError):  # said elsewhere
         key = ask(backend.key) if backend.key else None
-    if backend.kind in _TAGS:
+    if backend.kind in OLLAMAS:
         answer, document = get_json(f"{base}/api/tags", key, _ANSWER_S)
         found = read_tags(document, base, None)
     else:
@@ -84,7 +81,7 @@ def _backend(backend: Backend, ask: Ask) -> BackendFacts:
     # A key that cannot be read is no reason to say that the backend wants one.
     if backend.key and key is None and answer.status in REFUSED:
         answer = Answer(200)
-    elif found is None and answer.status == 200 and backend.kind in _LISTING:
+    elif found is None and answer.status == 200 and backend.kind in LISTING:
         answer = Answer(None, problem="another program answers there, without a list of models")
     names, models = None, found.models if found and answer.status == 200 else ()
     if found and answer.status == 200:  # a server may repeat what it was sent

@@ -1,4 +1,4 @@
-"""Who listens on a TCP port of this machine (Linux: /proc/net/tcp, /proc/PID/fd)."""
+"""Who listens on a TCP port of this machine (Linux: sock_diag, or /proc/net/tcp; /proc/PID/fd)."""
 
 import ipaddress
 import os
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 
+from bootstrap.adapters import socket_diag
 from bootstrap.adapters.machine import JsonState
 from bootstrap.adapters.process_identity import Stat, stat_of
 from bootstrap.ports import Listener
@@ -81,11 +82,15 @@ def _is_descendant(pid: int, ancestor: int) -> bool:
 
 
 def _inodes(port: int) -> set[str]:
-    return {inode for name in ("tcp", "tcp6") for inode in _listening(name, port)}
+    try:
+        found = socket_diag.listening(port)
+    except OSError:
+        found = [row for name in ("tcp", "tcp6") for row in _listening(name, port)]
+    return {str(inode) for address, inode in found if _reachable_here(address)}
 
 
-def _listening(name: str, port: int) -> Iterator[str]:
-    """Give the inodes of the sockets in /proc/net/NAME that listen on `port`."""
+def _listening(name: str, port: int) -> Iterator[tuple[bytes, int]]:
+    """Give address and inode of the sockets in /proc/net/NAME that listen on `port`."""
     try:
         rows = (_PROC / "net" / name).read_text().splitlines()[1:]
     except OSError:  # a machine without IPv6 has no tcp6
@@ -93,29 +98,35 @@ def _listening(name: str, port: int) -> Iterator[str]:
     for row in rows:
         fields = row.split()
         address, _, number = fields[1].partition(":")
-        if fields[3] == _LISTEN and int(number, 16) == port and _reachable_here(address):
-            yield fields[9]
+        if fields[3] == _LISTEN and int(number, 16) == port:
+            yield _packed(address), int(fields[9])
 
 
-def _reachable_here(address: str) -> bool:
-    """Tell whether an address, as 32-bit words in the machine's byte order, is ours to ask."""
+def _packed(address: str) -> bytes:
+    """Return an address that is spelled as 32-bit words in the machine's byte order."""
     words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
-    parsed = ipaddress.ip_address(b"".join(struct.pack("=I", word) for word in words))
+    return b"".join(struct.pack("=I", word) for word in words)
+
+
+def _reachable_here(address: bytes) -> bool:
+    """Tell whether an address is ours to ask."""
+    parsed = ipaddress.ip_address(address)
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
         parsed = parsed.ipv4_mapped
     return parsed.is_loopback or parsed.is_unspecified
 
 
 def _pids() -> list[int]:
-    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+    return [int(entry) for entry in os.listdir(_PROC) if entry.isdigit()]  # noqa: PTH208
 
 
 def _holds(pid: int, inodes: set[str]) -> bool:
     wanted = {f"socket:[{inode}]" for inode in inodes}
+    folder = f"{_PROC}/{pid}/fd"
     with suppress(OSError):  # another user's process, or one that ended meanwhile
-        for descriptor in (_PROC / str(pid) / "fd").iterdir():
+        for descriptor in os.listdir(folder):  # noqa: PTH208 - texts, not paths, of thousands
             with suppress(OSError):
-                if str(descriptor.readlink()) in wanted:
+                if os.readlink(f"{folder}/{descriptor}") in wanted:  # noqa: PTH115
                     return True
     return False
 

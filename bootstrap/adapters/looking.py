@@ -90,13 +90,19 @@ def running(name: str, home: PurePath, variables: Collection[str]) -> tuple[Runn
 
 
 def _pids_of(name: str) -> Iterator[int]:
-    for entry in _PROC.iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+    own = os.getpid()
+    # Texts, not paths: of a thousand processes one or none is of interest.
+    for entry in os.listdir(_PROC):  # noqa: PTH208
+        if not entry.isdigit() or int(entry) == own:
             continue
         with suppress(OSError):  # it ended meanwhile, or is not ours
-            same_user = entry.stat().st_uid == os.getuid()
-            if same_user and (entry / "exe").readlink().name.removesuffix(" (deleted)") == name:
-                yield int(entry.name)
+            program = os.readlink(f"{_PROC}/{entry}/exe").rpartition("/")[2]  # noqa: PTH115
+            if program.removesuffix(" (deleted)") == name and _is_ours(entry):
+                yield int(entry)
+
+
+def _is_ours(entry: str) -> bool:
+    return (_PROC / entry).stat().st_uid == os.getuid()
 
 
 def environment_of(pid: int) -> dict[str, str]:

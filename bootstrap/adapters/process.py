@@ -88,9 +88,10 @@ def run(
         OSError: It cannot be started, or prints more than anybody could want (64 MiB).
         TimeoutError: It did not end in time (an OSError as well).
     """
-    if patience is None:
+    remembering = patience  # a thread that was given up may still be here when that ends
+    if remembering is None:
         return _run(argv, stdin, env, cwd, timeout_s, keep)
-    with patience.asking(argv):
+    with remembering.asking(argv):
         return _run(argv, stdin, env, cwd, timeout_s, keep)
 
 

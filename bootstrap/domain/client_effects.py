@@ -8,6 +8,7 @@ from pathlib import PurePath
 from bootstrap.domain.client_ways import way_of
 from bootstrap.domain.clients.openwebui import SETUP
 from bootstrap.domain.lab import ClientKey, Lab
+from bootstrap.domain.places import SECRETS_FOLDER
 from bootstrap.domain.secret_spec import MASTER_KEY
 
 
@@ -80,9 +81,13 @@ def _brought(lab: Lab, client: str) -> Iterator[Effect]:
 
 
 def _openwebui(lab: Lab, keyturn: str, name: str) -> Effect:
-    """Return what it needs: it takes a new key by itself only from the env file that it obeys."""
+    """Return what it needs: it takes a new key by itself only from the env file that it obeys.
+
+    A file of that name elsewhere is somebody's copy, which keeps the old key.
+    """
     named = PurePath(lab.stores.get("openwebui", ""))
-    if lab.switches.openwebui_env and named.name in {file.path for file in SETUP.files}:
+    ours = {(SECRETS_FOLDER, file.path) for file in SETUP.files}
+    if lab.switches.openwebui_env and named.parts[-2:] in ours:
         return Effect("Open WebUI", Effort.RESTART, f"it reads {named.name} when it starts")
     return Effect("Open WebUI", Effort.NEW_KEY, f"enter it: {keyturn} get {name}")
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import PurePath
 
+# The folder of the env files, in the one for configurations.
+SECRETS_FOLDER = "lab-secrets"
 _MOST_BYTES = 200
 
 
@@ -49,12 +51,12 @@ class Places:
     @property
     def env_file(self) -> PurePath:
         """The lab's keys for shells and, without the guard, for the service."""
-        return self.config / "lab-secrets" / "litellm.env"
+        return self.config / SECRETS_FOLDER / "litellm.env"
 
     @property
     def gateway_env(self) -> PurePath:
         """What the service reads under the guard: everything but the key that clients hold."""
-        return self.config / "lab-secrets" / "gateway.env"
+        return self.config / SECRETS_FOLDER / "gateway.env"
 
     @property
     def default_lab(self) -> PurePath:

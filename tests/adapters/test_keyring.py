@@ -23,7 +23,8 @@ from bootstrap.domain.secret import Secret
 from support import leaks
 from support.sessions import SecretService
 
-pytestmark = pytest.mark.integration
+# On one worker, and so with one keyring.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("keyring")]
 
 Start = Callable[..., SecretService]
 
@@ -58,10 +59,33 @@ def everything_said(error: SecretError) -> dict[str, str]:
     return {"error": f"{error!r} {error} {error.what} {error.why} {error.fix}"}
 
 
+@pytest.fixture(scope="module")
+def unlocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretService]:
+    """One for all tests that only write and read in it."""
+    service = SecretService(cwd=tmp_path_factory.mktemp("unlocked"))
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def service(unlocked: SecretService, monkeypatch: pytest.MonkeyPatch) -> SecretService:
+    """An open keyring, found by this process, with nothing in it but the key."""
+    for name, value in unlocked.environment.items():
+        monkeypatch.setenv(name, value)
+    secret_tool(unlocked, "clear", "service", "keyturn")
+    words = ("service", "keyturn", "username", "LITELLM_MASTER_KEY")
+    about = ("--label=Password", "application", "Python keyring library")
+    secret_tool(unlocked, "store", *about, *words, input=KEY)
+    return unlocked
+
+
 class TestContract(WritableProviderContract):
+    HELD = KEY
+
     @pytest.fixture
-    def ref(self, secret_service: Start) -> SecretRef:
-        secret_service(items={("keyturn", "LITELLM_MASTER_KEY"): self.HELD})
+    def ref(self, service: SecretService) -> SecretRef:
+        assert service
         return REF
 
     @pytest.fixture
@@ -69,11 +93,8 @@ class TestContract(WritableProviderContract):
         return KeyringProvider(PurePath("/lab"), timeout_s=30)
 
 
+@pytest.mark.usefixtures("service")
 class TestUnlocked:
-    @pytest.fixture(autouse=True)
-    def service(self, secret_service: Start) -> SecretService:
-        return secret_service(items=ITEMS)
-
     def test_an_empty_entry_is_not_found_and_said_to_be_empty(
         self, provider: KeyringProvider, service: SecretService
     ) -> None:

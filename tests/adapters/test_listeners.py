@@ -1,5 +1,6 @@
 """Who listens on a port, from the real /proc and from one made up."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.adapters import listeners
+from bootstrap.adapters import listeners, socket_diag
 from bootstrap.adapters.listeners import SUPERVISOR, LocalPorts
 from bootstrap.adapters.machine import JsonState
 from bootstrap.ports import Listener
@@ -103,9 +104,45 @@ def row(address: str, port: int, *, state: str = "0A", inode: int = 77) -> str:
     return f"   0: {address}:{port:04X} 00000000:0000 {state} 0:0 00:0 0 1000 0 {inode} 1 0\n"
 
 
-def fake_proc(tmp_path: Path, tcp: str) -> None:
+def kernel_says_nothing(port: int) -> list[tuple[bytes, int]]:
+    raise OSError(errno.EPROTONOSUPPORT, f"nothing about {port}")
+
+
+@pytest.fixture
+def only_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that answers no question about sockets, as in some sandboxes."""
+    monkeypatch.setattr(socket_diag, "listening", kernel_says_nothing)
+
+
+def fake_proc(tmp_path: Path, tcp: str, patch: pytest.MonkeyPatch) -> None:
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "tcp").write_text(HEADER + tcp)
+    patch.setattr(socket_diag, "listening", kernel_says_nothing)
+    patch.setattr(listeners, "_PROC", tmp_path)
+
+
+@pytest.mark.usefixtures("only_proc")
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.8.7", "0.0.0.0"])  # noqa: S104
+def test_a_listener_is_found_where_the_kernel_answers_no_question(address: str) -> None:
+    with listening(address) as server:
+        port = port_of(server)
+        assert LocalPorts().listener(port) == Listener(os.getpid(), own_name())
+    assert LocalPorts().listener(port) is None
+
+
+@pytest.mark.usefixtures("only_proc")
+@pytest.mark.parametrize("address", ["::1", "::", "::ffff:127.0.0.1"])
+def test_so_it_is_on_ipv6(address: str) -> None:
+    with listening(address, socket.AF_INET6, both=True) as server:
+        assert LocalPorts().listener(port_of(server)) == Listener(os.getpid(), own_name())
+
+
+def test_a_kernel_that_refuses_the_question_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_diag, "_BY_FAMILY", 99)  # no such question
+    with listening("127.0.0.1") as server:
+        with pytest.raises(OSError, match="no answer"):
+            socket_diag.listening(port_of(server))
+        assert LocalPorts().listener(port_of(server)) == Listener(os.getpid(), own_name())
 
 
 def loopback() -> str:
@@ -115,8 +152,7 @@ def loopback() -> str:
 def test_another_users_listener_has_no_process_to_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_proc(tmp_path, row(loopback(), 4000))
-    monkeypatch.setattr(listeners, "_PROC", tmp_path)
+    fake_proc(tmp_path, row(loopback(), 4000), monkeypatch)
     assert LocalPorts().listener(4000) == Listener(None, "")
 
 
@@ -124,22 +160,20 @@ def test_a_listener_on_another_address_is_none_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = f"{int.from_bytes(socket.inet_aton('192.0.2.1'), sys.byteorder):08X}"
-    fake_proc(tmp_path, row(other, 4000) + row(loopback(), 4000, state="01"))
-    monkeypatch.setattr(listeners, "_PROC", tmp_path)
+    fake_proc(tmp_path, row(other, 4000) + row(loopback(), 4000, state="01"), monkeypatch)
     assert LocalPorts().listener(4000) is None
 
 
 def test_a_process_that_ends_while_it_is_looked_at_is_no_trouble(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_proc(tmp_path, row(loopback(), 4000))
+    fake_proc(tmp_path, row(loopback(), 4000), monkeypatch)
     pid = os.getpid()  # exists in the real /proc, has no name and no second descriptor here
     descriptors = tmp_path / str(pid) / "fd"
     descriptors.mkdir(parents=True)
     (descriptors / "0").touch()
     (descriptors / "1").symlink_to("socket:[1]")
     (descriptors / "2").symlink_to("socket:[77]")
-    monkeypatch.setattr(listeners, "_PROC", tmp_path)
     assert LocalPorts().listener(4000) == Listener(pid, "")
 
 

@@ -1,11 +1,12 @@
 """The real `systemd --user`, as root and as a user without privileges."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,12 +15,15 @@ import pytest
 
 from bootstrap.domain.lab import Gateway
 from bootstrap.domain.service_env import unset_for
+from support import forked
+from support.forked import CopiesInSession
 from support.homes import REPOSITORY
 from support.service_files import UNIT_TEMPLATE, service_text, write_env_file
 from support.sessions import TOOLS, UserSystemd
 from support.waiting import until
 
-pytestmark = pytest.mark.integration
+# On one worker, and so on one machine.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("systemd units")]
 
 UNIT = "litellm.service"
 KEY = "sk-test-in-a-unit-0123456789"
@@ -43,23 +47,38 @@ else:
 class Host:
     """A machine with a unit, and the adapter called on it."""
 
-    def __init__(self, session: UserSystemd, port: int, *, private_python: bool) -> None:
+    def __init__(self, session: UserSystemd, *, private_python: bool) -> None:
         self.session = session
-        self.port = port
+        self.port = 0
         self.folder = session.home
         self.units = session.home / ".config" / "systemd" / "user"
         self.env_file = session.home / "lab secrets" / "100% [a]*.env"
-        self._python = PYTHON if private_python else sys.executable
-        shutil.copytree(REPOSITORY / "bootstrap", self.folder / "lib" / "bootstrap")
+        self._copies = None if private_python else CopiesInSession(session)
+        if private_python:
+            shutil.copytree(REPOSITORY / "bootstrap", self.folder / "lib" / "bootstrap")
         shutil.copy(TOOLS / "mini-gateway", self.folder / "mini-gateway")
+
+    def begin(self, port: int) -> None:
+        """Have an env file, and a port for a gateway."""
+        self.port = port
         self.write_env(LITELLM_MASTER_KEY=KEY)
+
+    def clean(self) -> None:
+        """Leave nothing of a test behind but its journal."""
+        self.session.systemctl("stop", UNIT)
+        shutil.rmtree(self.units, ignore_errors=True)
+        self.session.systemctl("daemon-reload", check=True)
+        self.session.systemctl("reset-failed", check=True)
 
     def call(self, verb: str, *args: int, env: dict[str, str] | None = None) -> Any:
         """Return what the adapter returned, or its error's what, why and fix."""
-        library = REPOSITORY if self._python == sys.executable else self.folder / "lib"
-        result = self.session.check(
-            self._python, "-c", CALL, verb, *args, env={"PYTHONPATH": str(library), **(env or {})}
-        )
+        words = (verb, *map(str, args))
+        if self._copies is not None:
+            ran = forked.run(self._copies, words, cwd=self.folder, env=env or {}, code=CALL)
+            assert ran[0] == 0, ran
+            return json.loads(ran[1])
+        variables = {"PYTHONPATH": str(self.folder / "lib"), **(env or {})}
+        result = self.session.check(PYTHON, "-c", CALL, *words, env=variables)
         return json.loads(result.stdout)
 
     def write_env(self, **values: str) -> None:
@@ -79,6 +98,8 @@ class Host:
     def hand_over(self) -> None:
         """Give every file to the session's user."""
         owner = self.folder.stat()
+        if owner.st_uid == os.getuid():
+            return
         for path in (self.folder, *self.folder.rglob("*")):
             shutil.chown(path, owner.st_uid, owner.st_gid)
 
@@ -101,25 +122,22 @@ class Host:
         return dict(entry.split("=", 1) for entry in text.split("\0") if entry)
 
 
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that another user may enter: a second pytest closes the parent of tmp_path again."""
+@pytest.fixture(scope="module", params=["root", pytest.param("lab:2001", marks=pytest.mark.slow)])
+def machine(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """One for all tests, since its start takes longer than most of them."""
+    # Another user may enter it: a second pytest closes the parent of tmp_path again.
     with tempfile.TemporaryDirectory(prefix="keyturn-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
-        yield Path(name)
+        user = None if request.param == "root" else request.param
+        with UserSystemd(Path(name) / "home", user=user) as session:
+            yield Host(session, private_python=user is not None)
 
 
-@pytest.fixture(params=["root", pytest.param("lab:2001", marks=pytest.mark.slow)])
-def host(
-    request: pytest.FixtureRequest,
-    open_folder: Path,  # before the session, so that it goes after it
-    user_systemd: Callable[..., UserSystemd],
-    free_port: int,
-) -> Host:
-    home = open_folder / "home"
-    if request.param == "root":
-        return Host(user_systemd(home), free_port, private_python=False)
-    return Host(user_systemd(home, user=request.param), free_port, private_python=True)
+@pytest.fixture
+def host(machine: Host, free_port: int) -> Iterator[Host]:
+    machine.begin(free_port)
+    yield machine
+    machine.clean()
 
 
 def test_the_unit_file_has_no_complaint_from_systemd(host: Host) -> None:
@@ -176,7 +194,7 @@ def test_arguments_arrive_as_they_are(host: Host) -> None:
 
 def test_a_program_with_odd_characters_in_its_path_is_found(host: Host) -> None:
     folder = host.folder / "od$d %h ${x} é"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     program = folder / "program"
     program.write_text("#!/bin/sh\nexec sleep 3600\n")
     program.chmod(0o755)
@@ -192,9 +210,9 @@ def test_no_variable_of_the_login_session_redirects_the_gateway(host: Host) -> N
     host.write_unit()
     host.call("start")
     environment = host.environment()
+    host.session.systemctl("unset-environment", "HARMLESS", *unset, check=True)
     assert environment["LITELLM_MASTER_KEY"] == KEY
     assert [n for n, value in environment.items() if value == "/inherited"] == ["HARMLESS"]
-    host.session.systemctl("unset-environment", "HARMLESS", *unset, check=True)
 
 
 @pytest.mark.faults

@@ -132,7 +132,7 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
         "warning",
         "another spelling",
     ),
-    "no /v1": ("KT106", settings(by_hand(baseUrl=URL)), "error", f"{URL}/v1 is needed"),
+    "no /v1": ("KT106", settings(by_hand(baseUrl=URL)), "warning", f"{URL}/v1 is needed; LiteLLM"),
     "/v1 for anthropic": (
         "KT106",
         settings(droid_entry(provider="anthropic")),
@@ -297,6 +297,18 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
     "a reference that was replaced": (
         "KT118",
         both(settings(by_hand(index=0)), variable("LITELLM_MASTER_KEY", KEY)),
+        "note",
+        "droid wrote this entry, with the value of LITELLM_MASTER_KEY; keyturn keeps it current",
+    ),
+    "a stale reference that was replaced": (
+        "KT118",
+        both(settings(by_hand(index=0, apiKey=OLD_KEY)), variable("LITELLM_MASTER_KEY", OLD_KEY)),
+        "warning",
+        "droid wrote this entry",
+    ),
+    "a reference that was replaced in a model of nobody's": (
+        "KT118",
+        both(settings(by_hand(index=0, model="qwen9")), variable("LITELLM_MASTER_KEY", KEY)),
         "warning",
         "droid wrote this entry",
     ),
@@ -309,7 +321,7 @@ FAULTS: dict[str, tuple[str, Plant, str, str]] = {
                 {"customModels": [by_hand(apiKey="${LITELLM_MASTER_KEY}")]},
             ),
         ),
-        "warning",
+        "note",
         "still has the reference",
     ),
     "a stale copy": (
@@ -756,6 +768,12 @@ def test_what_needs_no_lab_is_mended_without_one(sick: Patient) -> None:
 
 def _codes(step: dict[str, Any]) -> list[str]:
     return [code for file in step["files"] for code in file["codes"]]
+
+
+def test_a_session_of_a_model_that_is_gone_has_no_stale_lock(sick: Patient) -> None:
+    marks = {"model": "custom:gone-0", "providerLock": "anthropic"}
+    sick.write(".factory/sessions/-tmp/a.settings.json", marks)
+    assert "KT123" not in sick.findings("KT123")
 
 
 def test_a_malformed_session_is_passed_over(sick: Patient) -> None:

@@ -82,6 +82,7 @@ def test_a_client_without_models_has_no_key_and_needs_nothing() -> None:
     [
         ("~/.config/lab-secrets/openwebui.env", Effort.RESTART, "reads openwebui.env when it"),
         ("~/open-webui/webui.db", Effort.NEW_KEY, "enter it: keyturn get"),
+        ("~/open-webui/openwebui.env", Effort.NEW_KEY, "enter it: keyturn get"),
     ],
 )
 @pytest.mark.parametrize("own", ["false", "true"])

@@ -25,6 +25,7 @@ from support.acceptance import (
     without_entry,
 )
 from support.droid import binary, run_droid
+from support.droid_talk import Answer, Conversation
 from support.hand_made import KEY, SETTINGS, HandMade
 from support.homes import pick_free_port, readable_by_others
 from support.litellm import Upstream
@@ -351,9 +352,9 @@ def test_a_lab_that_the_guides_make_is_adopted_and_droid_and_claude_code_work(
     try:
         user.run(user.program, "adopt", user.lab, "--port", user.port, "--yes")
         assert user.key() == Secret(KEY)
-        for chosen in ("custom:canned", "custom:keyturn-lab-echo"):
-            done = run_droid(user.home, ["exec", "-m", chosen, "hi"])
-            assert (done.returncode, done.stdout.strip()) == (0, ECHO_SAYS)
+        with Conversation(user.home) as droid:
+            for chosen in ("custom:canned", "custom:keyturn-lab-echo"):
+                assert droid.ask(chosen) == Answer(ECHO_SAYS, "")
         step = '. "$HOME/.bashrc"; _claude_via_litellm canned -p hi'
         env = path_with(user, claude())
         assert user.run("bash", "-c", step, env=env).stdout.strip() == ECHO_SAYS

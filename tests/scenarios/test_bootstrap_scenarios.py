@@ -4,7 +4,6 @@ import json
 import os
 import stat
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from support import forked
+from support.forked import CopiesInSession
 from support.homes import AgeIdentity, environment, readable_by_others, snapshot
 from support.labs import (
     MASTER,
     MODULE,
     CliLab,
+    Ran,
     bootstrapped,
     call,
     make,
@@ -317,10 +319,11 @@ class UnitLab:
     def __init__(self, lab: CliLab, session: UserSystemd) -> None:
         self.lab = lab
         self.session = session
+        self._copies = CopiesInSession(session)
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str) -> Ran:
         """Run keyturn in the session."""
-        return self.session.run(sys.executable, "-m", "bootstrap", *words, cwd=self.lab.root)
+        return Ran(*forked.run(self._copies, words, cwd=self.lab.root, env={}))
 
     @property
     def pid(self) -> str:
@@ -338,24 +341,24 @@ def unit(tmp_path: Path, user_systemd: Callable[..., UserSystemd]) -> UnitLab:
 
 def test_bootstrap_makes_a_unit_of_systemd_that_stays_well(unit: UnitLab) -> None:
     ran = unit.run("bootstrap")
-    assert ran.returncode == 0, ran.stderr
-    assert "start    litellm.service (systemd)" in ran.stdout
+    assert ran.code == 0, ran.err
+    assert "start    litellm.service (systemd)" in ran.out
     assert unit.session.show("litellm.service", "UnitFileState") == "enabled"
     pid, before = unit.pid, unit.lab.snapshot()
     again = unit.run("bootstrap", "--json")
-    assert json.loads(again.stdout)["changed"] is False
+    assert json.loads(again.out)["changed"] is False
     assert (unit.pid, unit.lab.snapshot()) == (pid, before)
 
     # Six times in a row is more than systemd allows by default.
     for _ in range(6):
         unit.session.systemctl("restart", "litellm.service", check=True)
     assert unit.pid != pid
-    assert until(lambda: unit.run("check").returncode == 0, "a gateway that answers")
+    assert until(lambda: unit.run("check").code == 0, "a gateway that answers")
 
     unit.lab.write(gateway="literal_keys = true")
     unit.lab.file.write_text(unit.lab.file.read_text().replace('"supervisor"', '"systemd"'))
     pid = unit.pid
-    assert "restart  litellm.service" in unit.run("apply").stdout
+    assert "restart  litellm.service" in unit.run("apply").out
     assert unit.pid != pid
     assert unit.lab.key not in unit.session.journal("litellm.service")
 
@@ -368,14 +371,14 @@ def test_a_masked_unit_is_an_error_whose_fix_can_be_pasted(unit: UnitLab) -> Non
     unit.session.systemctl("daemon-reload", check=True)
     before = unit.lab.snapshot()
     ran = unit.run("bootstrap", "-q")
-    assert ran.returncode == 1
-    said = dict(line.split(":", 1) for line in ran.stderr.splitlines())
+    assert ran.code == 1
+    said = dict(line.split(":", 1) for line in ran.err.splitlines())
     assert str(path) in said["error"]
     assert "masked" in said["cause"]
     assert said["fix"].endswith(": systemctl --user unmask litellm.service")
     assert unit.lab.snapshot() == before
     unit.session.check("sh", "-c", said["fix"].partition(":")[2])  # what it says helps
-    assert unit.run("bootstrap").returncode == 0
+    assert unit.run("bootstrap").code == 0
 
 
 def test_a_lab_that_insists_on_systemd_says_why_it_cannot_be_had(

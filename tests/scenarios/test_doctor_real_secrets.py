@@ -178,7 +178,7 @@ def test_a_keyring_that_never_answers_hides_nothing_else(
     sick: Patient, secret_service: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor_secrets, "_SOURCES_S", 0.3)
-    monkeypatch.setattr(doctor_keyring, "_ANSWER_S", 0.5)
+    monkeypatch.setattr(doctor_keyring, "ANSWER_S", 0.5)
     in_keyring(sick)
     secret_service(state="stalled", items={("keyturn", NAME): KEY})
     sick.write(".config/sops/age/keys.txt", "# none\n", 0o644)

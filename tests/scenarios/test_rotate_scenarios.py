@@ -13,7 +13,7 @@ import pytest
 
 from bootstrap.adapters.entropy import new_key
 from bootstrap.domain.secret import Secret
-from support import crash, homes, labs
+from support import crash, forked, homes, labs
 from support.rotations import CREATING, PROMOTING, RETIRING, paused
 from support.sops_lab import REAL_SOPS
 from support.waiting import until
@@ -335,16 +335,10 @@ def _models(lab: labs.CliLab) -> list[dict[str, str]]:
 
 class TestValue:
     def rotate(self, lab: labs.CliLab, text: str) -> labs.Ran:
-        ended = subprocess.run(
-            [*labs.MODULE, "rotate", "--value-stdin"],
-            input=text,
-            cwd=lab.root,
-            env=lab.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
+        words = ("rotate", "--value-stdin")
+        return labs.Ran(
+            *forked.run(labs.COPIES, words, cwd=lab.root, env=lab.environment(), stdin=text)
         )
-        return labs.Ran(ended.returncode, ended.stdout, ended.stderr)
 
     def test_a_value_of_ones_own_is_taken(self, lab: labs.CliLab) -> None:
         old, new = lab.key, new_key().reveal()

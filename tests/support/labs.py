@@ -14,7 +14,7 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -27,12 +27,13 @@ from bootstrap.adapters.supervisor_state import Limits
 from bootstrap.domain.places import Places
 from bootstrap.domain.secret import Secret
 from bootstrap.main import main
-from support import homes
+from support import forked, homes
 from support.sessions import TOOLS
 
 MASTER = "LITELLM_MASTER_KEY"
 STORE = "secrets/global.enc.env"
 MODULE = [sys.executable, "-m", "bootstrap"]
+COPIES = forked.Copies()
 LAB = """\
 version = 1
 {top}
@@ -166,35 +167,25 @@ class CliLab:
     def run(
         self, *words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> Ran:
-        """Run keyturn as a program of its own, in the lab's folder."""
-        ended = subprocess.run(
-            [*MODULE, *words],
-            cwd=cwd or self.root,
-            env=self.environment() if env is None else env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        ran = Ran(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+        """Run keyturn as a process of its own, in the lab's folder."""
+        variables = self.environment() if env is None else env
+        # What Python reads when it starts: PYTHONPATH and the like.
+        start = _started if any(name.startswith("PYTHON") for name in variables) else _copied
+        ran = start(words, cwd or self.root, variables)
         self.said += [ran.out, ran.err]
         return ran
 
     def twice_at_once(self, *words: str) -> None:
         """Run keyturn twice at the same time; either may do it first, or find the other at it."""
-        both = [
-            subprocess.Popen(
-                [*MODULE, *words],
-                cwd=self.root,
-                env=self.environment(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for _ in range(2)
-        ]
-        said = [child.communicate()[0] for child in both]
-        assert sorted(child.returncode for child in both) in ([0, 0], [0, 7]), said
+        with tempfile.TemporaryFile() as output:
+            files = (0, output.fileno(), output.fileno())
+            both = [
+                COPIES.start(words, cwd=self.root, env=self.environment(), descriptors=files)
+                for _ in range(2)
+            ]
+            codes = sorted(forked.status(one) for one in both)
+            output.seek(0)
+            assert codes in ([0, 0], [0, 7]), output.read()
 
     def accepts(self, key: str) -> bool:
         """Tell whether its gateway accepts a key."""
@@ -226,6 +217,23 @@ class CliLab:
         return {path: what for path, what in found.items() if not path.endswith(own)}
 
 
+def _copied(words: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Ran:
+    return Ran(*forked.run(COPIES, words, cwd=cwd, env=env))
+
+
+def _started(words: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Ran:
+    ended = subprocess.run(
+        [*MODULE, *words],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return Ran(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
 def write_wrapper(path: Path, body: str | None = None) -> Path:
     """Write a script that stands in for `litellm`; by default it becomes the mini-gateway.
 
@@ -234,7 +242,8 @@ def write_wrapper(path: Path, body: str | None = None) -> Path:
         body: Shell commands instead; `$MINI` becomes the mini-gateway.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    mini = f'exec {sys.executable} {TOOLS / "mini-gateway"} "$@"'
+    # -S: without what else is installed, where to measure coverage takes longer than to start it.
+    mini = f'exec {sys.executable} -I -S {TOOLS / "mini-gateway"} "$@"'
     text = "#!/bin/sh\n" + (mini if body is None else body.replace("$MINI", mini)) + "\n"
     path.write_text(text)
     path.chmod(0o755)
@@ -330,15 +339,8 @@ def on_terminal(
 ) -> tuple[int, str]:
     """Run keyturn on a terminal of its own; return its status and all that the terminal got."""
     ours, theirs = pty.openpty()
-    child = subprocess.Popen(
-        [*MODULE, *words],
-        cwd=cwd,
-        env={"TERM": "xterm-256color", **env},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
+    variables = {"TERM": "xterm-256color", **env}
+    child = COPIES.start(words, cwd=cwd, env=variables, descriptors=(theirs,) * 3)
     os.close(theirs)
     pieces = []
     with contextlib.suppress(OSError):  # EIO: the last one has closed it
@@ -348,4 +350,4 @@ def on_terminal(
                 break
             pieces.append(piece)
     os.close(ours)
-    return child.wait(10), b"".join(pieces).decode()
+    return forked.status(child, 10), b"".join(pieces).decode()

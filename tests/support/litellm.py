@@ -3,7 +3,6 @@
 It is the version that keyturn pins, or the one that LITELLM_VERSION names for a run by hand.
 """
 
-import fcntl
 import json
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from bootstrap.domain.litellm_config import (
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.service_env import service_environment
 from bootstrap.domain.template import render
+from support.downloads import installing
 from support.homes import DOWNLOADS, environment, machine_environment
 from support.sessions import TOOLS
 
@@ -62,11 +62,9 @@ def real_litellm() -> Path:
     """
     machine = machine_environment()
     cache = Path(machine.get("KEYTURN_TEST_CACHE") or DOWNLOADS)
-    cache.mkdir(parents=True, exist_ok=True)
     venv = cache / f"litellm-{VERSION}-py{sys.version_info[0]}.{sys.version_info[1]}"
     installer = LitellmInstaller(venv, VERSION, None, environ=machine)
-    with (cache / "litellm.lock").open("w") as lock:  # parallel test runs share the cache
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with installing("litellm", cache):
         return Path(installer.install(QuietProgress()))
 
 
@@ -141,6 +139,17 @@ def _wait_until_it_answers(
         time.sleep(0.1)
 
 
+def requests_in(log: Path, model: str) -> list[dict[str, Any]]:
+    """Return the POST requests for a model that the mock upstream wrote down, oldest first."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    records = [json.loads(line) for line in lines]
+    return [
+        record
+        for record in records
+        if record["method"] == "POST" and record["body"].get("model") == model
+    ]
+
+
 class Upstream:
     """A model server that answers `pong from mock` and notes every request.
 
@@ -151,11 +160,12 @@ class Upstream:
 
     Attributes:
         port: Where it listens, on the loopback address.
+        log: Where it notes them, one JSON object a line.
     """
 
     def __init__(self, folder: Path, *, pace_s: float = 0.0, keys: Path | None = None) -> None:
-        self._log = folder / "upstream.jsonl"
-        program = [sys.executable, str(TOOLS / "mock_upstream.py"), "0", "--log", str(self._log)]
+        self.log = folder / "upstream.jsonl"
+        program = [sys.executable, str(TOOLS / "mock_upstream.py"), "0", "--log", str(self.log)]
         program += ["--pace", str(pace_s), *(["--key-file", str(keys)] if keys else [])]
         self._process = subprocess.Popen(program, stdout=subprocess.PIPE)
         assert self._process.stdout
@@ -163,13 +173,7 @@ class Upstream:
 
     def requests(self, model: str) -> list[dict[str, Any]]:
         """Return the POST requests for an upstream model, oldest first."""
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
-        records = [json.loads(line) for line in lines]
-        return [
-            record
-            for record in records
-            if record["method"] == "POST" and record["body"].get("model") == model
-        ]
+        return requests_in(self.log, model)
 
     def stop(self) -> None:
         """End it."""

@@ -86,6 +86,7 @@ class InteractiveDroid:
 
     def __init__(self, home: Path, folder: Path, env: Mapping[str, str] | None = None) -> None:
         self._sessions = home / ".factory" / "sessions"
+        _still_logo(home / ".factory" / "settings.json")
         variables = {
             "PATH": machine_environment()["PATH"],
             "LANG": "C.UTF-8",
@@ -187,6 +188,12 @@ class InteractiveDroid:
         with contextlib.suppress(OSError):  # EIO: the last one has closed it
             while data := os.read(self._terminal, 65536):
                 self._screen += data
+
+
+def _still_logo(settings: Path) -> None:
+    """Spare the five seconds of a core that droid moves its logo for at its first start."""
+    document = json.loads(settings.read_text())
+    settings.write_text(json.dumps({"logoAnimation": "off", **document}, indent=2))
 
 
 def _rows(session: Path) -> Iterator[dict[str, object]]:

@@ -6,7 +6,6 @@ any Linux with glibc; `tests/tools/llama_server.py` makes that a program again.
 """
 
 import contextlib
-import fcntl
 import http.client
 import json
 import os
@@ -18,6 +17,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from support.downloads import installing
 from support.homes import DOWNLOADS, environment, machine_environment
 from support.labs import port_of_our_own
 from support.sessions import TOOLS
@@ -42,9 +42,7 @@ def real_llama_cpp() -> Path:
     """
     folder = DOWNLOADS / f"llama-cpp-{VERSION}-py{sys.version_info[0]}.{sys.version_info[1]}"
     python, pinned, done = (folder / name for name in ("bin/python", "pinned.txt", "done.txt"))
-    DOWNLOADS.mkdir(exist_ok=True)
-    with (DOWNLOADS / "llama-cpp.lock").open("w") as lock:  # parallel test runs share it
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with installing("llama-cpp"):
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
             _run(sys.executable, "-m", "venv", folder)

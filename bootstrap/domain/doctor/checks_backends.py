@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from bootstrap.domain.doctor import codes_backends as codes
 from bootstrap.domain.doctor.check import Check, Group
 from bootstrap.domain.doctor.checks_others import OTHERS
-from bootstrap.domain.doctor.facts_backends import BackendFacts, BackendsFacts
+from bootstrap.domain.doctor.facts_backends import LISTING, OLLAMAS, BackendFacts, BackendsFacts
 from bootstrap.domain.doctor.finding import Finding
 from bootstrap.domain.doctor.observations import Observations
 from bootstrap.domain.endpoints import safe_url, shown
@@ -15,8 +15,6 @@ from bootstrap.domain.probes import describe, is_not_ready
 
 _REFUSED = (401, 403)
 _ELSEWHERE = range(300, 400)
-# The kinds that are sure to have the place where they were asked.
-_LISTING = ("ollama", "ollama-cloud", "llama.cpp", "vllm", "openai")
 _FEW = 5
 _ANOTHER = "start it with that model, or correct the model's upstream in lab.toml"
 _NAME_ONE = (
@@ -50,11 +48,11 @@ def unreachable(seen: Observations) -> Iterator[Finding]:
             yield codes.UNREACHABLE.warning(
                 words, mend="wait until it has its model, or see its log"
             )
-        elif status == 404 and backend.kind in _LISTING:
+        elif status == 404 and backend.kind in LISTING:
             yield codes.UNREACHABLE.warning(
                 f"{words}, so it is no {backend.kind}", mend=f"mend {setting}"
             )
-        elif status in _ELSEWHERE and backend.kind in _LISTING:
+        elif status in _ELSEWHERE and backend.kind in LISTING:
             yield codes.UNREACHABLE.warning(
                 f"{words}, which leads to another address", mend=f"write that as {setting}"
             )
@@ -83,7 +81,7 @@ def model_missing(seen: Observations) -> Iterator[Finding]:
 
 
 def _is_served(name: str, backend: Backend, models: Sequence[str]) -> bool:
-    if backend.kind in ("ollama", "ollama-cloud"):
+    if backend.kind in OLLAMAS:
         passed_on = backend.kind == "ollama" and is_in_the_cloud(name)
         return passed_on or full_name(name) in map(full_name, models)
     if backend.kind == "vllm":

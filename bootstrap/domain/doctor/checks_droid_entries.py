@@ -19,7 +19,7 @@ from bootstrap.domain.doctor.droid_models import (
 from bootstrap.domain.doctor.facts_droid import Level
 from bootstrap.domain.doctor.finding import Code, FileFix, Finding
 from bootstrap.domain.doctor.observations import Observations
-from bootstrap.domain.droid_schema import GENERIC, ID_PREFIX
+from bootstrap.domain.droid_schema import GENERIC, ID_PREFIX, same_gateway
 from bootstrap.domain.endpoints import LOOPBACK, endpoint, safe_url, shown
 
 KNOWN = ("anthropic", "openai", GENERIC, "bedrock-converse")
@@ -158,8 +158,11 @@ def base_url(seen: Observations) -> Iterator[Finding]:
         if not given or not is_ours(entry.fields, seen) or url_is_right(entry.fields, url):
             continue
         wanted = wanted_url(entry.text("provider"), url)
-        yield files.BASE_URL.error(
-            f"{name(entry, seen)}: {safe_url(given)}, where {wanted} is needed",
+        words = f"{name(entry, seen)}: {safe_url(given)}, where {wanted} is needed"
+        served = wanted != url and same_gateway(given, url)
+        verdict = files.BASE_URL.warning if served else files.BASE_URL.error
+        yield verdict(
+            f"{words}; LiteLLM answers there, too" if served else words,
             mend=f'write "baseUrl": "{wanted}"',
             fix=mended(entry, f"baseUrl {wanted}", decide) if decide(entry.fields, 0) else (),
         )

@@ -29,6 +29,7 @@ from bootstrap.domain.secret_spec import MASTER_KEY
 _KEY_SUMMARY = "the key in force, as keyturn apply writes it"
 # Fields in which droid expands nothing.
 _PLAIN = ("baseUrl", "model", "displayName")
+_WITHOUT_COPY = "for no key in the file start it by: keyturn exec --client droid -- droid"
 
 
 def key_differs(seen: Observations) -> Iterator[Finding]:
@@ -155,11 +156,14 @@ def expanded(seen: Observations) -> Iterator[Finding]:
         if references(entry.text("apiKey")) and entry.file.level is not Level.USER
     }
     for entry in all_entries(facts(seen), Level.USER):
+        claimed = _is_claimed(entry, seen)
+        mend = "" if claimed else _WITHOUT_COPY
         if references(entry.text("apiKey")):
             quiet = {"trustedFolders", "logoAnimation"} <= root_of(entry.file).keys()
             verdict = files.EXPANDED.note if quiet else files.EXPANDED.warning
-            yield verdict(f"{name(entry, seen)}: the next rewrite puts the key itself there")
-        elif entry.key is not None and is_ours(entry.fields, seen) and not _is_managed(entry):
+            words = f"{name(entry, seen)}: the next rewrite puts the key itself there"
+            yield verdict(words, mend=mend)
+        elif entry.key is not None and is_ours(entry.fields, seen) and not _is_made(entry):
             twin = named.get(entry.model)
             if twin is not None:
                 where = f"{seen.show(twin.file.file.path)} still has the reference"
@@ -167,12 +171,24 @@ def expanded(seen: Observations) -> Iterator[Finding]:
                 where = f"droid wrote this entry, with the value of {MASTER_KEY}"
             else:
                 continue
-            yield files.EXPANDED.warning(f"{name(entry, seen)}: a literal key; {where}")
+            words = f"{name(entry, seen)}: a literal key; {where}"
+            if claimed and seen.is_in_force(entry.key):
+                words += "; keyturn keeps it current"
+                yield files.EXPANDED.note(words, mend=_WITHOUT_COPY)
+            else:
+                yield files.EXPANDED.warning(words, mend=mend)
 
 
-def _is_managed(entry: Entry) -> bool:
-    """Tell whether keyturn keeps the key of this entry current."""
+def _is_made(entry: Entry) -> bool:
+    """Tell whether keyturn made the entry, so that droid put no key into it."""
     return entry.id.startswith(ID_PREFIX)
+
+
+def _is_claimed(entry: Entry, seen: Observations) -> bool:
+    """Tell whether `keyturn apply` and `rotate` write the key of this entry of the user's."""
+    written = seen.lab is not None and seen.lab.switches.droid_settings
+    adopted = entry.model in seen.aliases and at_gateway(entry.fields, seen)
+    return written and (adopted or _is_made(entry))
 
 
 def whitespace(seen: Observations) -> Iterator[Finding]:

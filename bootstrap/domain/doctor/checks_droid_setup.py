@@ -170,8 +170,9 @@ def session(seen: Observations) -> Iterator[Finding]:
             continue
         marks = root if isinstance(root, dict) else {}
         lock, model = marks.get("providerLock"), str(marks.get("model"))
-        stale = isinstance(lock, str) and providers.get(model, "") != canonical(lock)
-        if marks.get("archivedAt") or (stale and model.startswith("custom:")):
+        # Where the model is gone, no mark is to blame.
+        stale = isinstance(lock, str) and providers.get(model, canonical(lock)) != canonical(lock)
+        if marks.get("archivedAt") or stale:
             fixes.append(FileFix(item.file.path, "its marks go", _without_marks(), on_request=True))
     if fixes:
         words = f"{len(fixes)} session{'s' if len(fixes) > 1 else ''}, such as "

@@ -30,7 +30,7 @@ KEY_REFUSED = Code(
     "Its models fail with the provider's error, which looks like one of the gateway's.",
     "give it the right one: keyturn rotate NAME --value-stdin",
     "The backend answered 401 or 403 to the question which models it has, or, if it is a llama.cpp "
-    "that tells that to anybody (b8929 does, b10566 does not), to GET /props. Without a key in "
+    "that tells that to anybody (b8929 does, b11549 does not), to GET /props. Without a key in "
     "lab.toml none was sent: then it wants one.",
 )
 TOO_LONG = Code(

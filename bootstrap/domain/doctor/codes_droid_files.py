@@ -56,8 +56,9 @@ BASE_URL = Code(
     "keyturn apply, or correct the base URL",
     "droid appends to `baseUrl`: `/chat/completions` for `generic-chat-completion-api`, "
     "`/responses` for `openai`, so these two need `/v1` at the end; `/v1/messages` for "
-    "`anthropic`, which must not have it. Host and port must be the gateway's. A health page "
-    "that counts no requests means the same.",
+    "`anthropic`, which must not have it. LiteLLM alone answers the first two without `/v1`, too: "
+    "that is a warning. Host and port must be the gateway's. A health page that counts no "
+    "requests means the same.",
     fixable=True,
 )
 KEY_DIFFERS = Code(
@@ -74,7 +75,7 @@ LITERAL = Code(
     "KT108",
     "the key stands in droid's settings as plain text",
     "Whoever can read the file has the key; droid could ask for it each time instead.",
-    "droid_key_helper = true under [targets] in lab.toml; keyturn apply; export "
+    'hand_over = "helper" under [clients.droid] in lab.toml; keyturn apply; export '
     "FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH=~/.config/keyturn/droid-managed.json",
     "It is 0600, and `keyturn rotate` replaces it, so this is a note. droid takes a helper "
     "command in an org-managed file only (`FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH`), where it "

@@ -38,9 +38,9 @@ SESSION = Code(
     "Old versions refuse to resume a session of another account or provider.",
     "start it once; droid replaces the marks. If it does not: keyturn doctor --fix KT123",
     "`providerLock` is the provider that the session's model had, `archivedAt` the time it was "
-    "put away. The tested versions replace a stale lock at the next message and take archivedAt"
-    " away when the session is resumed, so nothing needs to be done by hand; hence only on "
-    "request.",
+    "put away. The tested versions replace a stale lock at the next message, and resume an "
+    "archived session like any other (the interactive droid then takes archivedAt away), so "
+    "nothing needs to be done by hand; hence only on request.",
     fixable=True,
 )
 DESKTOP = Code(
@@ -74,7 +74,8 @@ HELPER = Code(
     "KT127",
     "an apiKeyHelper where droid does not run it",
     "droid drops it without a word and sends the request with no key.",
-    "droid_key_helper = true under [targets] in lab.toml; keyturn apply; export "
+    'take that entry out; hand_over = "helper" under [clients.droid] in lab.toml; keyturn apply; '
+    "export "
     "FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH=~/.config/keyturn/droid-managed.json",
     "The helper works in org-managed settings only: /etc/factory/settings.json, or the file "
     "that FACTORY_ORG_MANAGED_SETTINGS_LOCAL_PATH names.",

@@ -155,10 +155,10 @@ LEAKED = Code(
 DROP_PARAMS = Code(
     "KT318",
     "drop_params is off",
-    "Claude Code sends parameters that other providers refuse, so its requests fail with 400.",
+    "Anthropic's clients send parameters that other providers refuse, with a 400.",
     "keyturn apply --force, or write drop_params: true under litellm_settings",
-    "Anthropic's clients send fields such as thinking. With drop_params LiteLLM leaves out what a "
-    "provider does not take; a few fields (top_k) pass nevertheless.",
+    "Such as thinking: Claude Code sends it to some models and not to others. With drop_params "
+    "LiteLLM leaves out what a provider does not take; a few fields (top_k) pass nevertheless.",
 )
 EXPOSED = Code(
     "KT319",

@@ -29,8 +29,8 @@ WEBUI_ELSEWHERE = Code(
 WEBUI_KEY = Code(
     "KT563",
     "Open WebUI sends a key that is not in force",
-    "The gateway refuses it, in the grace time of a rotation from its end on: its models fail, and "
-    "soon it lists none.",
+    "The gateway refuses it, or will at the end of the grace time: then its models fail, and soon "
+    "it lists none.",
     "keyturn get LITELLM_MASTER_KEY, and enter it in Open WebUI: Admin Settings, Connections; or "
     "start it with ENABLE_PERSISTENT_CONFIG=False and openwebui.env as its environment",
     "A rotation changes openwebui.env, and Open WebUI 0.12.4 was seen to go on with the key of its "

@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 
 from bootstrap.domain.probes import Answer
 
+# The kinds that are asked in Ollama's way.
+OLLAMAS = ("ollama", "ollama-cloud")
+# The kinds that are sure to say which models they have; whatever speaks OpenAI's protocol need not.
+LISTING = (*OLLAMAS, "llama.cpp", "vllm", "openai")
+
 
 @dataclass(frozen=True)
 class BackendFacts:
