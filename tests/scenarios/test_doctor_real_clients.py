@@ -105,6 +105,23 @@ def test_doctor_finds_all_that_droids_own_doctor_flags(sick: Patient) -> None:
     assert KEY not in "".join(sick.said)
 
 
+def test_a_second_droid_is_noticed(sick: Patient) -> None:
+    for name in ("npm", "own"):
+        (sick.home / name).mkdir()
+    package, wrapper = sick.home / "npm/droid", sick.home / "own/droid"
+    package.symlink_to(droid.binary())
+    wrapper.write_text(f'#!/bin/sh\nexec {package} "$@"\n')
+    wrapper.chmod(0o755)
+    folders = [str(package.parent), str(wrapper.parent), machine_environment()["PATH"]]
+    sick.environment["PATH"] = ":".join(folders)
+    found = sick.findings("KT113", "KT114")
+    seen = found["KT113"][0]["seen"]
+    assert seen == f"{package} (0.215.0); {wrapper} (droid, version unknown)"
+    assert "KT114" not in found
+    wrapper.unlink()
+    assert sick.findings("KT113", "KT114") == {}
+
+
 def ask_claude(sick: Patient) -> "subprocess.CompletedProcess[str]":
     base = {"PATH": machine_environment()["PATH"], "HOME": str(sick.home), "LANG": "C.UTF-8"}
     return subprocess.run(
