@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from bootstrap.domain.ci import detect
+from bootstrap.domain.errors import TargetError
 from bootstrap.domain.masking import Masker, spellings
 from bootstrap.domain.secret import Secret
 
@@ -48,6 +49,9 @@ def run_masked(
         streams: See `maskable`.
         replacements: See `masks`.
         run: Runs the program to its end; it inherits the streams.
+
+    Raises:
+        TargetError: The program ended well, but not all that it printed could be written.
     """
     filters, originals = [], {stream: os.dup(stream) for stream in streams}
     try:
@@ -58,13 +62,19 @@ def run_masked(
             for stream in group:
                 os.dup2(writer, stream)
             os.close(writer)
-        return run()
+        status = run()
     finally:
         for stream, original in originals.items():
             os.dup2(original, stream)
             os.close(original)
-        for pid in filters:
-            os.waitpid(pid, 0)
+        ended = [os.waitpid(pid, 0)[1] for pid in filters]
+    if status == 0 and any(ended):
+        raise TargetError(
+            "not all that the program printed was written",
+            why="its output goes to where nothing more can be written",
+            fix="make room there (df -h), and run it again",
+        )
+    return status
 
 
 def _by_destination(streams: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -86,14 +96,16 @@ def _start_filter(reader: int, destination: int, replacements: Mapping[bytes, by
 
 
 def _filter(reader: int, destination: int, replacements: Mapping[bytes, bytes]) -> NoReturn:
+    status = 1
     try:
         os.setsid()
         os.dup2(destination, 1)
         os.dup2(reader, 0)
         os.closerange(2, os.sysconf("SC_OPEN_MAX"))  # no pipe's end but these two
         copy(0, 1, Masker(replacements))
+        status = 0
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
 def copy(reader: int, writer: int, masker: Masker) -> None:

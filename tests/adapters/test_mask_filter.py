@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.adapters.mask import copy, maskable, masks, run_masked
+from bootstrap.domain.errors import TargetError
 from bootstrap.domain.masking import Masker
 from bootstrap.domain.secret import Secret
 
@@ -68,6 +69,20 @@ def test_a_stream_that_is_not_asked_for_is_left_alone(
     run_masked((2,), FORMS, shell(f"echo {KEY}; echo {KEY} >&2"))
     assert (tmp_path / "out").read_text() == f"{KEY}\n"
     assert (tmp_path / "err").read_text() == "<KEY>\n"
+
+
+@pytest.mark.parametrize(("ends", "status"), [("true", None), ("exit 7", 7)])
+def test_output_that_a_full_disk_takes_away_is_no_success(
+    streams: Callable[[str, str], None], tmp_path: Path, ends: str, status: int | None
+) -> None:
+    (tmp_path / "out").symlink_to("/dev/full")
+    streams("out", "err")
+    if status is None:
+        with pytest.raises(TargetError, match="not all that the program printed"):
+            run_masked((1, 2), FORMS, shell(f"echo {KEY}; {ends}"))
+    else:
+        assert run_masked((1, 2), FORMS, shell(f"echo {KEY}; {ends}")) == status
+    assert (tmp_path / "err").read_text() == ""
 
 
 def test_a_program_that_cannot_be_run_leaves_the_streams_as_they_were(
