@@ -53,7 +53,7 @@ unit_tests() { # in as many processes as there are cores
   closing_line
 }
 
-unit_part() { # N M: a module in M, beginning with the Nth
+unit_part() { # N M: the Nth of M parts
   unit --part "$1/$2" --basetemp="$scratch/$1" -p no:xdist -p no:cacheprovider
 }
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,7 @@ from bootstrap.adapters.ending import ENDING, IGNORED_BY_PYTHON
 from support import forked, homes
 from support import leaks as leaks_module
 from support.home_pool import HomePool
-from support.parts import modules_below, part_of
+from support.parts import part_of
 from support.sessions import SecretService, UserSystemd
 
 # A busy machine is no fault of the product. `quick` is for the tiers that run all day; all others,
@@ -69,7 +70,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     pytest-xdist does that, too, but spends more on telling its workers' results than most unit
     tests take.
     """
-    parser.addoption("--part", metavar="N/M", help="every Mth module only, beginning with the Nth")
+    parser.addoption("--part", metavar="N/M", help="the Nth of M parts of the unit tests")
+
+
+@cache
+def _modules_of(part: str) -> frozenset[Path]:
+    """Return the modules of a part; each weighs as much as it has tests."""
+    texts = {path: path.read_text() for path in Path(__file__).parent.rglob("test_*.py")}
+    weights = {
+        path: text.count("def test_")
+        for path, text in texts.items()
+        if not _MARKED_AS_A_WHOLE.search(text)
+    }
+    return frozenset(part_of(weights, part))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -78,7 +91,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if selected not in (_UNIT, _INTEGRATION) or not collection_path.match("test_*.py"):
         return None
     part = config.getoption("part")
-    if part and collection_path not in part_of(modules_below(Path(__file__).parent), part):
+    if part and collection_path not in _modules_of(part):
         return True
     text = collection_path.read_text()
     if selected == _UNIT:

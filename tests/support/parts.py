@@ -1,21 +1,15 @@
 """Which modules of tests one of several processes runs."""
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 
 
-@cache
-def modules_below(folder: Path) -> tuple[Path, ...]:
-    """Return all modules of tests, in the order of their paths."""
-    return tuple(sorted(folder.rglob("test_*.py")))
+def part_of(weights: Mapping[Path, int], part: str) -> list[Path]:
+    """Share modules out, the heaviest first, each to the part that has least; return one part.
 
-
-@cache
-def part_of(modules: Sequence[Path], part: str) -> frozenset[Path]:
-    """Return every Mth of `modules`, beginning with the Nth, for a part spelled `N/M`.
-
-    Neighbours, which are about the same and take about as long, come into different parts.
+    Args:
+        weights: How long each module may take, in any unit.
+        part: Which one, as `N/M`: the Nth of M.
 
     Raises:
         ValueError: The part is spelled otherwise, or there is no such part.
@@ -23,4 +17,10 @@ def part_of(modules: Sequence[Path], part: str) -> frozenset[Path]:
     number, parts = map(int, part.split("/"))
     if not 1 <= number <= parts:
         raise ValueError(f"no part {part}")
-    return frozenset(modules[number - 1 :: parts])
+    shares: list[list[Path]] = [[] for _ in range(parts)]
+    loads = [0] * parts
+    for path in sorted(weights, key=lambda path: (-weights[path], path)):
+        least = loads.index(min(loads))
+        shares[least].append(path)
+        loads[least] += weights[path]
+    return shares[number - 1]
