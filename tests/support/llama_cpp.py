@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 
 from support.downloads import installing
 from support.homes import DOWNLOADS, environment, machine_environment
@@ -71,12 +70,7 @@ class LlamaCpp:
     def __enter__(self) -> "LlamaCpp":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self, model: Path, *keys: str, context: int = 1024, held_up: bool = False) -> None:
