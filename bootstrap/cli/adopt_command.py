@@ -11,7 +11,7 @@ from bootstrap.cli.open_rotation import after_rotation, settle
 from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.errors import ExitCode
 from bootstrap.wiring import adopt as wiring
-from bootstrap.wiring import labs, signals
+from bootstrap.wiring import found_lab, labs, signals
 from bootstrap.wiring.adopt_survey import Survey
 from bootstrap.workflows.adopt import Adopted, Adoptee
 from bootstrap.workflows.adopt import adopt as take_over
@@ -64,9 +64,9 @@ def adopt(
     copied first; the old gateway serves until the new one is ready to start, and comes back where
     that fails.
     """
-    given = None if folder is None else labs.absolute(folder)
-    here, home = labs.working_directory(), labs.absolute(Path(labs.home()))
-    root = given or choose_root(labs.locate(session.lab), here, home, "adopt")
+    given = None if folder is None else found_lab.absolute(folder)
+    here, home = found_lab.working_directory(), found_lab.absolute(Path(found_lab.home()))
+    root = given or choose_root(found_lab.locate(session.lab), here, home, "adopt")
     wiring.await_old(root, session.progress)
     look = Survey(root, config, port)
     adoptee = look.adoptee()

@@ -7,7 +7,7 @@ import typer
 from bootstrap.cli.session import Session, command
 from bootstrap.domain.ci import AZURE, BUILDKITE, GITHUB, GITLAB, redactor_lines
 from bootstrap.domain.errors import ExitCode
-from bootstrap.wiring import ci, labs, output
+from bootstrap.wiring import ci, found_lab, output
 from bootstrap.workflows.resolve import Resolved, late_sources
 
 NamesArgument = Annotated[
@@ -60,7 +60,7 @@ def mask(session: Session, names: NamesArgument = None) -> int | None:
         return None
     if kind == BUILDKITE:
         for name, item in found.items():
-            for line in redactor_lines(_variable(item), name, labs.keyturn_program()):
+            for line in redactor_lines(_variable(item), name, found_lab.keyturn_program()):
                 session.print(line)
         return None
     if kind == GITLAB:

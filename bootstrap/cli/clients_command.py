@@ -12,7 +12,7 @@ from bootstrap.cli.show import short
 from bootstrap.domain.client_ways import chosen_way, setups
 from bootstrap.domain.errors import ExitCode
 from bootstrap.domain.lab import Lab
-from bootstrap.wiring import client_list, labs
+from bootstrap.wiring import client_list, found_lab, labs
 from bootstrap.workflows.clients import ClientRow, clients, probe
 
 
@@ -42,7 +42,7 @@ def list_clients(
     else:
         rows = clients(desk)
     for row in rows:
-        _show(session, row, labs.home())
+        _show(session, row, found_lab.home())
     for problem in desk.problems:
         session.warn(f"{problem.what}: {problem.why}; {problem.fix}")
     broken = [{"what": p.what, "why": p.why, "fix": p.fix} for p in desk.problems]

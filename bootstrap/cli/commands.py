@@ -11,7 +11,7 @@ from bootstrap.cli.clients_command import ways
 from bootstrap.cli.open_rotation import after_rotation, rotated_at, say_open, settle
 from bootstrap.cli.session import JsonOption, Session, command
 from bootstrap.domain.errors import ExitCode
-from bootstrap.wiring import client_versions, labs, signals
+from bootstrap.wiring import client_versions, found_lab, labs, signals
 from bootstrap.workflows import check as checks
 from bootstrap.workflows.apply import apply as apply_plan
 from bootstrap.workflows.bootstrap import Builder
@@ -67,11 +67,11 @@ def bootstrap(
     Safe to repeat: a second run changes nothing. Without DIR it takes the lab that is found as for
     every command, else it makes one in the current folder.
     """
-    root = None if folder is None else labs.absolute(folder)
+    root = None if folder is None else found_lab.absolute(folder)
     builder = Builder(
-        locate=lambda: labs.locate(session.lab),
-        here=labs.working_directory(),
-        home=labs.absolute(Path(labs.home())),
+        locate=lambda: found_lab.locate(session.lab),
+        here=found_lab.working_directory(),
+        home=found_lab.absolute(Path(found_lab.home())),
         desk=labs.desk,
         tools=lambda at: labs.tools(at, session.progress),
         settle=lambda tools: settle(session, tools, labs.rotation(tools)),
@@ -100,10 +100,10 @@ def init(
 
     Never overwrites: a second run says what is there already, and adds what is missing.
     """
-    root = labs.absolute(folder or Path(session.lab or "."))
+    root = found_lab.absolute(folder or Path(session.lab or "."))
     with signals.termination_raises(), labs.lock(root):
         made = init_lab(labs.desk(root), port=port)
-    show.show_made(session, made, labs.home())
+    show.show_made(session, made, found_lab.home())
     session.document(show.made_data(made))
 
 

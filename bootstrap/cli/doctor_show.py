@@ -12,7 +12,7 @@ from bootstrap.domain.doctor.finding import Code, Finding, Severity
 from bootstrap.domain.doctor.fix_run import FixRun
 from bootstrap.domain.doctor.groups import GROUPS, codes
 from bootstrap.domain.doctor.mend_command import command_in
-from bootstrap.wiring import labs
+from bootstrap.wiring import found_lab
 from bootstrap.workflows.doctor import ShownMending
 
 _STYLE = {
@@ -98,7 +98,7 @@ def findings_data(findings: Sequence[Finding], code: int) -> dict[str, Any]:
 
 def show_mending(session: Session, shown: ShownMending) -> None:
     """Print what a fix changes, with the redacted difference."""
-    home = labs.home()
+    home = found_lab.home()
     for mend in shown.mending.files:
         path = short(mend.path, home)
         what = f"{path}  {'; '.join(mend.summaries)}"
@@ -136,7 +136,7 @@ def mending_data(shown: ShownMending) -> dict[str, Any]:
 
 def show_undone(session: Session, run: FixRun) -> None:
     """Print what was put back."""
-    home = labs.home()
+    home = found_lab.home()
     for saved in run.files:
         what = "removed again" if saved.before is None else "as before"
         session.print(Text.assemble(("undone  ", "green"), f"{short(saved.path, home)}  ", what))

@@ -14,7 +14,7 @@ from bootstrap.domain.errors import UsageError
 from bootstrap.domain.lab import ClientKey, Lab
 from bootstrap.domain.table import did_you_mean
 from bootstrap.domain.uses import USES_FILE, Counters
-from bootstrap.wiring import keys, labs
+from bootstrap.wiring import found_lab, keys, labs
 from bootstrap.workflows import client_keys
 from bootstrap.workflows.uses import counters
 
@@ -76,7 +76,7 @@ def issue(
     """
     keys.refuse_terminal(reveal=reveal)
     root = session.root()
-    scope = _scope(labs.load(root), models)
+    scope = _scope(found_lab.load(root), models)
     end = _seconds(ttl, "--ttl")
     client_keys.issue(keys.desk(root), name, scope, end, give=keys.write)
     session.progress.note(f"{name}: in force at the next request; this was the only time it shows")
@@ -115,7 +115,7 @@ def list_keys(session: Session, as_json: JsonOption = False) -> None:
 def revoke(session: Session, name: NameArgument) -> None:
     """Take a key out of force, at the next request."""
     root = session.root()
-    if _own(labs.load(root), name):
+    if _own(found_lab.load(root), name):
         raise UsageError(
             f"{name} has the lab's own key for it",
             why="client_keys in lab.toml gives it one, and keyturn apply would put it back",
@@ -158,7 +158,7 @@ def rotate(
             fix="keyturn key rotate NAME",
         )
     root = session.root()
-    lab = labs.load(root)
+    lab = found_lab.load(root)
     own = lab.client_keys if name is None else _own(lab, name)
     if name is None or own:
         if ttl is not None:

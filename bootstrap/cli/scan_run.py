@@ -12,7 +12,7 @@ from bootstrap.cli.session import Session
 from bootstrap.domain.errors import ExitCode, Interrupted, UsageError
 from bootstrap.domain.scan_keys import SoughtKey, State
 from bootstrap.domain.scan_places import Find, Kind, Level, exit_code, shown_name
-from bootstrap.wiring import labs, rotations
+from bootstrap.wiring import found_lab, labs, rotations
 from bootstrap.wiring import scan as wiring
 from bootstrap.workflows.scan import Scanned, scan, sought
 
@@ -77,7 +77,7 @@ def _check(paths: Sequence[str], marks: Sequence[str], *, only: bool) -> None:
 
 def _show(session: Session, result: Scanned, short: Sequence[str], took_s: float) -> None:
     session.document(_data(result, short))
-    home = labs.home()
+    home = found_lab.home()
     shown = result.finds if session.verbose else result.unwanted
     for key in result.keys:
         rows = [find for find in shown if find.key == key]

@@ -12,7 +12,7 @@ from bootstrap.domain.clients import PRESETS
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.shell_init import SHELLS, functions
 from bootstrap.domain.table import did_you_mean
-from bootstrap.wiring import labs
+from bootstrap.wiring import found_lab
 
 _CLIENT = "claude"
 
@@ -46,15 +46,15 @@ def shell_init(
     if shell not in SHELLS:
         fix = did_you_mean(shell, SHELLS)
         raise UsageError(f"no functions for {shell!a}", why="it is no shell we know", fix=fix)
-    root = labs.locate(session.lab)
+    root = found_lab.locate(session.lab)
     text = ""
     if root is not None:  # a new shell must start without a lab, too
-        models = models_for(PRESETS[_CLIENT], labs.load(root).models)
+        models = models_for(PRESETS[_CLIENT], found_lab.load(root).models)
         text = functions(
             shell,
             [model.alias for model in models],
             client=_CLIENT,
-            keyturn=labs.keyturn_program(),
+            keyturn=found_lab.keyturn_program(),
             lab=str(root),
         )
     script = get_completion_script(

@@ -38,7 +38,7 @@ from bootstrap.domain.probes import Verdict, verdict
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import DATABASE_URL, MASTER_KEY, SALT_KEY, STORE
 from bootstrap.domain.targets import ENVRC, targets
-from bootstrap.wiring import labs
+from bootstrap.wiring import found_lab, labs
 from bootstrap.workflows.adopt import Adoptee, Edit
 from bootstrap.workflows.adopt_note import read_note
 
@@ -66,14 +66,14 @@ class Survey:
         self._here = places()
         self._files = LocalFiles()
         self._note = read_note(self._files, self._here.lab_state(root) / "adopted")
-        self._lab = labs.load(root) if Path(root, "lab.toml").exists() else None
+        self._lab = found_lab.load(root) if Path(root, "lab.toml").exists() else None
         argv, unit_variables, unit_files = self._unit()
         known = self._lab.gateway.port if self._lab else port_in(argv) or self._droid_port()
         self.port = port or known or _USUAL_PORT
         self.url = f"http://127.0.0.1:{self.port}"
         self._old = self._serving()
         named = os.path.expanduser(config or "")  # noqa: PTH111 - never raises
-        given = None if config is None else labs.working_directory() / named
+        given = None if config is None else found_lab.working_directory() / named
         self.config = self._config(given, argv)
         sources: list[Mapping[str, str]] = [self._old.environ if self._old else {}, unit_variables]
         sources += [env_file(path) for path in (*unit_files, self._here.env_file)]
@@ -230,7 +230,7 @@ class Survey:
         """Return what is to be done to the files that are not keyturn's and hold a key."""
 
         def ask(name: str) -> str:
-            return shlex.join([labs.keyturn_program(), "get", name, "--lab", str(self.root)])
+            return shlex.join([found_lab.keyturn_program(), "get", name, "--lab", str(self.root)])
 
         commands = {name: (secret, ask(name)) for name, secret in self.keys.items()}
         rows = [

@@ -5,7 +5,7 @@ from pathlib import PurePath
 
 from bootstrap.adapters import machine
 from bootstrap.adapters.find_lab import registered
-from bootstrap.wiring import labs
+from bootstrap.wiring import found_lab
 
 
 def called(root: PurePath) -> str:
@@ -14,7 +14,7 @@ def called(root: PurePath) -> str:
     Where another lab is the registered one, or none is, a bare `keyturn get` would give another
     lab's key, or fail.
     """
-    words = [labs.keyturn_program()]
+    words = [found_lab.keyturn_program()]
     if registered(str(machine.places().default_lab)) != str(root):
         words += ["--lab", str(root)]
     return shlex.join(words)

@@ -9,7 +9,7 @@ from bootstrap.domain.errors import UsageError
 from bootstrap.domain.ref import SecretRef, named_ref
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import SecretSpec
-from bootstrap.wiring import labs, output
+from bootstrap.wiring import found_lab, output
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.resolve import Resolved, Resolver
 
@@ -42,8 +42,8 @@ def resolve(lab: str | None, pairs: Sequence[str]) -> dict[str, Resolved]:
         UsageError: Neither a lab nor a name, or a bad name.
         SecretError: One cannot be had.
     """
-    root = labs.locate(lab)
-    known = None if root is None else labs.load(root)
+    root = found_lab.locate(lab)
+    known = None if root is None else found_lab.load(root)
     specs = dict(known.secrets) if known else {}
     names = list(known.exec_names) if known and not pairs else []
     for pair in pairs:
@@ -57,7 +57,7 @@ def resolve(lab: str | None, pairs: Sequence[str]) -> dict[str, Resolved]:
             why="there is no lab here that says which ones the job uses",
             fix="name them: keyturn ci mask LITELLM_MASTER_KEY",
         )
-    return Resolver(specs, Providers(root or labs.working_directory())).resolve_all(names)
+    return Resolver(specs, Providers(root or found_lab.working_directory())).resolve_all(names)
 
 
 def write_masks(kind: str, secrets: Mapping[str, Secret]) -> list[str]:

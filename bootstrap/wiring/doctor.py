@@ -34,7 +34,7 @@ from bootstrap.domain.places import Places
 from bootstrap.domain.ref import SecretRef
 from bootstrap.domain.secret import Secret
 from bootstrap.domain.secret_spec import MASTER_KEY
-from bootstrap.wiring import client_versions, labs
+from bootstrap.wiring import client_versions, found_lab, labs
 from bootstrap.wiring.client_packages import BrokenPackageError, ClientPackages
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.doctor import DoctorTools
@@ -146,7 +146,7 @@ def _of_others(places: Places, root: PurePath | None) -> Mapping[str, str]:
 
 def _root(given: str | None) -> PurePath | None:
     try:
-        return labs.locate(given)
+        return found_lab.locate(given)
     except LabError:
         return None
 
@@ -203,7 +203,7 @@ class _Looks:
         self._before = Observations(
             places=self._places,
             cwd=scene.cwd,
-            keyturn=labs.keyturn_program(),
+            keyturn=found_lab.keyturn_program(),
             environment=scene.environment,
             problems={**({"lab": problem} if problem else {}), **problems},
             **fields,
@@ -233,11 +233,11 @@ def _asked_of(lab: Lab | None) -> object:
 
 def _lab(given: str | None) -> tuple[Lab | None, Problem | None]:
     try:
-        root = labs.require(given)
+        root = found_lab.require(given)
         try:
-            return labs.load(root, packages=ClientPackages()), None
+            return found_lab.load(root, packages=ClientPackages()), None
         except BrokenPackageError:  # which has a code of its own
-            return labs.load(root), None
+            return found_lab.load(root), None
     except LabError as error:
         return None, Problem(f"{error.what}: {error.why}", error.fix)
 

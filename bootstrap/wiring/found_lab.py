@@ -1,6 +1,6 @@
 """The lab and its secrets, without what its gateway takes: `get` and `list` wait for no more.
 
-The rest is in `bootstrap.wiring.labs`, which has these functions, too.
+The rest is in `bootstrap.wiring.labs`.
 """
 
 import shutil

@@ -6,7 +6,7 @@ from bootstrap.adapters.output import is_terminal, write_secret
 from bootstrap.adapters.paths import words
 from bootstrap.domain.errors import TargetError, UsageError
 from bootstrap.domain.secret import Secret
-from bootstrap.wiring import labs
+from bootstrap.wiring import found_lab
 from bootstrap.wiring.client_run import key_desk
 from bootstrap.wiring.output import refuse_closed
 from bootstrap.workflows.client_keys import KeyDesk
@@ -18,7 +18,7 @@ def desk(root: PurePath) -> KeyDesk:
     Raises:
         UsageError: The lab does without the guard, and so without client keys.
     """
-    return key_desk(labs.load(root), wait_s=0)
+    return key_desk(found_lab.load(root), wait_s=0)
 
 
 def refuse_terminal(*, reveal: bool) -> None:

@@ -35,40 +35,11 @@ from bootstrap.domain.secret_spec import MASTER_KEY
 from bootstrap.ports import Progress, Service
 from bootstrap.wiring.client_packages import ClientPackages
 from bootstrap.wiring.client_versions import on_this_machine
-from bootstrap.wiring.found_lab import (
-    absolute,
-    home,
-    keyturn_program,
-    load,
-    locate,
-    require,
-    resolver,
-    working_directory,
-)
+from bootstrap.wiring.found_lab import keyturn_program, load
 from bootstrap.wiring.providers import Providers
 from bootstrap.workflows.init import Desk
 from bootstrap.workflows.resolve import Resolver
 from bootstrap.workflows.tools import RotationTools, Tools
-
-__all__ = [
-    "UNIT",
-    "absolute",
-    "desk",
-    "home",
-    "keyturn_program",
-    "known",
-    "load",
-    "locate",
-    "lock",
-    "read_secret_from_stdin",
-    "register_default",
-    "require",
-    "resolver",
-    "rotation",
-    "service",
-    "tools",
-    "working_directory",
-]
 
 UNIT = "litellm.service"
 

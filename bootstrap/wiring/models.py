@@ -15,7 +15,7 @@ from bootstrap.domain.lab_additions import Additions
 from bootstrap.domain.litellm_read import read_catalogue, read_document
 from bootstrap.domain.probes import is_not_ready
 from bootstrap.domain.redact import mask_unknown
-from bootstrap.wiring import labs
+from bootstrap.wiring import found_lab
 from bootstrap.workflows.import_models import Import, carry_out, plan_import
 
 
@@ -27,7 +27,7 @@ def from_file(path: Path) -> Found:
     Raises:
         ConfigError: It cannot be read, or is no LiteLLM config.
     """
-    found = LocalFiles().observe(labs.working_directory() / path)
+    found = LocalFiles().observe(found_lab.working_directory() / path)
     if found is None:
         raise ConfigError(
             f"there is no file {path}", why="nothing stands there", fix="name a LiteLLM config"
@@ -53,13 +53,13 @@ def from_backend(url: str, root: PurePath, key_name: str | None) -> Found:
         why = f"{problem}, as in http://127.0.0.1:11434"
         raise UsageError("bad --from", why=why, fix="keys are named by --key NAME")
     base = url.rstrip("/").removesuffix("/v1").rstrip("/")
-    if same_url(base, labs.load(root).gateway.url):
+    if same_url(base, found_lab.load(root).gateway.url):
         raise UsageError(
             f"{base} is this lab's own gateway",
             why="its models are in lab.toml already",
             fix="name the backend behind it, such as http://127.0.0.1:11434",
         )
-    secret = None if key_name is None else labs.resolver(root).resolve(key_name).secret
+    secret = None if key_name is None else found_lab.resolver(root).resolve(key_name).secret
     key = None if key_name is None else FoundKey(key_name, secret)
     _, document = get_json(f"{base}/api/tags", secret)
     _refuse_its_own_key(base, document, key)

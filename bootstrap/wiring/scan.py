@@ -14,7 +14,7 @@ from bootstrap.domain.client_ways import kept_files
 from bootstrap.domain.errors import UsageError
 from bootstrap.domain.places import Places
 from bootstrap.domain.scanning import Hunter
-from bootstrap.wiring import labs
+from bootstrap.wiring import found_lab
 from bootstrap.workflows.scan import Haystack, Sought, declared
 from bootstrap.workflows.tools import Tools
 
@@ -78,7 +78,7 @@ def existing(text: str) -> Path:
         ConfigError: The current folder is gone.
     """
     path = Path(os.path.expanduser(text))  # noqa: PTH111 - never raises
-    path = Path(labs.working_directory(), path)
+    path = Path(found_lab.working_directory(), path)
     if not os.path.lexists(path):
         raise UsageError(
             f"{text!a} cannot be searched",

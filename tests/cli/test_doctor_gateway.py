@@ -23,6 +23,7 @@ from bootstrap.domain.labfile import parse_lab
 from bootstrap.domain.probes import Answer
 from bootstrap.domain.secret import Secret
 from bootstrap.ports import ServiceStatus
+from bootstrap.wiring import found_lab
 from bootstrap.wiring import labs as wired_labs
 from support.doctor import KEY, LAB, OLD_KEY, PORT, Patient, patient
 from support.fakes import make_places
@@ -402,7 +403,7 @@ def test_what_lab_toml_asks_for_is_said_until_it_is_not(
 @pytest.mark.integration
 def test_a_service_file_that_was_edited_is_named(sick: Patient) -> None:
     with sick.inside():
-        root = wired_labs.require(None)
+        root = found_lab.require(None)
         place = machine.places().lab_state(root)
     folder = str(Path(place).relative_to(sick.home))
     remembered = {"supervisor": {"digest": digest_of(b"{}")}}

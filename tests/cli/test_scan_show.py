@@ -33,7 +33,7 @@ def test_a_key_is_shown_with_what_it_is_good_for(key: SoughtKey, words: str) -> 
 def test_each_kind_of_place_is_shown_in_its_own_words(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bootstrap.cli.scan_run.labs.home", lambda: HOME)
+    monkeypatch.setattr("bootstrap.cli.scan_run.found_lab.home", lambda: HOME)
     finds = [
         Find(KEY, Place(Kind.FILE, b"/home/me/a.db"), offset=77),
         Find(KEY, Place(Kind.FILE, b"/home/me/a.yaml"), (3,), encoded=True),

@@ -20,7 +20,7 @@ from bootstrap.cli.session import Session, guarded
 from bootstrap.cli.terminal import Spinner, Terminal
 from bootstrap.domain.errors import ConfigError, Interrupted, LockedError, TargetError
 from bootstrap.domain.secret import Secret
-from bootstrap.wiring import execution, labs, output
+from bootstrap.wiring import execution, found_lab, output
 from support.homes import environment
 from support.labs import MODULE
 
@@ -302,17 +302,17 @@ def test_no_secret_is_looked_up_for_a_closed_output(monkeypatch: pytest.MonkeyPa
 def test_the_keyturn_that_other_programs_call_is_the_one_beside_this_python(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert labs.keyturn_program() == str(Path(sys.executable).parent / "keyturn")
+    assert found_lab.keyturn_program() == str(Path(sys.executable).parent / "keyturn")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     found = tmp_path / "bin" / "keyturn"
     found.parent.mkdir()
     found.write_text("#!/bin/sh\n")
     found.chmod(0o755)
     monkeypatch.setenv("PATH", str(found.parent))
-    assert labs.keyturn_program() == str(found)
+    assert found_lab.keyturn_program() == str(found)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "own")])
-    assert labs.keyturn_program() == str(tmp_path / "own")
+    assert found_lab.keyturn_program() == str(tmp_path / "own")
 
 
 def test_what_stands_before_exec_reaches_it_and_what_follows_stays_as_typed(

@@ -10,7 +10,7 @@ from bootstrap.adapters.systemd import SystemdService
 from bootstrap.domain.errors import ConfigError, ServiceError, UsageError
 from bootstrap.domain.labfile import parse_lab
 from bootstrap.ports import Service, ServiceStatus
-from bootstrap.wiring import execution, labs
+from bootstrap.wiring import execution, found_lab, labs
 from support.fakes import make_places
 from support.labs import call
 
@@ -67,7 +67,7 @@ def test_the_default_lab_is_replaced_only_when_it_is_gone(tmp_path: Path, home: 
     assert registered.read_text() == f"{first}\n"
     (Path(first) / "lab.toml").unlink()
     assert labs.register_default(second)
-    assert labs.locate(None) == second
+    assert found_lab.locate(None) == second
     registered.write_bytes(b"\0\xff")
     assert labs.register_default(first)
 
@@ -77,17 +77,17 @@ def test_a_path_that_leads_nowhere_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to(tmp_path / "a")
     for name in (str(tmp_path / "a"), "~no-such-user/lab", "nul\0"):
         with pytest.raises(ConfigError, match="no folder for a lab"):
-            labs.absolute(Path(name))
+            found_lab.absolute(Path(name))
 
 
 def test_a_working_directory_that_is_gone_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert labs.working_directory() == tmp_path.resolve()
+    assert found_lab.working_directory() == tmp_path.resolve()
     monkeypatch.setattr(os, "getcwd", lambda: (_ for _ in ()).throw(FileNotFoundError()))
     with pytest.raises(ConfigError, match="this folder is gone"):
-        labs.working_directory()
+        found_lab.working_directory()
 
 
 def test_exec_asks_for_a_program_that_is_there(tmp_path: Path) -> None:

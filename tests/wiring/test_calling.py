@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path, PurePath
 
-from bootstrap.wiring import labs
+from bootstrap.wiring import found_lab, labs
 from bootstrap.wiring.calling import called
 
 
@@ -12,7 +12,7 @@ def test_only_the_registered_lab_goes_without_its_name(tmp_path: Path, home: Pat
     for folder in (first, second):
         folder.mkdir()
         (folder / "lab.toml").write_text("version = 1\n")
-    program = labs.keyturn_program()
+    program = found_lab.keyturn_program()
     assert shlex.split(called(PurePath(first))) == [program, "--lab", str(first)]
     assert labs.register_default(PurePath(first))
     assert shlex.split(called(PurePath(first))) == [program]

@@ -7,7 +7,7 @@ import pytest
 
 from bootstrap.domain.client import LITERAL, ClientFile, Preset, Setup, Way
 from bootstrap.domain.errors import ConfigError
-from bootstrap.wiring import labs
+from bootstrap.wiring import found_lab
 from bootstrap.wiring.client_packages import ClientPackages
 
 ROW = '[[files]]\npath = "{}"\ntemplate = "tool.env.j2"\n'
@@ -28,7 +28,7 @@ def refusal(root: Path, *paths: str) -> ConfigError:
     text = "version = 1\n" + "".join(ROW.format(path) for path in paths) + SECRET
     (root / "lab.toml").write_text(text)
     with pytest.raises(ConfigError, match=rf"lab\.toml: files\[{len(paths) - 1}\]\.path") as found:
-        labs.load(PurePath(root))
+        found_lab.load(PurePath(root))
     assert "name a file that nothing else uses" in found.value.fix
     return found.value
 
@@ -63,7 +63,7 @@ def test_what_keyturn_works_with_is_refused(
     if ".." in path:
         (root / "lab.toml").write_text("version = 1\n" + ROW.format(path.format(root=root)))
         with pytest.raises(ConfigError) as found:
-            labs.load(PurePath(root))
+            found_lab.load(PurePath(root))
         assert why in found.value.why
     else:
         assert why in refusal(root, path.format(root=root)).why
@@ -103,11 +103,11 @@ def test_a_client_of_a_package_cannot_either(root: Path, path: str, why: str) ->
     zed = Preset("zed", ("ZED_KEY",), setup=Setup("Zed", "zed", (), (way,), LITERAL, files=(file,)))
     (root / "lab.toml").write_text("version = 1\n[clients.zed]\nset_up = true\n")
     with pytest.raises(ConfigError, match="the client zed of a package cannot be set up") as found:
-        labs.load(PurePath(root), packages=cast("ClientPackages", {"zed": zed}.get))
+        found_lab.load(PurePath(root), packages=cast("ClientPackages", {"zed": zed}.get))
     assert found.value.why.endswith(f"is {why}")
     assert "remove [clients.zed]" in found.value.fix
 
 
 def test_every_other_place_is_the_users_own(root: Path) -> None:
     (root / "lab.toml").write_text("version = 1\n" + ROW.format("~/.config/litellm/tool.env"))
-    assert len(labs.load(PurePath(root)).files) == 1
+    assert len(found_lab.load(PurePath(root)).files) == 1
