@@ -1,4 +1,7 @@
-"""Who only does what doctor says gets from faults that were planted in a lab back to green."""
+"""Who only does what doctor says gets from faults that were planted in a lab back to green.
+
+Once with a gateway that starts at once, and once, among the slow tests, with the real LiteLLM.
+"""
 
 import json
 import os
@@ -14,6 +17,7 @@ from bootstrap.adapters.supervisor_state import LOG_FILE
 from support import homes, labs
 from support.doctor import by_hand, legacy_entry
 from support.labs import MASTER, CliLab, stopped_after
+from support.litellm import real_litellm
 from support.sops_lab import REAL_SOPS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -29,12 +33,16 @@ backend = "mock"
 """
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliLab]:
+@pytest.fixture(scope="module", params=["light", pytest.param("litellm", marks=pytest.mark.slow)])
+def lab(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CliLab]:
     base = tmp_path_factory.mktemp("followed")
     home = base / "home"
     home.mkdir(mode=0o700)
     made = labs.make(base, home, write=False)
+    if request.param == "litellm":
+        made.wrapper = real_litellm()
     made.write(more=MORE)
     with stopped_after(made):
         made.ok("bootstrap", str(made.root))
